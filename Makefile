@@ -1,0 +1,56 @@
+# Every target sets up what it needs from nothing: Python 3.11+, git and make are enough.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+# Bytecode caches make the services start several times faster.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-full check docs bench lock clean
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlops-reconciler needs Python 3.11 or newer; name one with make PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@awk '/^[^ #]/{on=/^uv==/} on' requirements.lock > $(VENV)/uv.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.txt
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(STAMP) ## create .venv and install the locked packages, hashes checked
+
+demo: $(STAMP) ## reconcile manifests/ into real DVC and MLflow on this machine
+	@$(BIN)/reconcile --wait --timeout 300s
+	@$(BIN)/reconcile status --all
+
+test: $(STAMP) ## all tests, against the real tools
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+
+test-full: $(STAMP) ## the long matrices too
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --full tests
+
+check: $(STAMP) ## lint, types, import rules, generated docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m docs.generate --check
+
+docs: $(STAMP) ## write docs/reference/ and schemas again from the code
+	$(BIN)/python -m docs.generate
+
+bench: $(STAMP) ## measure load, validate, plan and a no-op pass; writes docs/performance.md
+	$(BIN)/python -m benchmarks
+
+lock: $(STAMP) ## resolve requirements.lock again from pyproject.toml
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras pyproject.toml -o requirements.lock
+
+clean: ## stop the demo's services and remove everything that make created here
+	@test ! -x $(BIN)/reconcile || $(BIN)/reconcile platform down
+	rm -rf $(VENV) .mlops build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

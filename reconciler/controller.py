@@ -1,0 +1,169 @@
+"""The contract of a kind: the only file that its author must read.
+
+A controller looks after one kind in one real tool. Once per pass the engine calls::
+
+    observe(all resources of the kind)          one batch; reads only
+      -> diff(each)                             pure
+      -> apply(action) or delete(owned)         writes; only what the plan says
+      -> observe(those written) -> diff         must be empty, or it is reported as left over
+      -> health(each)                           pure
+
+A controller describes a difference; it never decides what to do about it. Pauses, ownership, retries, deadlines,
+conditions and events are the engine's. Everything that a controller needs from outside comes in through `Context`.
+
+Rules
+ * observe returns `Absent` only after a complete listing; a failed page, a missing key or a refused connection is `Unknown`.
+ * observe may return more Refs than it was asked for: objects that carry this installation's mark. They are orphans, or about to be pruned.
+ * apply writes exactly `action.changes` (all fields on Create) and the mark, and is safe to repeat after a crash.
+ * delete gets only what was recorded: the manifest is gone. "Already gone" is success.
+ * Raise `Transient` for what may pass (the engine retries), `Terminal` for what will not.
+ * Names in tools are `ref.path` (`project/name`). What a tool supplies by default is observed, never desired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from reconciler.model import JSON, Absent, Create, Diff, HealthReport, Observation, Outcome, Owned, Present, Ref, Replace, Resource, Update
+from schemas.base import KindInfo, Spec
+from schemas.platform import PlatformSpec
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Spec, contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to a tool, for the wire log."""
+
+    tool: str
+    method: str
+    target: str
+    write: bool
+    """False: it cannot have changed anything."""
+    status: str
+    seconds: float
+
+
+class Services(Protocol):
+    """The shared services, as a controller may see them."""
+
+    def endpoint(self, name: str) -> str:
+        """Base URL of a running service. Raises Transient when it is not up."""
+
+    def start(self, names: Sequence[str]) -> None:
+        """Start what is not running; does not wait."""
+
+    def stop(self, names: Sequence[str]) -> None:
+        """Stop; what depends on a stopped service is stopped first."""
+
+    def report(self) -> Mapping[str, Mapping[str, JSON]]:
+        """For each service: state, url, pid, version, message."""
+
+
+class Logger(Protocol):
+    def info(self, event: str, **context: Any) -> Any: ...
+    def warning(self, event: str, **context: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a controller gets from outside; no engine and no Store."""
+
+    installation: str
+    """The id that every mark carries."""
+    platform: PlatformSpec
+    root: Path
+    """The installation's root: where project paths start."""
+    state_dir: Path
+    """Private folder of the installation: the tools' own data."""
+    services: Services
+    secret: Callable[[Any], str]
+    """Value of a `{fromEnv}` or `{fromFile}` reference. Raises Terminal when it is not there."""
+    memo: Callable[[Ref], MutableMapping[str, JSON]]
+    """A small notebook for each Ref, kept in the Store; writes are saved at the end of the step."""
+    projects: Mapping[str, Resource[Any]]
+    """Every Project by name, for paths and for what it allows."""
+    now: Callable[[], datetime]
+    log: Logger
+    wire: Callable[[Call], None]
+    """Tell every call to a tool."""
+    deadline: float = 60.0
+    """Seconds that one call to a tool may take."""
+    clients: MutableMapping[type, Any] = field(default_factory=dict)
+    """Clients opened in this pass; use `client`."""
+
+    def client(self, kind: type[T], make: Callable[[Context], T]) -> T:
+        """The pass's one client of this type, made at the first use."""
+        if kind not in self.clients:
+            self.clients[kind] = make(self)
+        found: T = self.clients[kind]
+        return found
+
+
+@runtime_checkable
+class Controller(Protocol[K]):
+    """One kind in one real tool: five verbs."""
+
+    info: KindInfo
+    """Name, schema, scope and default prune policy of the kind; from its schema module."""
+    tool: str
+    """Whose outage makes this kind Unknown, for example `mlflow`; empty = none."""
+    services: tuple[str, ...]
+    """Shared services that must be up before observe."""
+
+    def observe(self, resources: Sequence[Resource[K]], ctx: Context) -> Mapping[Ref, Observation]:
+        """Look at all of them with list calls, not one call each. Reads only."""
+
+    def diff(self, resource: Resource[K], seen: Present) -> Diff:
+        """What differs from the manifest. Pure."""
+
+    def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
+        """Carry out one action. Safe to repeat."""
+
+    def delete(self, owned: Owned, ctx: Context) -> Outcome:
+        """Remove what was recorded. Safe to repeat."""
+
+    def health(self, resource: Resource[K], seen: Present) -> HealthReport:
+        """How it is. Pure."""
+
+
+@runtime_checkable
+class Projects(Protocol):
+    """Optional: shows a desired resource as fields, for the plan of a Create and for the inventory's `applied`."""
+
+    def desired(self, resource: Resource[Spec]) -> Mapping[str, JSON]: ...
+
+
+@runtime_checkable
+class Expands(Protocol):
+    """Optional: the resource stands for several things, each with its own journal entry, backoff and status."""
+
+    def children(self, resource: Resource[Spec]) -> Sequence[Resource[Spec]]:
+        """Pure."""
+
+
+@runtime_checkable
+class Demands(Protocol):
+    """Optional: the resource asks for memory, cores or heat and goes through admission."""
+
+    def demand(self, resource: Resource[Spec]) -> Mapping[str, JSON]: ...
+
+
+@runtime_checkable
+class Adopts(Protocol):
+    """Optional: an object that observe cannot find by name can still be found by its content."""
+
+    def find(self, resource: Resource[Spec], ctx: Context) -> Present | Absent: ...
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """Optional: turns a real object into a manifest, for `reconcile import`."""
+
+    def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
+        """The whole manifest as plain values; `external_id` is the tool's id or the object's name there."""

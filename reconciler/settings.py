@@ -1,0 +1,27 @@
+"""Where this installation keeps its things, from the command line's environment (`MLOPS_*`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The few facts that are not in a manifest, because they must be known before one is read."""
+
+    model_config = SettingsConfigDict(env_prefix="MLOPS_", frozen=True)
+
+    root: Path = Path()
+    """The installation's root: project paths start here."""
+    state_dir: Path | None = None
+    """Private folder for the Store, the services' data and the DVC cache; unset = `.mlops` in the root."""
+    store: str | None = None
+    """SQLAlchemy URL of the Store; unset = SQLite in the state folder."""
+    parallelism: int = 8
+    """How many tool calls may be under way at once."""
+
+    @property
+    def state(self) -> Path:
+        """The state folder, absolute."""
+        return (self.state_dir or self.root / ".mlops").absolute()

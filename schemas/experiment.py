@@ -1,0 +1,106 @@
+"""Experiment: an MLflow experiment and the runs that must exist in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from schemas.base import Duration, Immutable, KindInfo, Quantity, RefTo, RelativePath, ResourceName, Spec, Strict, ToolDefault
+
+TagKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-. :/]+$", max_length=250)]
+"""Characters and length that MLflow accepts for a tag's key."""
+Scalar = str | int | float | bool
+
+
+class Metric(Strict):
+    """What runs are compared by."""
+
+    name: Annotated[str, StringConstraints(min_length=1)]
+    goal: Literal["maximize", "minimize"] = "maximize"
+
+
+class Resources(Strict):
+    """What one run asks of the machine; goes through admission."""
+
+    memory: Quantity | None = None
+    """Peak memory."""
+    cpu: Quantity | None = None
+    """Cores."""
+    gpu: Quantity | None = None
+    """Share of the GPU."""
+    duration: Duration | None = None
+    """How long one run is expected to take."""
+
+
+class Runs(Strict):
+    """The runs that must exist: every combination of the parameters, for every seed."""
+
+    entrypoint: Annotated[str, StringConstraints(min_length=1)]
+    """Script or module of the project, for example `train.py`."""
+    code: tuple[str, ...] = ("*.py",)
+    """Globs of the files whose content belongs to a run's identity."""
+    params: dict[str, Scalar | tuple[Scalar, ...]] | tuple[dict[str, Scalar], ...] = Field(default_factory=dict)
+    """A grid (name to value or list of values), or a list of complete parameter sets."""
+    seeds: tuple[int, ...] = (0,)
+    """One run for each."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """The environment that a run receives; nothing else is inherited."""
+    environment: Literal["project", "pinned"] = "project"
+    """`pinned` makes the lock of the project's environment part of a run's identity."""
+    resources: Resources = Resources()
+    priority: Annotated[int, Field(ge=1, le=10)] | None = None
+    """1 to 10; none = the project's."""
+    retries: Annotated[int, Field(ge=0, le=20)] = 0
+    timeout: Duration | None = None
+    backend: Literal["local", "ray"] = "local"
+    rerun: str | None = None
+    """Change this text to launch failed or deleted runs again."""
+
+
+class ModelFacts(Strict):
+    """Size of the trained model, for the memory estimate."""
+
+    parameters: Annotated[int, Field(ge=1)] | None = None
+    bits: Literal[4, 8, 16, 32] | None = None
+    optimizer: str | None = None
+
+
+class ExperimentSpec(Spec):
+    """An MLflow experiment with its description, tags, data and runs."""
+
+    description: Annotated[str, StringConstraints(max_length=5000)] = ""
+    """Markdown, shown at the top of the experiment's page."""
+    tags: dict[TagKey, Annotated[str, StringConstraints(max_length=5000)]] = Field(default_factory=dict)
+    """Tags of the experiment; keys that start with `mlflow.` or `mlops.` are not yours."""
+    metric: Metric | None = None
+    """What its runs are compared by."""
+    datasets: tuple[Annotated[ResourceName, RefTo("Dataset")], ...] = ()
+    """Datasets that its runs read; another project's as `project/name` if that project shares it."""
+    techniques: tuple[str, ...] = ()
+    """Names of the methods used, for comparison across projects."""
+    artifact_location: Annotated[str, StringConstraints(min_length=1), Immutable, ToolDefault] | None = None
+    """Where artifacts go; the server's default when unset. Cannot change: MLflow has no call for it."""
+    runs: Runs | None = None
+    """Runs that must exist."""
+    model: ModelFacts | None = None
+
+
+def check(spec: ExperimentSpec) -> Iterator[tuple[str, str]]:
+    """Conditions that span fields."""
+    for key in spec.tags:
+        if key.startswith(("mlflow.", "mlops.")):
+            yield f"tags.{key}", "keys that start with `mlflow.` or `mlops.` are set by MLflow and by the reconciler; choose another"
+    if len(set(spec.datasets)) != len(spec.datasets):
+        yield "datasets", "a dataset is named twice"
+
+
+KIND = KindInfo(
+    name="Experiment",
+    spec=ExperimentSpec,
+    scope="project",
+    prune="confirm",
+    summary="An MLflow experiment: its description, tags and data, and the runs that must exist in it.",
+    check=check,
+)

@@ -1,0 +1,107 @@
+"""Platform: the shared services, and where manifests come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from schemas.base import DnsLabel, KindInfo, RelativePath, SecretRef, Spec, Strict
+
+Port = Annotated[int, Field(ge=1024, le=65535)]
+
+
+class ManifestSource(Strict):
+    """A further place that manifests come from. It can name only the projects and kinds listed here."""
+
+    name: DnsLabel
+    path: RelativePath
+    """Folder, relative to the installation's root."""
+    projects: tuple[DnsLabel, ...]
+    kinds: tuple[str, ...] | None = None
+    """Unset = every kind that does not belong to the root source."""
+
+
+class Database(Strict):
+    """PostgreSQL for the tools: ours, or an existing one."""
+
+    managed: bool = True
+    port: Port | None = None
+    """Unset = a free one, chosen at the first start and kept."""
+    url: SecretRef | None = None
+    """With `managed: false`: SQLAlchemy URL of an existing database for MLflow."""
+
+
+class Mlflow(Strict):
+    """The MLflow server: ours, or an existing one."""
+
+    managed: bool = True
+    port: Port | None = None
+    """Unset = a free one, chosen at the first start and kept."""
+    workers: Annotated[int, Field(ge=1, le=32)] = 1
+    interpreter: str | None = None
+    """Python program whose environment holds MLflow; unset = the reconciler's own."""
+    endpoint: Annotated[str, StringConstraints(pattern=r"^https?://")] | None = None
+    """With `managed: false`: base URL of an existing server."""
+    username: str | None = None
+    password: SecretRef | None = None
+
+
+class Remote(Strict):
+    """Storage that dataset versions can be pushed to."""
+
+    name: DnsLabel
+    url: Annotated[str, StringConstraints(min_length=1)]
+    """A folder, or `s3://bucket/path`."""
+    endpoint_url: str | None = None
+    """Of an S3-compatible server."""
+    region: str | None = None
+    access_key_id: SecretRef | None = None
+    secret_access_key: SecretRef | None = None
+
+
+class Dvc(Strict):
+    """Where dataset versions are kept."""
+
+    cache_dir: str | None = None
+    """Unset = inside the installation's state folder."""
+    cache_types: tuple[Literal["reflink", "hardlink", "symlink", "copy"], ...] = ("reflink", "copy")
+    """How restored data is linked to the cache: the first that the file system can do."""
+    remotes: tuple[Remote, ...] = ()
+
+
+class PlatformSpec(Spec):
+    """One installation of the tools that serves every project."""
+
+    installation: DnsLabel
+    """Marks everything that is created in a tool; two installations can share a server without touching each other."""
+    sources: tuple[ManifestSource, ...] = ()
+    """Further sources; the folder given on the command line is the root source."""
+    database: Database = Database()
+    mlflow: Mlflow = Mlflow()
+    dvc: Dvc = Dvc()
+
+
+def check(spec: PlatformSpec) -> Iterator[tuple[str, str]]:
+    """Conditions that span fields."""
+    if not spec.mlflow.managed and spec.mlflow.endpoint is None:
+        yield "mlflow.endpoint", "`managed: false` needs the address of an existing server"
+    if spec.mlflow.managed and spec.mlflow.endpoint is not None:
+        yield "mlflow.managed", "`endpoint` names an existing server: set `managed: false` with it"
+    if not spec.database.managed and spec.database.url is None and spec.mlflow.managed:
+        yield "database.url", "`managed: false` needs the URL of an existing database"
+    for what in (spec.sources, spec.dvc.remotes):
+        names = [each.name for each in what]
+        for name in sorted({each for each in names if names.count(each) > 1}):
+            yield ("sources" if what is spec.sources else "dvc.remotes"), f"the name '{name}' is used twice"
+
+
+KIND = KindInfo(
+    name="Platform",
+    spec=PlatformSpec,
+    scope="installation",
+    prune="confirm",
+    summary="The shared services: which of them run here and which exist already.",
+    root_only=True,
+)

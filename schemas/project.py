@@ -1,0 +1,56 @@
+"""Project: the registration of a code base."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, StringConstraints
+
+from schemas.base import DnsLabel, KindInfo, RelativePath, Spec, Strict
+
+Shared = Annotated[str, StringConstraints(pattern=r"^(dataset|experiment)/([a-z0-9]([-a-z0-9]*[a-z0-9])?|\*)$")]
+"""`dataset/digits`, or `dataset/*` for all."""
+_REQUIREMENT = r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?\s*[^\n]*$"
+
+
+def _no_option(found: str) -> str:
+    if found.lstrip().startswith("-") or "://" in found or " @ " in found:
+        raise ValueError("expected a PEP 508 requirement such as `numpy>=2`; options, URLs and paths are not allowed here")
+    return found
+
+
+class Allow(Strict):
+    """What the project's manifests may use; unset = everything that the platform offers."""
+
+    kinds: tuple[str, ...] | None = None
+    """Kinds that may be declared for this project."""
+    remotes: tuple[DnsLabel, ...] | None = None
+    """DVC remotes that its datasets may name."""
+    hosts: tuple[str, ...] = ()
+    """Hosts (and `s3://bucket`) that data may be fetched from. Deny by default."""
+
+
+class ProjectSpec(Spec):
+    """A code base with its owners, its requirements and what it shares."""
+
+    path: RelativePath
+    """Folder of the code, relative to the installation's root."""
+    level: Literal["easy", "intermediate", "advanced"] = "easy"
+    owners: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = ()
+    active: bool = True
+    """False: scaled down, nothing new starts; nothing is deleted."""
+    requirements: tuple[Annotated[str, StringConstraints(pattern=_REQUIREMENT), AfterValidator(_no_option)], ...] = ()
+    """Python packages (PEP 508) of the project's own environment."""
+    shares: tuple[Shared, ...] = ()
+    """What other projects may reference."""
+    allow: Allow = Allow()
+
+
+KIND = KindInfo(
+    name="Project",
+    spec=ProjectSpec,
+    scope="installation",
+    prune="confirm",
+    summary="A code base that gets a namespace in every tool, isolated from the other projects.",
+    root_only=True,
+)
