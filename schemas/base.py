@@ -237,7 +237,7 @@ class Lifecycle(Strict):
     suspend: bool = False
     """True: no writes until it is false again; shown as Suspended."""
     prune: PrunePolicy | None = None
-    """What happens when the manifest is gone: delete (`auto`), ask first (`confirm`) or keep (`never`). The kind's own default stands when unset."""
+    """What happens when the manifest is gone: delete (`auto`), ask first (`confirm`) or keep (`never`); unset = the kind's own default."""
     adopt: bool = False
     """Take over an object of the same name that exists without this installation's mark."""
     ignore: tuple[IgnoreRule, ...] = ()
@@ -255,6 +255,18 @@ class Envelope(Strict):
 
 
 @dataclass(frozen=True)
+class Use:
+    """Something outside the manifest that a spec touches, so that what a project may touch is checked in one place."""
+
+    path: str
+    """Field below spec."""
+    what: Literal["host", "remote", "file"]
+    """`host`: must be in the project's `allow.hosts`; `remote`: a remote of the Platform, in `allow.remotes`;
+    `file`: a path relative to the project that this resource alone may manage."""
+    name: str
+
+
+@dataclass(frozen=True)
 class KindInfo:
     """What the engine needs to know of a kind before it looks at a spec; each schema module's `KIND` holds one."""
 
@@ -269,3 +281,5 @@ class KindInfo:
     """True: accepted from the root source only, so that nobody grants himself rights."""
     check: Callable[[Any], Iterator[tuple[str, str]]] | None = None
     """Further checks over the whole spec: yields (field path below spec, message)."""
+    uses: Callable[[Any], Iterator[Use]] | None = None
+    """What a spec touches outside itself."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
 
-from schemas.base import DnsLabel, Duration, KindInfo, RelativePath, Spec, Strict
+from schemas.base import DnsLabel, Duration, KindInfo, RelativePath, Spec, Strict, Use
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}(\.dir)?$")]
 """DVC's content address: an MD5, with `.dir` for a folder."""
@@ -81,6 +82,22 @@ def check(spec: DatasetSpec) -> Iterator[tuple[str, str]]:
             yield "source", f"expected exactly one of file, url, s3, import; found {len(chosen)}"
 
 
+def uses(spec: DatasetSpec) -> Iterator[Use]:
+    """What a dataset touches: its own path, the hosts that it fetches from, the remote that it pushes to."""
+    yield Use("path", "file", spec.path)
+    if spec.remote is not None:
+        yield Use("remote", "remote", spec.remote)
+    if spec.source is not None:
+        if spec.source.url is not None:
+            yield Use("source.url", "host", urlsplit(spec.source.url).hostname or "")
+        if spec.source.s3 is not None:
+            yield Use("source.s3", "host", f"s3://{urlsplit(spec.source.s3).netloc}")
+        if spec.source.import_ is not None:
+            # A repository on this machine is a "host" too: nothing outside the project is read unless the platform team allows it.
+            repo = spec.source.import_.repo
+            yield Use("source.import.repo", "host", (urlsplit(repo).hostname or repo) if "://" in repo else repo)
+
+
 KIND = KindInfo(
     name="Dataset",
     spec=DatasetSpec,
@@ -88,4 +105,5 @@ KIND = KindInfo(
     prune="confirm",
     summary="A file or folder whose every version is kept by DVC and whose missing bytes are restored.",
     check=check,
+    uses=uses,
 )

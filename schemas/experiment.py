@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from schemas.base import Duration, Immutable, KindInfo, Quantity, RefTo, RelativePath, ResourceName, Spec, Strict, ToolDefault
+from schemas.base import Duration, Immutable, KindInfo, Quantity, RefTo, ResourceName, Spec, Strict, ToolDefault
 
 TagKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-. :/]+$", max_length=250)]
 """Characters and length that MLflow accepts for a tag's key."""
