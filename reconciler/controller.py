@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from threading import RLock
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from reconciler.model import JSON, Absent, Create, Diff, HealthReport, Observation, Outcome, Owned, Present, Ref, Replace, Resource, Update
@@ -64,6 +65,9 @@ class Services(Protocol):
     def report(self) -> Mapping[str, Mapping[str, JSON]]:
         """For each service: state, url, pid, version, message."""
 
+    def pristine(self, names: Sequence[str]) -> bool:
+        """True when all of these are ours and have never been started: they can hold nothing yet."""
+
 
 class Logger(Protocol):
     def info(self, event: str, **context: Any) -> Any: ...
@@ -82,6 +86,8 @@ class Context:
     state_dir: Path
     """Private folder of the installation: the tools' own data."""
     services: Services
+    wanted: tuple[str, ...]
+    """Services that the manifests of this pass need."""
     secret: Callable[[Any], str]
     """Value of a `{fromEnv}` or `{fromFile}` reference. Raises Terminal when it is not there."""
     memo: Callable[[Ref], MutableMapping[str, JSON]]
@@ -96,13 +102,15 @@ class Context:
     """Seconds that one call to a tool may take."""
     clients: MutableMapping[type, Any] = field(default_factory=dict)
     """Clients opened in this pass; use `client`."""
+    lock: RLock = field(default_factory=RLock)
 
     def client(self, kind: type[T], make: Callable[[Context], T]) -> T:
-        """The pass's one client of this type, made at the first use."""
-        if kind not in self.clients:
-            self.clients[kind] = make(self)
-        found: T = self.clients[kind]
-        return found
+        """The pass's one client of this type, made at the first use; safe to call from several threads."""
+        with self.lock:
+            if kind not in self.clients:
+                self.clients[kind] = make(self)
+            found: T = self.clients[kind]
+            return found
 
 
 @runtime_checkable

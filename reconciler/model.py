@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -47,6 +47,16 @@ class Ref:
     def __str__(self) -> str:
         parts = [self.kind.lower(), self.name] if self.project is None else [self.kind.lower(), self.project, self.name]
         return "/".join(parts) + (f"#{self.key}" if self.key else "")
+
+    @classmethod
+    def parse(cls, text: str, kinds: Iterable[str]) -> Ref | None:
+        """The Ref that `str` wrote; None when it is not one or its kind is not among `kinds` (written `Experiment`)."""
+        head, _, key = text.partition("#")
+        parts = head.split("/")
+        kind = {each.lower(): each for each in kinds}.get(parts[0])
+        if kind is None or not 2 <= len(parts) <= 3 or not all(parts):
+            return None
+        return cls(kind, parts[1] if len(parts) == 3 else None, parts[-1], key or None)
 
     @property
     def path(self) -> str:
@@ -474,3 +484,8 @@ def ref_names(refs: Sequence[Ref], most: int = 3) -> str:
     """The first few of `refs` for a message, with how many more there are."""
     shown = ", ".join(str(each) for each in refs[:most])
     return shown if len(refs) <= most else f"{shown} and {len(refs) - most} more"
+
+
+def output(outputs: Outputs, name: str) -> str:
+    """One output by name; KNOWN_AFTER_APPLY when it does not exist yet, empty when there is none of that name."""
+    return outputs.get(name, outputs.get("*", ""))

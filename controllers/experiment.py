@@ -1,0 +1,258 @@
+"""Experiment: an MLflow experiment with its description, tags and data versions.
+
+Marks: the tags `mlops.installation`, `mlops.ref` and `mlops.digest`, set in the same request that creates the experiment, so that
+nothing of ours is ever unmarked. Tags that start with `mlops.` are ours altogether; of the others only those that a manifest sets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from controllers.tools.mlflow import ExperimentInfo, Mlflow, connect
+from reconciler.controller import Context
+from reconciler.diff import compare
+from reconciler.errors import Conflict, Terminal
+from reconciler.model import (
+    JSON,
+    Absent,
+    Change,
+    Create,
+    Diff,
+    Done,
+    Fields,
+    Health,
+    HealthReport,
+    Mark,
+    Observation,
+    Outcome,
+    Owned,
+    Present,
+    Ref,
+    Replace,
+    Resource,
+    Update,
+    digest_of,
+    output,
+)
+from schemas.base import API_VERSION, marked
+from schemas.base import Immutable as ImmutableMarker
+from schemas.experiment import KIND, ExperimentSpec
+
+NOTE = "mlflow.note.content"
+OURS = "mlops."
+IMMUTABLE = marked(ExperimentSpec, ImmutableMarker)
+LIFECYCLE = "lifecycleStage"
+FEW = 3
+"""Up to this many are asked for by name; more are one listing."""
+
+
+class ExperimentController:
+    """See `reconciler.controller.Controller`."""
+
+    info = KIND
+    tool = "mlflow"
+    services = ("mlflow",)
+
+    def observe(self, resources: Sequence[Resource[ExperimentSpec]], ctx: Context) -> Mapping[Ref, Observation]:
+        mlflow = connect(ctx)
+        if len(resources) <= FEW:
+            found = {each.ref: mlflow.experiment_named(each.ref.path) for each in resources}
+            return {ref: Absent() if info is None else _present(info) for ref, info in found.items()}
+        by_name = {each.ref.path: each.ref for each in resources}
+        seen: dict[Ref, Observation] = {ref: Absent() for ref in by_name.values()}
+        for info in mlflow.experiments():
+            present = _present(info)
+            if info.name in by_name:
+                seen[by_name[info.name]] = present
+            elif present.mark and present.mark.installation == ctx.installation and info.stage == "active":
+                ref = Ref.parse(present.mark.ref, [KIND.name])
+                if ref is not None and ref not in seen:
+                    seen[ref] = present
+        return seen
+
+    def desired(self, resource: Resource[ExperimentSpec]) -> Fields:
+        spec = resource.spec
+        wanted: dict[str, JSON] = {
+            "tags": dict(spec.tags),
+            "metric": f"{spec.metric.name} ({spec.metric.goal})" if spec.metric else None,
+            "techniques": list(spec.techniques),
+            "datasets": {_short(ref, resource.ref): output(resource.inputs.get(ref, {}), "digest") for ref in _datasets(resource)},
+            "labels": dict(resource.labels),
+        }
+        if spec.description is not None:
+            wanted["description"] = spec.description
+        if spec.artifact_location is not None:
+            wanted["artifactLocation"] = spec.artifact_location
+        return wanted
+
+    def diff(self, resource: Resource[ExperimentSpec], seen: Present) -> Diff:
+        last = resource.last or {}
+        ours = {key: seen.fields[key] for key in ("datasets", "labels")}
+        before = {**{key: last[key] for key in ("tags", "description") if key in last}, **ours}
+        changes = compare(self.desired(resource), seen.fields, before, immutable=IMMUTABLE)
+        if seen.raw["stage"] == "deleted":
+            changes = (Change(LIFECYCLE, "deleted", "active", note="deleted in MLflow; its runs come back with it"), *changes)
+        return changes
+
+    def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
+        mlflow = connect(ctx)
+        resource: Resource[Any] = action.resource
+        match action:
+            case Update(seen=seen, changes=changes):
+                self._update(mlflow, resource, seen, changes, ctx)
+                return Done(seen.external_id, {"id": seen.external_id})
+            case Replace(seen=seen):
+                _step_aside(mlflow, seen)
+        experiment_id = self._create(mlflow, resource, ctx)
+        return Done(experiment_id, {"id": experiment_id})
+
+    def delete(self, owned: Owned, ctx: Context) -> Outcome:
+        mlflow = connect(ctx)
+        found = mlflow.experiment(owned.external_id)
+        if found is not None and found.stage == "active":
+            mark = _mark(found.tags)
+            if mark is None or mark.installation != ctx.installation:
+                raise Conflict(f"experiment {found.name} (id {found.id}) no longer carries this installation's mark; it was left alone")
+            mlflow.delete_experiment(owned.external_id)
+        return Done(owned.external_id)
+
+    def health(self, resource: Resource[ExperimentSpec], seen: Present) -> HealthReport:
+        if seen.raw["stage"] == "deleted":
+            return HealthReport(Health.MISSING, "deleted in MLflow", "DeletedInTool")
+        return HealthReport(Health.HEALTHY)
+
+    def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
+        mlflow = connect(ctx)
+        found = mlflow.experiment_named(external_id) or (mlflow.experiment(external_id) if external_id.isdigit() else None)
+        if found is None:
+            raise Terminal(f"MLflow has no experiment '{external_id}'", hint="name it as MLflow shows it, or give its id")
+        return _manifest(found)
+
+    def _create(self, mlflow: Mlflow, resource: Resource[ExperimentSpec], ctx: Context) -> str:
+        wanted = self.desired(resource)
+        tags = {**_tags(wanted), **_mark_tags(resource.ref, wanted, ctx.installation)}
+        try:
+            return mlflow.create_experiment(resource.ref.path, tags, wanted.get("artifactLocation"))
+        except Conflict:
+            # A request that timed out may have been carried out: ours by its mark, then it is the one that we wanted.
+            found = mlflow.experiment_named(resource.ref.path)
+            if (
+                found is not None
+                and _mark(found.tags) == Mark(ctx.installation, str(resource.ref), tags["mlops.digest"])
+                and found.stage == "active"
+            ):
+                return found.id
+            raise
+
+    def _update(self, mlflow: Mlflow, resource: Resource[ExperimentSpec], seen: Present, changes: Diff, ctx: Context) -> None:
+        if any(each.path == LIFECYCLE for each in changes):
+            mlflow.restore_experiment(seen.external_id)
+        wanted = self.desired(resource)
+        tags, marks = _tags(wanted), _mark_tags(resource.ref, wanted, ctx.installation)
+        have = seen.raw["tags"]
+        for key in sorted({_tag_of(each.path) for each in changes} - {""}):
+            if key in tags:
+                mlflow.set_experiment_tag(seen.external_id, key, tags[key])
+            else:
+                mlflow.delete_experiment_tag(seen.external_id, key)
+        for key, value in marks.items():
+            if have.get(key) != value:
+                mlflow.set_experiment_tag(seen.external_id, key, value)
+
+
+def _datasets(resource: Resource[ExperimentSpec]) -> Iterable[Ref]:
+    return (ref for ref in resource.references if ref.kind == "Dataset")
+
+
+def _short(ref: Ref, of: Ref) -> str:
+    return ref.name if ref.project == of.project else ref.path
+
+
+def _tags(wanted: Fields) -> dict[str, str]:
+    """Desired fields as MLflow tags."""
+    tags: dict[str, str] = dict(wanted["tags"])
+    if "description" in wanted:
+        tags[NOTE] = wanted["description"]
+    if wanted["metric"]:
+        tags["mlops.metric"] = wanted["metric"]
+    if wanted["techniques"]:
+        tags["mlops.techniques"] = json.dumps(wanted["techniques"])
+    tags |= {f"mlops.dataset.{name}": digest for name, digest in wanted["datasets"].items()}
+    tags |= {f"mlops.label.{name}": value for name, value in wanted["labels"].items()}
+    return tags
+
+
+def _tag_of(path: str) -> str:
+    """The tag that holds the field at `path`; empty for what is not a tag."""
+    for prefix, key in (("spec.tags.", ""), ("spec.datasets.", "mlops.dataset."), ("spec.labels.", "mlops.label.")):
+        if path.startswith(prefix):
+            return key + path.removeprefix(prefix)
+    return {"spec.description": NOTE, "spec.metric": "mlops.metric", "spec.techniques": "mlops.techniques"}.get(path, "")
+
+
+def _mark_tags(ref: Ref, wanted: Fields, installation: str) -> dict[str, str]:
+    return {"mlops.installation": installation, "mlops.ref": str(ref), "mlops.digest": digest_of(wanted)[:16]}
+
+
+def _mark(tags: Mapping[str, str]) -> Mark | None:
+    if "mlops.ref" not in tags:
+        return None
+    return Mark(tags.get("mlops.installation", ""), tags["mlops.ref"], tags.get("mlops.digest", ""))
+
+
+def _present(info: ExperimentInfo) -> Present:
+    tags = info.tags
+    fields: dict[str, JSON] = {
+        "tags": {key: value for key, value in tags.items() if not key.startswith((OURS, "mlflow."))},
+        "metric": tags.get("mlops.metric"),
+        "techniques": _list(tags.get("mlops.techniques")),
+        "datasets": {key.removeprefix("mlops.dataset."): value for key, value in tags.items() if key.startswith("mlops.dataset.")},
+        "labels": {key.removeprefix("mlops.label."): value for key, value in tags.items() if key.startswith("mlops.label.")},
+        "artifactLocation": info.artifact_location,
+    }
+    if NOTE in tags:
+        fields["description"] = tags[NOTE]
+    raw = {"stage": info.stage, "name": info.name, "tags": dict(tags)}
+    return Present(info.id, fields, {"id": info.id}, _mark(tags), raw=raw)
+
+
+def _list(text: str | None) -> list[str]:
+    try:
+        found = json.loads(text or "[]")
+    except ValueError:
+        return [str(text)]  # edited by hand: shown as it is, and put right
+    return [str(each) for each in found] if isinstance(found, list) else [str(found)]
+
+
+def _step_aside(mlflow: Mlflow, seen: Present) -> None:
+    """Free the name: MLflow keeps names of deleted experiments reserved, so the old one is renamed before it is deleted."""
+    if seen.raw["stage"] == "deleted":
+        mlflow.restore_experiment(seen.external_id)
+    mlflow.rename_experiment(seen.external_id, f"{seen.raw['name']}@replaced-{seen.external_id}")
+    for key in ("mlops.ref", "mlops.installation"):
+        mlflow.delete_experiment_tag(seen.external_id, key)
+    mlflow.delete_experiment(seen.external_id)
+
+
+def _manifest(found: ExperimentInfo) -> Mapping[str, JSON]:
+    """An experiment as a manifest that plans to no changes once adopted."""
+    fields = _present(found).fields
+    project, _, name = found.name.rpartition("/")
+    spec: dict[str, JSON] = {key: fields[key] for key in ("description",) if key in fields}
+    spec |= {"tags": fields["tags"]} if fields["tags"] else {}
+    if fields["metric"]:
+        metric, _, goal = str(fields["metric"]).rpartition(" ")
+        spec["metric"] = {"name": metric, "goal": goal.strip("()")}
+    spec |= {key: list(fields[key]) for key in ("techniques", "datasets") if fields[key]}
+    metadata: dict[str, JSON] = {"name": name, "project": project or "default"}
+    if fields["labels"]:
+        metadata["labels"] = fields["labels"]
+    ours = _mark(found.tags) is not None
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Experiment",
+        "metadata": metadata,
+        **({} if ours else {"lifecycle": {"adopt": True}}),
+        "spec": spec,
+    }

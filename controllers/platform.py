@@ -1,0 +1,98 @@
+"""Platform: the shared services run, as declared.
+
+The mark is the state folder itself: what runs from it is this installation's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reconciler.controller import Context
+from reconciler.diff import compare
+from reconciler.model import (
+    Absent,
+    Change,
+    Create,
+    Diff,
+    Done,
+    Fields,
+    Health,
+    HealthReport,
+    Mark,
+    Observation,
+    Outcome,
+    Owned,
+    Present,
+    Ref,
+    Replace,
+    Resource,
+    Started,
+    Update,
+)
+from schemas.base import Immutable, marked
+from schemas.platform import KIND, PlatformSpec
+
+IMMUTABLE = marked(PlatformSpec, Immutable)
+UP = ("running", "external")
+RESTARTING = ("spec.mlflow.port", "spec.mlflow.workers", "spec.mlflow.interpreter", "spec.mlflow.managed", "spec.database")
+"""A change below one of these needs a service to be started again."""
+
+
+class PlatformController:
+    """See `reconciler.controller.Controller`."""
+
+    info = KIND
+    tool = ""
+    services = ()
+
+    def observe(self, resources: Sequence[Resource[PlatformSpec]], ctx: Context) -> Mapping[Ref, Observation]:
+        seen: dict[Ref, Observation] = {}
+        for each in resources:
+            applied = ctx.memo(each.ref).get("applied")
+            if applied is None:
+                seen[each.ref] = Absent()
+                continue
+            report = ctx.services.report() if ctx.wanted else {}
+            states = {name: report.get(name, {}) for name in ctx.wanted}
+            fields = {**applied, "services": {name: state.get("state", "stopped") for name, state in states.items()}}
+            mark = Mark(str(applied.get("installation", "")), str(each.ref))
+            seen[each.ref] = Present(str(applied.get("installation", "")), fields, mark=mark, raw={"services": states})
+        return seen
+
+    def desired(self, resource: Resource[PlatformSpec]) -> Fields:
+        fields: Fields = resource.spec.model_dump(mode="json")
+        return fields
+
+    def diff(self, resource: Resource[PlatformSpec], seen: Present) -> Diff:
+        changes = compare(self.desired(resource), seen.fields, immutable=IMMUTABLE)
+        late = {name: state for name, state in seen.fields["services"].items() if state not in (*UP, "starting")}
+        messages = {name: str(seen.raw["services"][name].get("message") or "") for name in late}
+        return (*changes, *(Change(f"services.{name}", state, "running", note=messages[name]) for name, state in sorted(late.items())))
+
+    def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
+        resource: Resource[Any] = action.resource
+        if isinstance(action, Update) and any(each.path.startswith(RESTARTING) for each in action.changes):
+            ctx.services.stop(ctx.wanted)
+        ctx.services.start(ctx.wanted)
+        ctx.memo(resource.ref)["applied"] = self.desired(resource)
+        report = ctx.services.report() if ctx.wanted else {}
+        if all(report.get(name, {}).get("state") in UP for name in ctx.wanted):
+            return Done(resource.spec.installation)
+        return Started(resource.spec.installation)
+
+    def delete(self, owned: Owned, ctx: Context) -> Outcome:
+        """Stops the services; their data stays on disk."""
+        ctx.services.stop(tuple(ctx.services.report()))
+        ctx.memo(owned.ref).clear()
+        return Done(owned.external_id)
+
+    def health(self, resource: Resource[PlatformSpec], seen: Present) -> HealthReport:
+        states: Mapping[str, str] = seen.fields["services"]
+        starting = sorted(name for name, state in states.items() if state == "starting")
+        down = sorted(name for name, state in states.items() if state not in (*UP, "starting"))
+        if down:
+            why = "; ".join(f"{name} is {states[name]}: {seen.raw['services'][name].get('message') or 'no more is known'}" for name in down)
+            return HealthReport(Health.DEGRADED, why, "ServiceDown")
+        if starting:
+            return HealthReport(Health.PROGRESSING, f"{', '.join(starting)} starting")
+        return HealthReport(Health.HEALTHY)

@@ -1,0 +1,122 @@
+"""Project: a namespace in every tool, and requirements that are checked against the other projects'.
+
+In MLflow the namespace is the names (`project/name`) and tags of what the project owns; in DVC it is a repository of its own
+in the installation's DVC area, which is also the mark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from controllers.tools import uv
+from controllers.tools.dvc import Dvc
+from controllers.tools.dvc_open import open_dvc
+from reconciler.controller import Context
+from reconciler.diff import compare
+from reconciler.errors import ReconcilerError
+from reconciler.model import (
+    Absent,
+    Change,
+    Create,
+    Diff,
+    Done,
+    Fields,
+    Health,
+    HealthReport,
+    Mark,
+    Observation,
+    Outcome,
+    Owned,
+    Present,
+    Ref,
+    Replace,
+    Resource,
+    Update,
+)
+from schemas.project import KIND, ProjectSpec
+
+
+class ProjectController:
+    """See `reconciler.controller.Controller`."""
+
+    info = KIND
+    tool = "dvc"
+    services = ()
+
+    def observe(self, resources: Sequence[Resource[ProjectSpec]], ctx: Context) -> Mapping[Ref, Observation]:
+        names = ctx.client(Dvc, open_dvc).names
+        made = set(names.projects())
+        seen: dict[Ref, Observation] = {}
+        for each in resources:
+            memo, name = ctx.memo(each.ref), each.ref.name
+            applied = memo.get("applied")
+            if applied is None and name not in made:
+                seen[each.ref] = Absent()
+                continue
+            fields = {**(applied or {}), "namespace": name in made and names.ready(name)}
+            raw = {
+                "folder": (ctx.root / each.spec.path).is_dir(),
+                "clashes": memo.get("clashes", []),
+                "unchecked": memo.get("unchecked", ""),
+            }
+            seen[each.ref] = Present(name, fields, {"path": each.spec.path}, Mark(ctx.installation, str(each.ref)), raw=raw)
+        return seen
+
+    def desired(self, resource: Resource[ProjectSpec]) -> Fields:
+        fields: Fields = resource.spec.model_dump(mode="json")
+        return fields
+
+    def diff(self, resource: Resource[ProjectSpec], seen: Present) -> Diff:
+        changes = compare(self.desired(resource), seen.fields)
+        if not seen.fields["namespace"]:
+            changes = (*changes, Change("namespace.dvc", "missing or changed", "ready"))
+        return changes
+
+    def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
+        resource: Resource[Any] = action.resource
+        ctx.client(Dvc, open_dvc).names.make(resource.ref.name)
+        changed = not isinstance(action, Update) or any(each.path in ("spec.requirements", "spec.active") for each in action.changes)
+        if changed:
+            _check_requirements(ctx)
+        ctx.memo(resource.ref)["applied"] = self.desired(resource)
+        return Done(resource.ref.name, {"path": resource.spec.path})
+
+    def delete(self, owned: Owned, ctx: Context) -> Outcome:
+        """Removes the empty namespace. Raises Conflict while it still holds data."""
+        ctx.client(Dvc, open_dvc).names.remove(owned.ref.name)
+        ctx.memo(owned.ref).clear()
+        return Done(owned.external_id)
+
+    def health(self, resource: Resource[ProjectSpec], seen: Present) -> HealthReport:
+        if not seen.raw["folder"]:
+            return HealthReport(Health.DEGRADED, f"its folder {resource.spec.path} does not exist", "FolderMissing")
+        if not resource.spec.active:
+            return HealthReport(Health.SUSPENDED, "spec.active is false: nothing new starts, nothing is deleted", "Inactive")
+        if seen.raw["clashes"]:
+            return HealthReport(Health.HEALTHY, "; ".join(seen.raw["clashes"]), "RequirementsConflict")
+        if seen.raw["unchecked"]:
+            return HealthReport(Health.HEALTHY, str(seen.raw["unchecked"]), "RequirementsNotChecked")
+        return HealthReport(Health.HEALTHY)
+
+
+def _check_requirements(ctx: Context) -> None:
+    """Ask the resolver about all active projects together, and write into each project's notebook what stands against it.
+
+    A conflict is told, not an error: every project has an environment of its own."""
+    active = {name: each.spec.requirements for name, each in ctx.projects.items() if each.spec.active}
+    try:
+        clashes, unchecked = uv.connect(ctx).clashes(active), ""
+    except ReconcilerError as error:
+        clashes, unchecked = (), error.message
+    with ctx.lock:
+        for name, project in ctx.projects.items():
+            mine = [each for each in clashes if name in (each.first, each.second)]
+            ctx.memo(project.ref)["clashes"] = [_told(name, each) for each in mine]
+            ctx.memo(project.ref)["unchecked"] = unchecked
+
+
+def _told(name: str, clash: uv.Clash) -> str:
+    if clash.first == clash.second:
+        return f"its requirements exclude each other: {clash.why}"
+    other = clash.second if clash.first == name else clash.first
+    return f"requirements conflict with project {other}: {clash.why}"

@@ -1,0 +1,63 @@
+"""ResourceQuota: a project's share of the machine. The quota lives in the installation's own Store, where admission reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reconciler.controller import Context
+from reconciler.diff import compare
+from reconciler.model import (
+    Absent,
+    Create,
+    Diff,
+    Done,
+    Fields,
+    Health,
+    HealthReport,
+    Mark,
+    Observation,
+    Outcome,
+    Owned,
+    Present,
+    Ref,
+    Replace,
+    Resource,
+    Update,
+)
+from schemas.resourcequota import KIND, ResourceQuotaSpec
+
+
+class ResourceQuotaController:
+    """See `reconciler.controller.Controller`."""
+
+    info = KIND
+    tool = ""
+    services = ()
+
+    def observe(self, resources: Sequence[Resource[ResourceQuotaSpec]], ctx: Context) -> Mapping[Ref, Observation]:
+        seen: dict[Ref, Observation] = {}
+        for each in resources:
+            declared = ctx.memo(each.ref).get("quota")
+            mark = Mark(ctx.installation, str(each.ref))
+            seen[each.ref] = Absent() if declared is None else Present(each.ref.path, declared, mark=mark)
+        return seen
+
+    def desired(self, resource: Resource[ResourceQuotaSpec]) -> Fields:
+        fields: Fields = resource.spec.model_dump(mode="json")
+        return fields
+
+    def diff(self, resource: Resource[ResourceQuotaSpec], seen: Present) -> Diff:
+        return compare(self.desired(resource), seen.fields)
+
+    def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
+        resource: Resource[Any] = action.resource
+        ctx.memo(resource.ref)["quota"] = self.desired(resource)
+        return Done(resource.ref.path)
+
+    def delete(self, owned: Owned, ctx: Context) -> Outcome:
+        ctx.memo(owned.ref).clear()
+        return Done(owned.external_id)
+
+    def health(self, resource: Resource[ResourceQuotaSpec], seen: Present) -> HealthReport:
+        return HealthReport(Health.HEALTHY)

@@ -1,0 +1,165 @@
+"""MLflow over its REST API. The Python client is not used: it takes seconds to import and retries user errors behind the caller's back.
+
+Source: MLflow REST API 2.0 reference (experiments/*); behaviour checked against a 3.17 server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from reconciler.controller import Call, Context
+from reconciler.errors import Conflict, Rejected, Terminal, Transient
+
+if TYPE_CHECKING:
+    import httpx
+
+PAGE = 5000
+"""Experiments per listing call; the server's own cap is 50,000."""
+CONNECT_SECONDS = 5.0
+_NOT_THERE = "RESOURCE_DOES_NOT_EXIST"
+_EXISTS = "RESOURCE_ALREADY_EXISTS"
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentInfo:
+    """One MLflow experiment as the server tells it. `stage` is `active` or `deleted`; names of deleted ones stay reserved."""
+
+    id: str
+    name: str
+    stage: str
+    artifact_location: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class NotThere(Rejected):
+    """The server says that there is no such thing."""
+
+
+class Mlflow:
+    """The calls that controllers need. Raises Transient when no answer came, Rejected (or Conflict, NotThere) when the answer was no."""
+
+    def __init__(self, ctx: Context) -> None:
+        import httpx
+
+        spec = ctx.platform.mlflow
+        auth = (spec.username, ctx.secret(spec.password)) if spec.username and spec.password else None
+        timeout = httpx.Timeout(ctx.deadline, connect=CONNECT_SECONDS)
+        # trust_env off: a proxy setting of the shell must not see calls to a loopback server.
+        self._http = httpx.Client(base_url=ctx.services.endpoint("mlflow"), auth=auth, timeout=timeout, trust_env=False)
+        self._wire = ctx.wire
+
+    def experiments(self) -> Iterator[ExperimentInfo]:
+        """Every experiment, deleted ones included, in pages. Complete when it ends without raising."""
+        token: str | None = None
+        while True:
+            body = {"max_results": PAGE, "view_type": "ALL", **({"page_token": token} if token else {})}
+            answer = self._call("POST", "experiments/search", json=body, write=False)
+            yield from map(_info, answer.get("experiments", []))
+            token = answer.get("next_page_token")
+            if not token:
+                return
+
+    def experiment_named(self, name: str) -> ExperimentInfo | None:
+        """The experiment of this name, deleted or not; None when the name is free."""
+        try:
+            return _info(self._call("GET", "experiments/get-by-name", params={"experiment_name": name}, write=False)["experiment"])
+        except NotThere:
+            return None
+
+    def experiment(self, experiment_id: str) -> ExperimentInfo | None:
+        """The experiment of this id; None when there is none."""
+        try:
+            return _info(self._call("GET", "experiments/get", params={"experiment_id": experiment_id}, write=False)["experiment"])
+        except NotThere:
+            return None
+
+    def create_experiment(self, name: str, tags: Mapping[str, str], artifact_location: str | None) -> str:
+        """Create with all its tags in one request; returns the id. Raises Conflict when the name is taken, by a deleted one too."""
+        body = {"name": name, "tags": [{"key": key, "value": value} for key, value in sorted(tags.items())]}
+        if artifact_location is not None:
+            body["artifact_location"] = artifact_location
+        return str(self._call("POST", "experiments/create", json=body)["experiment_id"])
+
+    def restore_experiment(self, experiment_id: str) -> None:
+        """Bring a deleted experiment back, with its runs."""
+        self._call("POST", "experiments/restore", json={"experiment_id": experiment_id})
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        """Mark as deleted; the server keeps it until its own garbage collection. Already deleted is fine."""
+        try:
+            self._call("POST", "experiments/delete", json={"experiment_id": experiment_id})
+        except NotThere:  # the server says this of a deleted one as well
+            return
+
+    def rename_experiment(self, experiment_id: str, name: str) -> None:
+        """Give an active experiment another name."""
+        self._call("POST", "experiments/update", json={"experiment_id": experiment_id, "new_name": name})
+
+    def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
+        self._call("POST", "experiments/set-experiment-tag", json={"experiment_id": experiment_id, "key": key, "value": value})
+
+    def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
+        """Remove a tag; one that is not there is fine."""
+        try:
+            self._call("POST", "experiments/delete-experiment-tag", json={"experiment_id": experiment_id, "key": key})
+        except NotThere:
+            return
+
+    def _call(self, method: str, path: str, *, write: bool = True, **request: Any) -> Mapping[str, Any]:
+        import httpx
+
+        began, status = time.monotonic(), "no answer"
+        try:
+            response = self._http.request(method, f"/api/2.0/mlflow/{path}", **request)
+            status = str(response.status_code)
+            return _answer(response, path)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise Transient(f"MLflow does not answer at {self._http.base_url}", hint=f"{type(error).__name__}") from error
+        except httpx.TransportError as error:
+            raise Transient(f"MLflow gave no answer to {path}: {type(error).__name__}", maybe_done=write) from error
+        finally:
+            self._wire(Call("mlflow", method, path, write, status, time.monotonic() - began))
+
+
+def connect(ctx: Context) -> Mlflow:
+    """The pass's one MLflow client."""
+    return ctx.client(Mlflow, Mlflow)
+
+
+def _answer(response: httpx.Response, path: str) -> Mapping[str, Any]:
+    try:
+        body = response.json()
+    except ValueError as error:
+        raise Transient(f"MLflow answered {path} with {response.status_code} and no JSON; is something else listening there?") from error
+    if not isinstance(body, dict):
+        raise Transient(f"MLflow answered {path} with something that is not an object")
+    if response.is_success:
+        return body
+    code, message = str(body.get("error_code", response.status_code)), str(body.get("message", ""))[:500]
+    if code == _NOT_THERE:
+        raise NotThere(message)
+    if code == _EXISTS:
+        raise Conflict(message)
+    if response.status_code in (401, 403):
+        raise Terminal(
+            f"MLflow refused {path}: {response.status_code} {message}", hint="check spec.mlflow.username and password of the Platform"
+        )
+    if response.status_code == 429 or code in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED") or response.status_code in (502, 504):
+        raise Transient(f"MLflow is busy: {code} {message}", retry_after=_retry_after(response))
+    if code == "INVALID_STATE" or (response.status_code < 500):
+        raise Rejected(f"MLflow refused {path}: {code} {message}")
+    raise Transient(f"MLflow failed at {path}: {code} {message}")
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    told = response.headers.get("Retry-After", "")
+    return float(told) if told.isdigit() else None
+
+
+def _info(found: Mapping[str, Any]) -> ExperimentInfo:
+    tags = {each["key"]: str(each.get("value", "")) for each in found.get("tags", [])}
+    return ExperimentInfo(
+        str(found["experiment_id"]), found["name"], found.get("lifecycle_stage", "active"), found.get("artifact_location", ""), tags
+    )

@@ -1,0 +1,311 @@
+"""Carry out a plan: along the dependencies, several at once, journalled, retried, stoppable between writes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+
+from reconciler.bind import recorded
+from reconciler.controller import Context
+from reconciler.diff import without_ignored
+from reconciler.errors import Terminal, Transient
+from reconciler.events import Event, Listener
+from reconciler.model import (
+    Adopt,
+    Blocked,
+    Create,
+    Delete,
+    Diff,
+    Done,
+    Failed,
+    Keep,
+    Outcome,
+    Outputs,
+    Owned,
+    Plan,
+    Present,
+    Ref,
+    Replace,
+    Resource,
+    Result,
+    Started,
+    Update,
+    Write,
+)
+from reconciler.registry import Kinds
+
+ATTEMPTS = 4
+"""Tries of one action within a pass; the next pass tries again anyway."""
+FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
+"""Seconds; doubled each time, with full jitter up to a quarter."""
+
+
+class Journal(Protocol):
+    """The part of the Store that apply writes: before a tool is called, after it answered, and when it is known for good."""
+
+    def intend(self, ref: Ref, action: str, digest: str) -> None: ...
+    def created(self, ref: Ref, external_id: str) -> None: ...
+    def abandon(self, ref: Ref) -> None: ...
+    def record(self, owned: Owned, *, action: str, glyph: str, detail: Mapping[str, Any], result: Literal["done", "started"]) -> None: ...
+    def forget(self, ref: Ref, *, glyph: str, detail: Mapping[str, Any]) -> None: ...
+    def failed(self, ref: Ref, *, action: str, glyph: str, detail: Mapping[str, Any]) -> None: ...
+    def check_writer(self) -> None:
+        """Raises StoreError when this process is no longer the one writer."""
+
+
+@dataclass
+class _Pass:
+    """What the threads of one apply share."""
+
+    plan: Plan
+    ctx: Context
+    kinds: Kinds
+    journal: Journal
+    inventory: Mapping[Ref, Owned]
+    tell: Listener
+    total: int
+    results: dict[Ref, Result] = field(default_factory=dict)
+    fresh: dict[Ref, Outputs] = field(default_factory=dict)
+
+
+def apply(
+    plan: Plan,
+    ctx: Context,
+    kinds: Kinds,
+    journal: Journal,
+    inventory: Mapping[Ref, Owned],
+    *,
+    tell: Listener,
+    stop: threading.Event | None = None,
+    parallelism: int = 8,
+) -> tuple[Result, ...]:
+    """Carry out every write of `plan`; results come in the plan's order.
+
+    A failure blocks what depends on it and nothing else. When `stop` is set, writes under way finish and no further one starts."""
+    writes = {each.ref: each for each in plan.writes}
+    here = _Pass(plan, ctx, kinds, journal, inventory, tell, len(writes))
+    waiting, running = dict(writes), dict[Future[Result], Ref]()
+    with ThreadPoolExecutor(max_workers=parallelism, thread_name_prefix="apply") as pool:
+        while waiting or running:
+            if stop is not None and stop.is_set():
+                waiting.clear()
+            for ref in _ready(waiting, plan, here.results):
+                running[pool.submit(_one, waiting.pop(ref), here)] = ref
+            if not running:
+                break
+            for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
+                result = future.result()
+                here.results[running.pop(future)] = result
+                bad = isinstance(result.outcome, Failed)
+                tell(Event("failed" if bad else "done", _word(result), result.action.ref, len(here.results), here.total))
+    return tuple(here.results.get(each.ref) or Result(each, None) for each in plan.actions)
+
+
+def _ready(waiting: Mapping[Ref, Write], plan: Plan, results: Mapping[Ref, Result]) -> list[Ref]:
+    """Refs whose predecessors have all been tried; creates and updates come before any delete."""
+    building = any(not isinstance(each, Delete) for each in waiting.values())
+    unfinished = {each.ref for each in plan.writes} - results.keys()
+    built = not any(not isinstance(each, Delete) and each.ref in unfinished for each in plan.writes)
+    return [
+        ref
+        for ref, action in waiting.items()
+        if (not isinstance(action, Delete) or (not building and built))
+        and not any(other in unfinished for other in plan.after.get(ref, ()))
+    ]
+
+
+def _one(action: Write, here: _Pass) -> Result:
+    """One action from start to journal; never raises."""
+    began = time.monotonic()
+    if (blocked := _held_back(action, here)) is not None:
+        return Result(blocked, None)
+    here.tell(Event("start", _doing(action), action.ref, len(here.results), here.total))
+    attempts = 0
+    try:
+        here.journal.check_writer()
+        for attempt in _retrying(action.ref, here.tell):
+            with attempt:
+                attempts += 1
+                action, outcome = _act(action, here)
+                if isinstance(outcome, Failed):
+                    raise outcome.error
+    except Exception as error:  # whatever it is, it narrows the pass for this Ref only
+        if not isinstance(error, Transient | Terminal):
+            here.ctx.log.warning("apply_failed", ref=str(action.ref), error=repr(error))
+        outcome = Failed(error)
+    result = Result(action, outcome, attempts=attempts, seconds=time.monotonic() - began)
+    return _journalled(result, here)
+
+
+def _held_back(action: Write, here: _Pass) -> Blocked | None:
+    """Why this action cannot go on after what became of those before it."""
+    for other in here.plan.after.get(action.ref, ()):
+        before = here.results.get(other)
+        if before is None:
+            continue
+        if isinstance(before.outcome, Failed):
+            return Blocked(action.ref, "DependencyFailed", f"{other} failed", "it is tried again in the next pass", action)
+        if isinstance(before.action, Blocked):
+            return Blocked(action.ref, before.action.reason, f"{other} is blocked: {before.action.why}", before.action.next, action)
+        if isinstance(before.outcome, Started) and not isinstance(action, Delete) and other in action.resource.references:
+            return Blocked(
+                action.ref, "DependencyProgressing", f"{other} has started and is not ready yet", "the next pass goes on from here", action
+            )
+    return None
+
+
+def _retrying(ref: Ref, tell: Listener) -> Retrying:
+    def pause(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, Transient) else None
+        backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (state.attempt_number - 1)) * (1 + (hash((ref, state.attempt_number)) % 1000) / 4000)
+        return float(asked if asked is not None else backoff)
+
+    def before_sleep(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        tell(Event("retry", f"trying again: {error}", ref))
+
+    return Retrying(
+        retry=retry_if_exception_type(Transient), stop=stop_after_attempt(ATTEMPTS), wait=pause, before_sleep=before_sleep, reraise=True
+    )
+
+
+def _act(action: Write, here: _Pass) -> tuple[Write, Outcome]:
+    """Call the controller once; returns the action as it was really carried out, with its inputs filled in."""
+    controller, journal, ctx = here.kinds.controller(action.ref.kind), here.journal, here.ctx
+    match action:
+        case Delete(owned):
+            journal.intend(action.ref, "delete", owned.digest)
+            return action, controller.delete(owned, ctx)
+        case Create():
+            action = replace(action, resource=_filled(action.resource, here))
+            journal.intend(action.ref, "create", action.resource.digest)
+            return action, controller.apply(action, ctx)
+        case Replace():
+            action = replace(action, resource=_filled(action.resource, here))
+            journal.intend(action.ref, "replace", action.resource.digest)
+            return action, controller.apply(action, ctx)
+        case Update() | Adopt():
+            resource = _filled(action.resource, here)
+            changes = action.changes
+            if resource.inputs != action.resource.inputs:
+                changes = without_ignored(controller.diff(resource, action.seen), resource.lifecycle.ignore, ctx.now())
+            action = replace(action, resource=resource, changes=changes)
+            adopts = isinstance(action, Adopt)
+            if adopts and not changes and action.seen.mark is not None and action.seen.mark.ref == str(action.ref):
+                return action, Done(action.seen.external_id, action.seen.outputs)  # ours already: only the inventory has to learn it
+            journal.intend(action.ref, "adopt" if adopts else "update", resource.digest)
+            return action, controller.apply(Update(resource, action.seen, changes, adopt=adopts or getattr(action, "adopt", False)), ctx)
+
+
+def _filled(resource: Resource[Any], here: _Pass) -> Resource[Any]:
+    """The resource with inputs that were unknown at plan time and are known now."""
+    if not any("*" in outputs for outputs in resource.inputs.values()):
+        return resource
+    inputs = {ref: here.fresh.get(ref) or (recorded(ref, here.inventory) if "*" in old else old) for ref, old in resource.inputs.items()}
+    missing = [ref for ref, outputs in inputs.items() if "*" in outputs]
+    if missing:
+        raise Transient(f"needs an output of {missing[0]}, which does not exist yet")
+    return replace(resource, inputs=inputs)
+
+
+def _journalled(result: Result, here: _Pass) -> Result:
+    """Write what happened; a Store that fails here turns the result into a failure, and the marks find the object again."""
+    action, outcome = result.action, result.outcome
+    assert not isinstance(action, Keep | Blocked)
+    verb, glyph = type(action).__name__.lower(), str(action.glyph)
+    detail = {"changes": [each.path for each in getattr(action, "changes", ())], "why": action.why, "seconds": round(result.seconds, 3)}
+    try:
+        match action, outcome:
+            case _, Failed(error):
+                if isinstance(error, Terminal) and isinstance(action, Create):
+                    here.journal.abandon(action.ref)
+                here.journal.failed(action.ref, action=verb, glyph=glyph, detail={**detail, "error": f"{type(error).__name__}: {error}"})
+            case Delete(), _:
+                here.journal.forget(action.ref, glyph=glyph, detail=detail)
+            case ((Create() | Update() | Replace() | Adopt()), Done(external_id, outputs)):
+                here.journal.created(action.ref, external_id)
+                here.fresh[action.ref] = outputs
+                here.journal.record(
+                    owned(action.resource, external_id, outputs, here.kinds), action=verb, glyph=glyph, detail=detail, result="done"
+                )
+            case ((Create() | Update() | Replace() | Adopt()), Started(token)):
+                here.journal.record(
+                    owned(action.resource, token, {}, here.kinds), action=verb, glyph=glyph, detail=detail, result="started"
+                )
+    except Exception as error:
+        return replace(result, outcome=Failed(error))
+    return result
+
+
+def owned(resource: Resource[Any], external_id: str, outputs: Outputs, kinds: Kinds) -> Owned:
+    """The inventory entry of a resource that has just been written or adopted."""
+    show: Callable[[Resource[Any]], Mapping[str, Any]] | None = getattr(kinds.controller(resource.ref.kind), "desired", None)
+    return Owned(
+        ref=resource.ref,
+        external_id=external_id,
+        source=resource.source,
+        digest=resource.digest,
+        applied=show(resource) if show else resource.spec.model_dump(mode="json"),
+        prune=resource.prune,
+        outputs=outputs,
+        references=(*resource.requires, *resource.references),
+        location=resource.location,
+    )
+
+
+def verify(results: Iterable[Result], ctx: Context, kinds: Kinds, tell: Listener) -> tuple[Result, ...]:
+    """Look again at everything that was written, one batch per kind, and note what still differs."""
+    results = tuple(results)
+    by_kind: dict[str, list[Resource[Any]]] = {}
+    for each in results:
+        if isinstance(each.outcome, Done) and isinstance(each.action, Create | Update | Replace | Adopt):
+            by_kind.setdefault(each.action.ref.kind, []).append(each.action.resource)
+    seen: dict[Ref, Any] = {}
+    for kind, resources in by_kind.items():
+        tell(Event("phase", f"looking again at {len(resources)} {kind.lower()}s"))
+        try:
+            seen |= kinds.controller(kind).observe(resources, ctx)
+        except Transient as error:
+            ctx.log.warning("verify_failed", kind=kind, error=error.message)
+    return tuple(_verified(each, seen, kinds, ctx) for each in results)
+
+
+def _verified(result: Result, seen: Mapping[Ref, Any], kinds: Kinds, ctx: Context) -> Result:
+    action = result.action
+    observation = seen.get(action.ref)
+    if observation is None or not isinstance(action, Create | Update | Replace | Adopt):
+        return result
+    left: Diff = ()
+    if isinstance(observation, Present):
+        changes = kinds.controller(action.ref.kind).diff(action.resource, observation)
+        left = without_ignored(changes, action.resource.lifecycle.ignore, ctx.now())
+    return replace(result, observation=observation, left_over=left)
+
+
+_WORDS: Mapping[type, tuple[str, str]] = {
+    Create: ("creating", "created"),
+    Update: ("updating", "updated"),
+    Replace: ("replacing", "replaced"),
+    Delete: ("deleting", "deleted"),
+    Adopt: ("adopting", "adopted"),
+}
+
+
+def _doing(action: Write) -> str:
+    return _WORDS[type(action)][0]
+
+
+def _word(result: Result) -> str:
+    if isinstance(result.outcome, Failed):
+        return f"failed: {result.outcome.error}"
+    if isinstance(result.action, Blocked):
+        return f"blocked: {result.action.why}"
+    done = _WORDS.get(type(result.action), ("", "kept"))[1]
+    return f"{done}, becoming ready" if isinstance(result.outcome, Started) else done

@@ -1,0 +1,224 @@
+"""What the corridor stands in: registered kinds, Store, services, clock, listeners. Fields and how they are opened; no policy."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.controller import Call, Context, Services
+from reconciler.errors import Terminal
+from reconciler.events import Event, Listener, silent
+from reconciler.model import JSON, Owned, Ref, Resource
+from reconciler.registry import Kinds, discover
+from reconciler.settings import Settings
+from schemas.base import FromEnv, FromFile
+from schemas.platform import PlatformSpec
+
+if TYPE_CHECKING:
+    from reconciler.state import Store
+
+
+class Wire:
+    """Every call to a tool: counted, and written to a file as JSON lines when one is named."""
+
+    def __init__(self, log: Path | None = None) -> None:
+        self.count = 0
+        self.writes = 0
+        self.by_tool: dict[str, int] = {}
+        self._log = log
+        self._lock = threading.Lock()
+
+    def __call__(self, call: Call) -> None:
+        with self._lock:
+            self.count += 1
+            self.writes += call.write
+            self.by_tool[call.tool] = self.by_tool.get(call.tool, 0) + 1
+            if self._log is not None:
+                line = {"tool": call.tool, "method": call.method, "target": call.target, "write": call.write, "status": call.status}
+                with self._log.open("a", encoding="utf-8") as out:
+                    out.write(json.dumps({**line, "seconds": round(call.seconds, 4)}) + "\n")
+
+
+@dataclass
+class Memos:
+    """The notebooks of all Refs, read once, and the ones that changed."""
+
+    loaded: dict[Ref, dict[str, JSON]]
+    before: dict[Ref, str] = field(default_factory=dict)
+
+    def __call__(self, ref: Ref) -> MutableMapping[str, JSON]:
+        if ref not in self.before:
+            self.before[ref] = json.dumps(self.loaded.get(ref, {}), sort_keys=True)
+        return self.loaded.setdefault(ref, {})
+
+    def changed(self) -> dict[Ref, dict[str, JSON] | None]:
+        """Notebooks that were written since the last call; None = emptied."""
+        found: dict[Ref, dict[str, JSON] | None] = {}
+        for ref, before in list(self.before.items()):
+            now = json.dumps(self.loaded.get(ref, {}), sort_keys=True)
+            if now != before:
+                found[ref] = self.loaded.get(ref) or None
+                self.before[ref] = now
+        return found
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything that a pass needs and does not compute."""
+
+    settings: Settings
+    kinds: Kinds
+    store: Store
+    wire: Wire
+    memos: Memos
+    tell: Listener
+    now: Callable[[], datetime]
+    actor: str
+    log: Any
+    services: Callable[[PlatformSpec], Services]
+
+
+def open_house(
+    settings: Settings,
+    *,
+    read_only: bool = False,
+    on_event: Listener = silent,
+    actor: str = "",
+    wire_log: Path | None = None,
+    kinds: Kinds | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> House:
+    """Open the Store (an empty one when it does not exist and `read_only`) and find the kinds.
+
+    Raises StoreError when the Store cannot be opened."""
+    from reconciler.state import open_store
+
+    where: str | Path = settings.store or settings.state / "store.db"
+    if not read_only:
+        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = open_store(where, read_only=read_only, now=now)
+
+    def services(spec: PlatformSpec) -> Services:
+        from reconciler.platform.shared import Shared
+
+        return Shared(spec, settings.state, secret)
+
+    return House(
+        settings=settings,
+        kinds=kinds or discover(),
+        store=store,
+        wire=Wire(wire_log),
+        memos=Memos(store.memos()),
+        tell=on_event,
+        now=now,
+        actor=actor or _whoami(),
+        log=_Log(),
+        services=services,
+    )
+
+
+def context(house: House, resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned]) -> Context | None:
+    """The controllers' view of the house for this pass; None when no Platform is declared or recorded."""
+    spec = _platform(resources, inventory)
+    if spec is None:
+        return None
+    kinds = {ref.kind for ref in (*resources, *inventory)} & house.kinds.controllers.keys()
+    wanted = sorted({name for kind in kinds for name in house.kinds.controller(kind).services})
+    return Context(
+        installation=spec.installation,
+        platform=spec,
+        root=house.settings.root.absolute(),
+        state_dir=house.settings.state,
+        services=house.services(spec),
+        wanted=tuple(wanted),
+        secret=secret,
+        memo=house.memos,
+        projects={ref.name: each for ref, each in resources.items() if ref.kind == "Project"},
+        now=house.now,
+        log=house.log,
+        wire=house.wire,
+    )
+
+
+def secret(reference: Any) -> str:
+    """The value of a secret reference. Raises Terminal, which names the reference and never a value."""
+    match reference:
+        case FromEnv(from_env=name):
+            if name not in os.environ:
+                raise Terminal(f"the environment variable {name} is not set", hint="it holds a secret that a manifest refers to")
+            return os.environ[name]
+        case FromFile(from_file=path):
+            try:
+                return Path(path).expanduser().read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise Terminal(f"the secret file {path} cannot be read: {error.strerror}") from None
+        case _:
+            raise Terminal("a secret must be given as {fromEnv: NAME} or {fromFile: path}")
+
+
+@contextmanager
+def writing(house: House) -> Iterator[None]:
+    """Be the one writer; save the notebooks at the end, whatever happened."""
+    with house.store.writer(house.actor):
+        try:
+            yield
+        finally:
+            changed = house.memos.changed()
+            if changed:
+                house.store.put_memos(changed)
+
+
+def await_services(house: House, services: Services, names: Sequence[str], deadline: float, stop: threading.Event) -> None:
+    """Wait until all of `names` work, starting what waits for another one; gives up at `deadline` (monotonic seconds)."""
+    while not stop.is_set() and time.monotonic() < deadline:
+        services.start(names)
+        report = services.report()
+        late = [name for name in names if report.get(name, {}).get("state") not in ("running", "external")]
+        if not late:
+            return
+        house.tell(Event("wait", f"waiting for {', '.join(late)} to come up"))
+        stop.wait(0.5)
+
+
+def _platform(resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned]) -> PlatformSpec | None:
+    for ref, resource in resources.items():
+        if ref.kind == "Platform" and isinstance(resource.spec, PlatformSpec):
+            return resource.spec
+    for ref, owned in inventory.items():
+        if ref.kind == "Platform":
+            return PlatformSpec.model_validate(owned.applied)
+    return None
+
+
+def _whoami() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        return f"uid {os.getuid()}"
+
+
+class _Log:
+    """structlog, imported when there is something to log."""
+
+    def info(self, event: str, **context: Any) -> Any:
+        return self._logger().info(event, **context)
+
+    def warning(self, event: str, **context: Any) -> Any:
+        return self._logger().warning(event, **context)
+
+    @staticmethod
+    def _logger() -> Any:
+        import sys
+
+        import structlog
+
+        return structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=[structlog.processors.KeyValueRenderer()])

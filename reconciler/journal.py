@@ -1,0 +1,63 @@
+"""What apply writes to the Store, with who asked for it and which revision on every line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from reconciler.model import Location, Owned, Ref
+
+if TYPE_CHECKING:
+    from reconciler.state import Store
+
+
+@dataclass(frozen=True)
+class StoreJournal:
+    """`reconciler.apply.Journal` over a Store."""
+
+    store: Store
+    actor: str
+    now: Callable[[], datetime]
+    revisions: Mapping[str, str]
+    """Source -> revision of this pass."""
+    locations: Mapping[Ref, Location]
+
+    def intend(self, ref: Ref, action: str, digest: str) -> None:
+        self.store.intend(ref, action, digest)
+
+    def created(self, ref: Ref, external_id: str) -> None:
+        self.store.created(ref, external_id)
+
+    def abandon(self, ref: Ref) -> None:
+        self.store.abandon(ref)
+
+    def record(
+        self, owned: Owned, *, action: str, glyph: str, detail: Mapping[str, Any], result: Literal["done", "started"] = "done"
+    ) -> None:
+        self.store.record(owned, audit=self._entry(owned.ref, action, result, glyph, detail))
+
+    def forget(self, ref: Ref, *, glyph: str, detail: Mapping[str, Any]) -> None:
+        self.store.forget(ref, audit=self._entry(ref, "delete", "done", glyph, detail))
+
+    def failed(self, ref: Ref, *, action: str, glyph: str, detail: Mapping[str, Any]) -> None:
+        self.store.audit([self._entry(ref, action, "failed", glyph, detail)])
+
+    def check_writer(self) -> None:
+        self.store.check_writer()
+
+    def _entry(self, ref: Ref, action: str, result: Literal["done", "started", "failed"], glyph: str, detail: Mapping[str, Any]) -> Any:
+        from reconciler.state import AuditEntry
+
+        return AuditEntry(
+            at=self.now(),
+            actor=self.actor,
+            ref=ref,
+            action=action,
+            result=result,
+            glyph=glyph,
+            detail=detail,
+            revision=self.revisions.get("root", ""),
+            location=self.locations.get(ref, Location("")),
+        )

@@ -1,0 +1,300 @@
+"""The corridor: `propose` is everything left of the bar, `carry_out` everything right of it, `converge` repeats them.
+
+::
+
+    load -> validate -> resolve -> observe -> bind -> diff -> plan  |  apply -> observe again -> record -> report
+
+A dry run is `propose` and nothing else: it opens the Store read-only and cannot write anywhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from reconciler.apply import apply, owned, verify
+from reconciler.bind import Bound, bind
+from reconciler.controller import Context
+from reconciler.diff import compare
+from reconciler.events import Event
+from reconciler.house import House, await_services, context, writing
+from reconciler.journal import StoreJournal
+from reconciler.model import (
+    Absent,
+    Adopt,
+    Blocked,
+    Create,
+    Diagnostic,
+    Diff,
+    Done,
+    Glyph,
+    Health,
+    Keep,
+    Observation,
+    Owned,
+    Plan,
+    Present,
+    Ref,
+    Replace,
+    Resource,
+    Result,
+    Source,
+    Started,
+    Status,
+    Unknown,
+    Update,
+)
+from reconciler.observe import Observed, observe
+from reconciler.plan import Policy, plan
+from reconciler.record import statuses
+from reconciler.selection import Selection
+from reconciler.source.read import Desired, read
+
+DELETION_WINDOW = timedelta(hours=24)
+SERVICES_SECONDS = 180.0
+"""Longest wait for services that were just started; MLflow alone has been seen to take 50 s on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What would be done, with everything that it was decided from."""
+
+    plan: Plan
+    resources: Mapping[Ref, Resource[Any]]
+    observations: Mapping[Ref, Observation]
+    inventory: Mapping[Ref, Owned]
+    sources: tuple[Source, ...]
+    diagnostics: tuple[Diagnostic, ...]
+    orphans: tuple[Ref, ...]
+    """Objects in the tools that carry our mark, are in no manifest and were not in the inventory."""
+    tools: Mapping[str, str]
+    """Tool -> `ok`, or why it could not be read."""
+    seconds: float
+    calls: int
+    """Calls to tools that it took."""
+    applied_revision: str
+    """Revision of the root source at the last complete apply; empty = never."""
+    context: Context | None
+    """None: no Platform is declared, so nothing could be looked at."""
+    selection: Selection = field(default_factory=Selection)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done."""
+
+    proposal: Proposal
+    results: tuple[Result, ...]
+    statuses: tuple[Status, ...]
+    seconds: float
+    interrupted: bool = False
+
+
+def propose(selection: Selection, house: House) -> Proposal:
+    """Read manifests, Store and tools, and decide what should be done. Writes nothing, anywhere."""
+    began, calls = time.monotonic(), house.wire.count
+    inventory = house.store.inventory()
+    house.tell(Event("phase", "reading manifests"))
+    desired = read(selection, house.kinds, house.settings, inventory, house.store.meta("root_paths") or "")
+    selection = desired.selection
+    ctx = context(house, desired.graph.resources, inventory)
+    chosen = {ref: each for ref, each in desired.graph.resources.items() if selection.holds(each)}
+    house.tell(Event("phase", "looking at the tools"))
+    looked_at = [each for ref, each in chosen.items() if ref not in desired.graph.blocked]
+    observed = observe(looked_at, ctx, house.kinds, house.settings.parallelism) if ctx else _blind(looked_at)
+    bound = bind(
+        chosen.values(), observed.seen, inventory, lambda resource, seen: house.kinds.controller(resource.ref.kind).diff(resource, seen)
+    )
+    return Proposal(
+        plan=plan(bound, observed.seen, inventory, _policy(selection, house, desired, bound, observed)),
+        resources=bound.resources,
+        observations={**observed.seen, **observed.extra},
+        inventory=inventory,
+        sources=desired.graph.sources,
+        diagnostics=desired.diagnostics,
+        orphans=tuple(sorted(ref for ref in observed.extra if ref not in inventory and ref not in desired.graph.resources)),
+        tools=observed.tools,
+        seconds=time.monotonic() - began,
+        calls=house.wire.count - calls,
+        applied_revision=house.store.meta("applied_revision") or "",
+        context=ctx,
+        selection=selection,
+    )
+
+
+def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = None) -> Report:
+    """Do what the proposal says, look again, and write down where everything stands."""
+    began, ctx = time.monotonic(), proposal.context
+    with writing(house):
+        results: Sequence[Result] = [Result(each, None) for each in proposal.plan.actions]
+        journal = _journal(proposal, house)
+        if ctx is not None:
+            parallelism = house.settings.parallelism
+            results = apply(
+                proposal.plan, ctx, house.kinds, journal, proposal.inventory, tell=house.tell, stop=stop, parallelism=parallelism
+            )
+            results = verify(results, ctx, house.kinds, house.tell)
+        found = statuses(results, proposal.resources, proposal.observations, house.kinds)
+        interrupted = stop is not None and stop.is_set()
+        _record(proposal, results, found, house, journal, whole=not interrupted)
+    return Report(proposal, tuple(results), found, time.monotonic() - began, interrupted)
+
+
+def converge(
+    selection: Selection,
+    house: House,
+    *,
+    wait: bool = False,
+    timeout: float = 300.0,
+    stop: threading.Event | None = None,
+    on_proposal: Callable[[Proposal], None] | None = None,
+) -> Report:
+    """One pass, with the services that it needs brought up first; with `wait`, passes until everything is Ready or `timeout` seconds are over.
+
+    `on_proposal` is told each proposal before it is carried out."""
+    stop = stop or threading.Event()
+    deadline = time.monotonic() + timeout
+    proposal = propose(selection, house)
+    services = _services_only(proposal)
+    if services is not None:
+        (on_proposal or _nobody)(proposal)
+        carry_out(services, house, stop)
+        if proposal.context is not None:
+            await_services(
+                house, proposal.context.services, proposal.context.wanted, min(deadline, time.monotonic() + SERVICES_SECONDS), stop
+            )
+        on_proposal = None
+        proposal = propose(selection, house)
+    (on_proposal or _nobody)(proposal)
+    report = carry_out(proposal, house, stop)
+    done = list(report.results)
+    while wait and not stop.is_set() and (moving := _moving(report)) and time.monotonic() < deadline:
+        house.tell(Event("wait", f"waiting for {moving[0].ref}: {moving[0].message}", moving[0].ref))
+        stop.wait(1.0)
+        report = carry_out(propose(selection, house), house, stop)
+        done = [*[each for each in done if _wrote(each)], *report.results]
+    return replace(report, proposal=proposal, results=_latest(done), interrupted=stop.is_set())
+
+
+def remove(refs: Sequence[Ref], selection: Selection, house: House) -> Report:
+    """Delete what has no manifest any more, for `reconcile delete`: the same pass, with these Refs confirmed."""
+    confirmed = replace(selection, confirmed=selection.confirmed | {str(each) for each in refs})
+    return carry_out(propose(confirmed, house), house)
+
+
+def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, observed: Observed) -> Policy:
+    now = house.now()
+    return Policy(
+        installation=desired.installation,
+        now=now,
+        sources=desired.graph.sources,
+        partial=selection.partial,
+        refused=desired.graph.refused,
+        blocked={ref: each for ref, each in desired.graph.blocked.items() if ref in bound.resources or not selection.partial},
+        suspended={ref: each.reason for ref, each in house.store.suspensions().items()},
+        confirmed=selection.confirmed,
+        recent_deletions=[ref for _, ref in house.store.deletions_since(now - DELETION_WINDOW)],
+        preview=_previews(bound, observed.seen, house),
+    )
+
+
+def _previews(bound: Bound, seen: Mapping[Ref, Observation], house: House) -> dict[Ref, Diff]:
+    """For everything that would be created, the fields that it would get."""
+    shown: dict[Ref, Diff] = {}
+    for ref, resource in bound.resources.items():
+        desired = getattr(house.kinds.controller(ref.kind), "desired", None)
+        if isinstance(seen.get(ref), Absent) and desired is not None:
+            shown[ref] = compare(desired(resource), {})
+    return shown
+
+
+def _blind(resources: Sequence[Resource[Any]]) -> Observed:
+    return Observed({each.ref: Unknown("no Platform manifest says where the tools are") for each in resources}, {}, {})
+
+
+def _services_only(proposal: Proposal) -> Proposal | None:
+    """The part of the proposal that starts services, when there is something to start."""
+    first = tuple(each for each in proposal.plan.writes if each.ref.kind == "Platform")
+    if not first or len(first) == len(proposal.plan.actions):
+        return None
+    return replace(proposal, plan=Plan(first))
+
+
+def _moving(report: Report) -> list[Status]:
+    """What is on its way and needs nothing but time."""
+    started = {each.action.ref for each in report.results if isinstance(each.outcome, Started)}
+    held = {
+        each.action.ref for each in report.results if isinstance(each.action, Blocked) and each.action.reason == "DependencyProgressing"
+    }
+    later = {ref for ref, seen in report.proposal.observations.items() if isinstance(seen, Present) and seen.recheck_at is not None}
+    on_its_way = (each for each in report.statuses if each.health is Health.PROGRESSING or each.ref in started | held | later)
+    return [each for each in on_its_way if not each.ready]
+
+
+def _journal(proposal: Proposal, house: House) -> StoreJournal:
+    revisions = {each.name: each.revision for each in proposal.sources}
+    locations = {ref: each.location for ref, each in proposal.resources.items()}
+    return StoreJournal(house.store, house.actor, house.now, revisions, locations)
+
+
+def _record(
+    proposal: Proposal, results: Sequence[Result], found: Sequence[Status], house: House, journal: StoreJournal, *, whole: bool
+) -> None:
+    """Write down where everything stands: statuses, what changed in the inventory without a call to a tool, orphans, the revision."""
+    kept = [_refreshed(each.action.ref, proposal, house) for each in results if isinstance(each.action, Keep)]
+    house.store.record_many([each for each in kept if each is not None])
+    for entry in _found_orphans(proposal, house):
+        journal.record(
+            entry, action="adopt", glyph=str(Glyph.ADOPT), detail={"why": "carries this installation's mark and is in no manifest"}
+        )
+    gone = () if proposal.selection.partial else tuple(house.store.statuses().keys() - {each.ref for each in found})
+    house.store.put_statuses(found, gone)
+    if whole and not proposal.selection.partial and all(each.complete for each in proposal.sources):
+        for key, value in (("applied_revision", proposal.sources[0].revision), ("root_paths", proposal.selection.root_paths)):
+            if house.store.meta(key) != value:
+                house.store.set_meta(key, value)
+
+
+def _refreshed(ref: Ref, proposal: Proposal, house: House) -> Owned | None:
+    """The inventory entry of a resource that needed no write, when its manifest says something new (its protection, its place)."""
+    resource, before, seen = proposal.resources.get(ref), proposal.inventory.get(ref), proposal.observations.get(ref)
+    if resource is None or before is None or not isinstance(seen, Present):
+        return None
+    now = owned(resource, before.external_id, seen.outputs, house.kinds)
+    return None if now == before else now
+
+
+def _found_orphans(proposal: Proposal, house: House) -> list[Owned]:
+    """Inventory entries for marked objects that nobody declares: the next complete pass may propose to delete them, as for any other."""
+    entries: list[Owned] = []
+    for ref in () if proposal.selection.partial else proposal.orphans:
+        seen = proposal.observations[ref]
+        if isinstance(seen, Present):
+            prune = house.kinds.controller(ref.kind).info.prune
+            mark = seen.mark.digest if seen.mark else ""
+            entries.append(Owned(ref, seen.external_id, "root", mark, seen.fields, prune, seen.outputs))
+    return entries
+
+
+def _wrote(result: Result) -> bool:
+    return isinstance(result.outcome, Done) and isinstance(result.action, Create | Update | Replace | Adopt)
+
+
+def _latest(results: Sequence[Result]) -> tuple[Result, ...]:
+    """One result for each Ref over several passes: the last one that did something, else the last."""
+    latest: dict[Ref, Result] = {}
+    for each in results:
+        before = latest.get(each.action.ref)
+        if before is None or each.outcome is not None or not _wrote(before):
+            latest[each.action.ref] = each
+    return tuple(latest.values())
+
+
+def _nobody(proposal: Proposal) -> None:
+    """Nobody wants to know."""
+
+
+__all__ = ["House", "Proposal", "Report", "Selection", "carry_out", "converge", "owned", "propose", "remove"]

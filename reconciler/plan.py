@@ -1,0 +1,204 @@
+"""Choose the action for every resource: the one place where a difference becomes a decision. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from reconciler.bind import Bound
+from reconciler.diff import without_ignored
+from reconciler.model import (
+    Absent,
+    Action,
+    Adopt,
+    Blocked,
+    Change,
+    Create,
+    Delete,
+    Diff,
+    Keep,
+    Mark,
+    Observation,
+    Owned,
+    Plan,
+    Present,
+    Ref,
+    Replace,
+    Resource,
+    Source,
+    Unknown,
+    Update,
+    Write,
+)
+from reconciler.prune import prune
+
+UNMANAGED = "unmanaged:"
+"""Marks objects that code inside a project made through the client library; a manifest of that name adopts them."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Everything besides desired and actual that a decision depends on."""
+
+    installation: str
+    now: datetime
+    sources: Sequence[Source]
+    partial: bool = False
+    """Only a part of the manifests was looked at: nothing is pruned."""
+    refused: frozenset[Ref] = frozenset()
+    """Named by a manifest that is wrong: last good state stays, nothing is pruned."""
+    blocked: Mapping[Ref, Blocked] = field(default_factory=dict)
+    """Found by resolve."""
+    suspended: Mapping[Ref, str] = field(default_factory=dict)
+    """Ref -> why, from `reconcile suspend`; a Project's entry covers the project."""
+    confirmed: frozenset[str] = frozenset()
+    """Digests of deletion sets, or Refs, that somebody said yes to."""
+    recent_deletions: Sequence[Ref] = ()
+    """Deleted within the last 24 hours without a confirmation."""
+    preview: Mapping[Ref, Diff] = field(default_factory=dict)
+    """What a Create would set, for showing."""
+
+
+def plan(bound: Bound, seen: Mapping[Ref, Observation], inventory: Mapping[Ref, Owned], policy: Policy) -> Plan:
+    """Actions in an order in which they can be carried out: creates and updates along the dependencies, then deletes against them."""
+    replacing = {ref: each for ref, each in bound.resources.items() if any(change.forces_replace for change in bound.diffs.get(ref, ()))}
+    pruned = prune(bound.resources, inventory, policy, replacing)
+    actions: dict[Ref, Action] = {}
+    for ref, resource in bound.resources.items():
+        action = _choose(resource, seen.get(ref), bound.diffs.get(ref, ()), inventory.get(ref), policy, pruned.may_replace)
+        actions[ref] = _behind(action, resource, actions, seen, inventory)
+    after = {ref: _waits_for(resource, actions) for ref, resource in bound.resources.items() if _is_write(actions[ref])}
+    doomed = {each.ref for each in pruned.actions if isinstance(each, Delete)}
+    for ref in doomed:
+        after[ref] = tuple(other for other in sorted(doomed) if ref in inventory[other].references)
+    blocked = tuple(each for ref, each in policy.blocked.items() if ref not in actions)
+    return Plan((*actions.values(), *blocked, *pruned.actions), after, pruned.confirmation)
+
+
+def _choose(
+    resource: Resource[Any], observation: Observation | None, diff: Diff, owned: Owned | None, policy: Policy, may_replace: Collection[Ref]
+) -> Action:
+    ref, at = resource.ref, resource.location
+    if ref in policy.blocked:
+        return policy.blocked[ref]
+    match observation:
+        case None:
+            return Blocked(ref, "ToolUnreachable", "it was not looked at", location=at)
+        case Unknown(reason):
+            return Blocked(
+                ref, "ToolUnreachable", reason, "fix the tool, then reconcile again; nothing is changed until it can be read", location=at
+            )
+        case Absent():
+            why = "it was deleted outside the reconciler" if owned else ""
+            return _allowed(Create(resource, policy.preview.get(ref, ()), why), resource, policy)
+        case Present():
+            changes = without_ignored(diff, resource.lifecycle.ignore, policy.now)
+            return _present(resource, observation, changes, owned, policy, may_replace)
+
+
+def _present(
+    resource: Resource[Any], seen: Present, changes: Diff, owned: Owned | None, policy: Policy, may_replace: Collection[Ref]
+) -> Action:
+    ref = resource.ref
+    ours = _is_ours(seen.mark, resource, policy)
+    known = owned is not None and owned.external_id == seen.external_id
+    if not ours and known and seen.mark is None:
+        lost = Change("metadata.mark", None, policy.installation, note="the mark of this installation was removed")
+        return _allowed(Update(resource, seen, (lost, *changes), adopt=True), resource, policy)
+    if not ours and not resource.lifecycle.adopt:
+        return Blocked(
+            ref,
+            "NotOurs",
+            f"someone else's: {_whose(seen.mark, resource)}",
+            "to take it over: lifecycle.adopt: true",
+            Adopt(resource, seen, changes),
+            resource.location,
+        )
+    if any(each.forces_replace for each in changes):
+        fields = ", ".join(each.path for each in changes if each.forces_replace)
+        why = f"{fields} cannot change in place"
+        if ref in may_replace:
+            return _allowed(Replace(resource, seen, changes, why), resource, policy)
+        return Blocked(
+            ref,
+            "ImmutableField",
+            why,
+            f"to delete it and create it again: reconcile --confirm {ref}",
+            Replace(resource, seen, changes),
+            resource.location,
+        )
+    if not ours or owned is None:
+        return _allowed(Adopt(resource, seen, changes, "" if ours else "lifecycle.adopt is set"), resource, policy)
+    if changes:
+        return _allowed(Update(resource, seen, changes), resource, policy)
+    return Keep(ref)
+
+
+def _is_ours(mark: Mark | None, resource: Resource[Any], policy: Policy) -> bool:
+    if mark is None:
+        return False
+    if mark.ref == f"{UNMANAGED}{resource.ref.project}":
+        return mark.installation in ("", policy.installation)
+    return mark.installation == policy.installation and mark.ref == str(resource.ref)
+
+
+def _whose(mark: Mark | None, resource: Resource[Any]) -> str:
+    kind = resource.ref.kind.lower()
+    if mark is None:
+        return f"an existing {kind} of this name does not carry this installation's mark"
+    return f"this {kind} is marked as {mark.ref} of installation '{mark.installation}'"
+
+
+def _allowed(action: Write, resource: Resource[Any], policy: Policy) -> Action:
+    """The action, unless somebody said that this resource is not to be written."""
+    ref = resource.ref
+    if resource.lifecycle.mode == "observe":
+        return Blocked(
+            ref, "ObserveOnly", "lifecycle.mode is observe: differences are reported, never written", "", action, resource.location
+        )
+    if resource.lifecycle.suspend:
+        return Blocked(ref, "Suspended", "lifecycle.suspend is true in its manifest", "set it to false", action, resource.location)
+    for holder in (ref, Ref("Project", None, ref.owner)):
+        if holder in policy.suspended:
+            return Blocked(
+                ref, "Suspended", policy.suspended[holder] or "suspended by hand", f"reconcile resume {holder}", action, resource.location
+            )
+    return action
+
+
+def _behind(
+    action: Action, resource: Resource[Any], actions: Mapping[Ref, Action], seen: Mapping[Ref, Observation], inventory: Mapping[Ref, Owned]
+) -> Action:
+    """`action`, unless something that it stands on cannot come to be in this pass."""
+    if isinstance(action, Keep | Blocked):
+        return action
+    for other in (*resource.requires, *resource.references):
+        before = actions.get(other)
+        if isinstance(before, Blocked) and not isinstance(seen.get(other), Present):
+            why = f"needs {other}, which is {_word(before)}"
+            return Blocked(resource.ref, "DependencyBlocked", why, before.next, action, resource.location)
+        if before is None and other not in inventory:
+            why = f"needs {other}, which does not exist yet and is not part of this selection"
+            return Blocked(resource.ref, "DependencyMissing", why, "reconcile without the filter", action, resource.location)
+    return action
+
+
+def _word(blocked: Blocked) -> str:
+    return "not readable" if blocked.unknown else f"blocked ({blocked.reason})"
+
+
+def _waits_for(resource: Resource[Any], actions: Mapping[Ref, Action]) -> tuple[Ref, ...]:
+    return tuple(ref for ref in (*resource.requires, *resource.references) if ref in actions and _is_write(actions[ref]))
+
+
+def _is_write(action: Action) -> bool:
+    return not isinstance(action, Keep | Blocked)
+
+
+def digest(actions: Sequence[Action]) -> str:
+    """12 hex digits that name exactly these actions: same digest, same work. Printed under a plan."""
+    text = "\n".join(f"{each.glyph} {each.ref} {getattr(each, 'changes', ())!r}" for each in actions)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,113 @@
+"""Status of every resource after a pass, from what was seen and done. Pure: the one place where conditions are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reconciler.errors import ReconcilerError, Terminal
+from reconciler.model import (
+    Absent,
+    Adopt,
+    Blocked,
+    Condition,
+    Delete,
+    Failed,
+    Health,
+    HealthReport,
+    Keep,
+    Location,
+    Observation,
+    Present,
+    Ref,
+    Resource,
+    Result,
+    Started,
+    Status,
+    Unknown,
+)
+from reconciler.registry import Kinds
+
+
+def statuses(
+    results: Sequence[Result], resources: Mapping[Ref, Resource[Any]], seen: Mapping[Ref, Observation], kinds: Kinds
+) -> tuple[Status, ...]:
+    """One Status for each resource that has a manifest or a deletion that is held; worst health first is the reader's job."""
+    return tuple(
+        _status(each, resources.get(each.action.ref), each.observation or seen.get(each.action.ref), kinds)
+        for each in results
+        if not _is_gone(each)
+    )
+
+
+def _is_gone(result: Result) -> bool:
+    return isinstance(result.action, Delete) and result.outcome is not None and not isinstance(result.outcome, Failed)
+
+
+def _status(result: Result, resource: Resource[Any] | None, observation: Observation | None, kinds: Kinds) -> Status:
+    health = _health(result, resource, observation, kinds)
+    synced = _synced(result)
+    ready = Condition(
+        "Ready", health.health is Health.HEALTHY and synced.status is True, health.reason or str(health.health), health.message
+    )
+    if ready.status is False and health.health is Health.HEALTHY:
+        ready = Condition("Ready", False, synced.reason, synced.message)
+    conditions = [ready, synced]
+    if isinstance(result.outcome, Failed) and isinstance(result.outcome.error, Terminal):
+        conditions.append(Condition("Stalled", True, type(result.outcome.error).__name__, str(result.outcome.error)))
+    message = synced.message if synced.status is not True else health.message
+    return Status(
+        ref=result.action.ref,
+        health=health.health,
+        conditions=tuple(conditions),
+        observed_digest=resource.digest if resource and synced.status is True else "",
+        location=resource.location if resource else getattr(result.action, "location", Location("")),
+        message=message,
+    )
+
+
+def _health(result: Result, resource: Resource[Any] | None, observation: Observation | None, kinds: Kinds) -> HealthReport:
+    action = result.action
+    if isinstance(result.outcome, Failed):
+        return HealthReport(Health.DEGRADED, _error(result.outcome.error), type(result.outcome.error).__name__)
+    if isinstance(result.outcome, Started):
+        return HealthReport(Health.PROGRESSING, "started, not ready yet")
+    if isinstance(action, Blocked) and action.reason == "Suspended":
+        return HealthReport(Health.SUSPENDED, action.why)
+    match observation:
+        case Unknown(reason):
+            return HealthReport(Health.UNKNOWN, reason, "ToolUnreachable")
+        case Present() if resource is not None:
+            return kinds.controller(resource.ref.kind).health(resource, observation)
+        case Absent() if isinstance(action, Blocked):
+            return HealthReport(Health.MISSING, action.why, action.reason)
+        case Absent():
+            return HealthReport(Health.MISSING, "not there")
+        case _:
+            why = action.why if isinstance(action, Blocked | Keep) else ""
+            return HealthReport(Health.UNKNOWN, why)
+
+
+def _synced(result: Result) -> Condition:
+    action = result.action
+    if isinstance(result.outcome, Failed):
+        return Condition("Synced", False, type(result.outcome.error).__name__, _error(result.outcome.error))
+    if isinstance(action, Blocked):
+        return Condition("Synced", None if action.unknown else False, action.reason, action.why)
+    if result.left_over:
+        fields = ", ".join(each.path for each in result.left_over)
+        return Condition(
+            "Synced", False, "LeftOverDiff", f"still differs after a successful write: {fields}; a defect of the controller or the tool"
+        )
+    if isinstance(action, Keep) or result.outcome is not None:
+        return Condition(
+            "Synced",
+            True,
+            "Adopted" if isinstance(action, Adopt) else "AsDesired",
+            getattr(action, "why", "") if isinstance(action, Keep) else "",
+        )
+    return Condition("Synced", False, "Stopped", "not tried: the pass was stopped before its turn")
+
+
+def _error(error: Exception) -> str:
+    return str(error) if isinstance(error, ReconcilerError) else f"{type(error).__name__}: {error}"

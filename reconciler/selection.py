@@ -1,0 +1,51 @@
+"""Which manifests a command looks at, and what somebody said yes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reconciler.model import Ref, Resource
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Paths to read and filters over what was read. Anything narrower than the whole tree never prunes."""
+
+    paths: tuple[Path, ...] = (Path("manifests"),)
+    projects: frozenset[str] = frozenset()
+    kinds: frozenset[str] = frozenset()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    refs: frozenset[Ref] = frozenset()
+    part: bool = False
+    """`-f` named something else than the whole tree."""
+    whole: bool = False
+    """These paths are the whole tree from now on, whatever was the tree before."""
+    confirmed: frozenset[str] = frozenset()
+    """Digests of deletion sets, or Refs, from `--confirm`."""
+
+    @property
+    def filtered(self) -> bool:
+        return bool(self.projects or self.kinds or self.labels or self.refs)
+
+    @property
+    def partial(self) -> bool:
+        """True: not everything is looked at, so nothing may be deleted for being missing."""
+        return self.part or self.filtered
+
+    @property
+    def root_paths(self) -> str:
+        """The paths as one text, to know the whole tree again."""
+        return "\n".join(sorted(str(each) for each in self.paths))
+
+    def holds(self, resource: Resource[Any]) -> bool:
+        """Whether the filters let this resource through."""
+        ref = resource.ref
+        return (
+            (not self.projects or ref.owner in self.projects)
+            and (not self.kinds or ref.kind in self.kinds)
+            and (not self.refs or ref in self.refs)
+            and all(resource.labels.get(key) == value for key, value in self.labels.items())
+        )

@@ -1,0 +1,64 @@
+"""load -> validate -> resolve over the root source and the further sources that its Platform names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reconciler.model import Diagnostic, Owned, Ref
+from reconciler.registry import Kinds
+from reconciler.resolve import Graph, resolve
+from reconciler.selection import Selection
+from reconciler.settings import Settings
+from reconciler.source.load import Loaded, load
+from reconciler.validate import Validated, validate
+from schemas.platform import PlatformSpec
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What the manifests say, as far as they are right; `diagnostics` is the rest. `selection` knows now whether it is the whole tree."""
+
+    graph: Graph
+    diagnostics: tuple[Diagnostic, ...]
+    installation: str
+    selection: Selection
+
+
+def read(selection: Selection, kinds: Kinds, settings: Settings, inventory: Mapping[Ref, Owned], root_paths: str = "") -> Desired:
+    """Read every source. `root_paths` is what the last complete pass read; other paths are a part of the tree, and prune nothing."""
+    root = settings.root.absolute()
+    paths = tuple(Path(os.path.relpath(each.absolute(), root)) for each in selection.paths)
+    whole = selection.whole or not root_paths or set(root_paths.splitlines()) <= {str(each) for each in paths}
+    selection = replace(selection, paths=paths, part=not whole)
+    cache = settings.state / "cache" if settings.state.is_dir() else None
+    incumbents = {ref: each.source for ref, each in inventory.items()}
+    loaded = load([root / each for each in paths], root=root, cache=cache)
+    validated = validate(loaded, kinds, root=root, incumbents=incumbents)
+    platform = next((each.spec for each in validated.resources if isinstance(each.spec, PlatformSpec)), None)
+    if platform is not None and platform.sources:
+        extra = [load([root / each.path], root=root, cache=cache, source=each.name) for each in platform.sources]
+        validated = validate(_together([loaded, *extra]), kinds, root=root, incumbents=incumbents)
+    graph = resolve(validated, kinds, known=inventory, partial=selection.partial)
+    return Desired(graph, _sorted(validated, graph), platform.installation if platform else _recorded(inventory), selection)
+
+
+def _together(loaded: list[Loaded]) -> Loaded:
+    return Loaded(
+        sources=tuple(source for each in loaded for source in each.sources),
+        manifests=tuple(manifest for each in loaded for manifest in each.manifests),
+        diagnostics=tuple(diagnostic for each in loaded for diagnostic in each.diagnostics),
+    )
+
+
+def _sorted(validated: Validated, graph: Graph) -> tuple[Diagnostic, ...]:
+    """Every diagnostic once, in the order of the files."""
+    found = dict.fromkeys((*validated.diagnostics, *graph.diagnostics))
+    return tuple(sorted(found, key=lambda each: (each.location.file, each.location.line, each.location.column)))
+
+
+def _recorded(inventory: Mapping[Ref, Owned]) -> str:
+    applied = next((each.applied for ref, each in inventory.items() if ref.kind == "Platform"), {})
+    return str(applied.get("installation", ""))

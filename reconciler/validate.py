@@ -1,0 +1,251 @@
+"""Manifests to resources: the envelope, the kind's schema, the kind's own checks, and one owner for each name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
+
+from reconciler.mistakes import Mistake, Reader, Steps
+from reconciler.model import Diagnostic, Manifest, Ref, Resource, Source, digest_of
+from reconciler.registry import Kinds
+from reconciler.source.load import Loaded
+from reconciler.source.place import Places
+from schemas.base import DnsLabel, Envelope, KindInfo, Secret, Spec, marked
+
+ROOT = "root"
+"""The source that the command line names; every right comes from it."""
+_LABEL = re.compile(DnsLabel.__metadata__[0].pattern)
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What is right, and what is wrong with the rest."""
+
+    resources: tuple[Resource[Any], ...]
+    """In the order of the files; `references` and `requires` are not filled yet, and `root` is the installation's."""
+    diagnostics: tuple[Diagnostic, ...]
+    """Those of loading first."""
+    sources: tuple[Source, ...]
+    refused: frozenset[Ref]
+    """Declared, but wrong: what they name is left as it is, never pruned."""
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """One manifest with what came of it."""
+
+    manifest: Manifest
+    ref: Ref | None
+    """None: it cannot be told whose it is."""
+    resource: Resource[Any] | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+def validate(loaded: Loaded, kinds: Kinds, *, root: Path, incumbents: Mapping[Ref, str] | None = None) -> Validated:
+    """Check every manifest on its own, then that no name is claimed twice.
+
+    `root` is the installation's root, as it was given to `load`. `incumbents` are the sources that resources came from at the last
+    apply: of two sources that claim a name, that one keeps it. Raises nothing; every mistake is a diagnostic."""
+    infos, places = kinds.kinds, Places(root)
+    checked = [_check(each, infos, kinds, root, places) for each in loaded.manifests]
+    checked = _claimed(checked, incumbents or {}, places)
+    resources = tuple(each.resource for each in checked if each.resource is not None)
+    found = {each.ref for each in checked if each.ref} | {ref for each in loaded.faulty if (ref := _ref(each, infos))}
+    told = [(each.manifest.source, diagnostic) for each in checked for diagnostic in each.diagnostics]
+    return Validated(
+        resources=resources,
+        diagnostics=loaded.diagnostics + tuple(diagnostic for _, diagnostic in told),
+        sources=incomplete(loaded.sources, told),
+        refused=frozenset(found - {each.ref for each in resources}),
+    )
+
+
+def incomplete(sources: Iterable[Source], told: Iterable[tuple[str, Diagnostic]]) -> tuple[Source, ...]:
+    """The sources, with those that have an error marked as not complete."""
+    first: dict[str, Diagnostic] = {}
+    for name, each in told:
+        if each.severity == "error":
+            first.setdefault(name, each)
+    return tuple(
+        replace(each, complete=False, why_incomplete=f"{first[each.name].location}: {first[each.name].message}")
+        if each.complete and each.name in first
+        else each
+        for each in sources
+    )
+
+
+# --- one manifest --------------------------------------------------------------------------------------------------
+
+
+def _check(manifest: Manifest, infos: Mapping[str, KindInfo], kinds: Kinds, root: Path, places: Places) -> _Checked:
+    ref = _ref(manifest, infos)
+    info = infos.get(manifest.data["kind"]) if isinstance(manifest.data.get("kind"), str) else None
+    envelope, mistakes = _parsed(Envelope, manifest.data, (), manifest, places)
+    spec: Spec | None = None
+    if info is None:
+        mistakes += list(_unknown_kind(manifest, kinds))
+    else:
+        mistakes += list(_misplaced(manifest, info))
+        written = manifest.data.get("spec", {})
+        if isinstance(written, dict):
+            spec, found = _parsed(info.spec, written, ("spec",), manifest, places)
+            mistakes += found or list(_own_check(info, spec, written))
+    dumped = spec.model_dump(mode="json") if spec is not None else {}
+    mistakes += [_not_a_number(steps, manifest, places) for steps in _turned(manifest.data.get("spec"), dumped, ("spec",))]
+    if mistakes or info is None or envelope is None or spec is None or ref is None:
+        return _Checked(manifest, ref, None, tuple(_told(each, manifest, ref, places) for each in mistakes))
+    labels, lifecycle = envelope.metadata.labels, envelope.lifecycle
+    meaning = {"kind": info.name, "spec": dumped, "lifecycle": lifecycle.model_dump(mode="json"), "labels": labels}
+    resource = Resource(
+        ref=ref,
+        spec=spec,
+        lifecycle=lifecycle,
+        labels=labels,
+        location=manifest.location,
+        source=manifest.source,
+        digest=digest_of(meaning),
+        prune=lifecycle.prune or info.prune,
+        root=root,
+    )
+    return _Checked(manifest, ref, resource)
+
+
+def _parsed(
+    model: type[BaseModel], data: Mapping[str, Any], prefix: Steps, manifest: Manifest, places: Places
+) -> tuple[Any | None, list[Mistake]]:
+    try:
+        return model.model_validate(data), []
+    except ValidationError as error:
+        found = _reader(model).mistakes(error, data, lambda steps: places.written(manifest.location, prefix + steps))
+        return None, [replace(each, steps=prefix + each.steps) for each in found]
+
+
+@cache
+def _reader(model: type[BaseModel]) -> Reader:
+    return Reader(model, frozenset(path.removeprefix("spec.") for path in marked(model, Secret)))
+
+
+def _ref(manifest: Manifest, infos: Mapping[str, KindInfo]) -> Ref | None:
+    """Whose document it is, even when something else in it is wrong."""
+    kind, metadata = manifest.data.get("kind"), manifest.data.get("metadata")
+    if not isinstance(kind, str) or not isinstance(metadata, dict) or not _is_label(kind.lower()) or not _is_label(metadata.get("name")):
+        return None
+    project = metadata.get("project")
+    scope = infos[kind].scope if kind in infos else ("project" if project is not None else "installation")
+    if scope == "installation":
+        return Ref(kind, None, metadata["name"])
+    return Ref(kind, project, metadata["name"]) if _is_label(project) else None
+
+
+def _is_label(found: Any) -> bool:
+    return isinstance(found, str) and len(found) <= 63 and _LABEL.fullmatch(found) is not None
+
+
+def _unknown_kind(manifest: Manifest, kinds: Kinds) -> Iterator[Mistake]:
+    kind = manifest.data.get("kind")
+    if not isinstance(kind, str):
+        return
+    if kind in kinds.broken:
+        yield Mistake(("kind",), f"the kind {kind} could not be loaded", kinds.broken[kind])
+        return
+    near = kinds.nearest(kind)
+    known = f"known kinds: {', '.join(sorted(kinds.controllers))}"
+    yield Mistake(("kind",), f"unknown kind {kind[:60]!r}", f"Did you mean `{near}`?" if near else known)
+
+
+def _misplaced(manifest: Manifest, info: KindInfo) -> Iterator[Mistake]:
+    metadata = manifest.data.get("metadata")
+    project = metadata.get("project") if isinstance(metadata, dict) else None
+    if info.scope == "project" and isinstance(metadata, dict) and project is None:
+        yield Mistake(("metadata", "project"), "required field is missing", f"every {info.name} belongs to a project: name it here")
+    if info.scope == "installation" and project is not None:
+        yield Mistake(
+            ("metadata", "project"), f"a {info.name} belongs to the whole installation, not to a project", "remove the line", key=True
+        )
+    if info.root_only and manifest.source != ROOT:
+        why = f"a {info.name} is accepted from the root source only, and this is source {manifest.source}"
+        yield Mistake(("kind",), why, "move it to the root source: a source cannot grant itself rights")
+
+
+def _own_check(info: KindInfo, spec: Any, written: Mapping[str, Any]) -> Iterator[Mistake]:
+    """The kind's own conditions; its check may come from elsewhere and fail in any way."""
+    if info.check is None:
+        return
+    try:
+        for path, message in info.check(spec):
+            yield Mistake(("spec", *steps_to(path, written)), message)
+    except Exception as error:
+        yield Mistake(("spec",), f"the check of kind {info.name} failed: {type(error).__name__}: {error}", "this is a defect of the kind")
+
+
+def steps_to(path: str, data: Any) -> Steps:
+    """The keys that a dotted path stands for, where keys may hold dots themselves."""
+    steps: list[str | int] = []
+    parts = path.split(".")
+    while parts:
+        taken = next((n for n in range(len(parts), 0, -1) if isinstance(data, dict) and ".".join(parts[:n]) in data), 1)
+        name = ".".join(parts[:taken])
+        if isinstance(data, list) and name.isdecimal() and int(name) < len(data):
+            steps.append(int(name))
+            data = data[int(name)]
+        else:
+            steps.append(name)
+            data = data.get(name) if isinstance(data, dict) else None
+        parts = parts[taken:]
+    return tuple(steps)
+
+
+def _turned(data: Any, dumped: Any, steps: Steps) -> Iterator[Steps]:
+    """Where `true` became a number: pydantic takes it for 1, and YAML takes `on` and `yes` for true."""
+    if isinstance(data, bool):
+        if isinstance(dumped, int | float) and not isinstance(dumped, bool):
+            yield steps
+    elif isinstance(data, dict) and isinstance(dumped, dict):
+        for key, value in data.items():
+            if key in dumped:
+                yield from _turned(value, dumped[key], (*steps, key))
+    elif isinstance(data, list) and isinstance(dumped, list):
+        for number, (value, other) in enumerate(zip(data, dumped, strict=False)):
+            yield from _turned(value, other, (*steps, number))
+
+
+def _not_a_number(steps: Steps, manifest: Manifest, places: Places) -> Mistake:
+    return Mistake(steps, f"YAML reads `{places.written(manifest.location, steps)}` as true or false", "expected a number")
+
+
+def _told(mistake: Mistake, manifest: Manifest, ref: Ref | None, places: Places) -> Diagnostic:
+    at = places.at(manifest.location, mistake.steps, key=mistake.key)
+    path = ".".join(str(each) for each in mistake.steps)
+    if mistake.message == "unknown field" and mistake.hint.startswith("Did you"):
+        return Diagnostic(at, f"unknown field. {mistake.hint}", path=path, ref=ref, reason="UnknownField")
+    return Diagnostic(at, mistake.message, path=path, ref=ref, hint=mistake.hint)
+
+
+# --- one owner for each name ---------------------------------------------------------------------------------------
+
+
+def _claimed(checked: list[_Checked], incumbents: Mapping[Ref, str], places: Places) -> list[_Checked]:
+    """Of several manifests with one name the incumbent's stays, else the first; a wrong one holds its name all the same."""
+    owner: dict[Ref, _Checked] = {}
+    for each in checked:
+        if each.ref is not None:
+            held = owner.setdefault(each.ref, each)
+            incumbent = incumbents.get(each.ref)
+            if held.manifest.source != incumbent and each.manifest.source == incumbent:
+                owner[each.ref] = each
+    return [each if each.ref is None or owner[each.ref] is each else _refused(each, owner[each.ref], places) for each in checked]
+
+
+def _refused(each: _Checked, owner: _Checked, places: Places) -> _Checked:
+    first, second = owner.manifest, each.manifest
+    other = f" of source {first.source}" if first.source != second.source else ""
+    at = places.at(second.location, ("metadata", "name"))
+    message = f"{each.ref} is declared twice; the one in {first.location}{other} stays and this one is refused"
+    told = Diagnostic(at, message, path="metadata.name", ref=cast("Ref", each.ref), hint="rename or remove one of them", reason="Duplicate")
+    return _Checked(second, each.ref, None, (*each.diagnostics, told))
