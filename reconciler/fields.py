@@ -9,6 +9,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 
+def pattern_of(text: Any) -> str:
+    """The pattern that a constrained text type demands; empty when it demands none."""
+    return next((each.pattern for each in get_args(text)[1:] if getattr(each, "pattern", None)), "")
+
+
 def fields_at(model: type[BaseModel], steps: Sequence[str | int]) -> frozenset[str]:
     """The fields (camelCase) of the mapping that `steps` lead to; of every branch where it is a union."""
     return frozenset(info.alias or name for each in _models(model, steps) for name, info in each.model_fields.items())

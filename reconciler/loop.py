@@ -152,7 +152,7 @@ def converge(
     stop: threading.Event | None = None,
     on_proposal: Callable[[Proposal], None] | None = None,
 ) -> Report:
-    """One pass, with the services that it needs brought up first; with `wait`, passes until everything is Ready or `timeout` seconds are over.
+    """One pass, with the services that it needs brought up first; with `wait`, passes until all is Ready or `timeout` seconds are over.
 
     `on_proposal` is told each proposal before it is carried out."""
     stop = stop or threading.Event()
@@ -198,6 +198,7 @@ def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, 
         confirmed=selection.confirmed,
         recent_deletions=[ref for _, ref in house.store.deletions_since(now - DELETION_WINDOW)],
         preview=_previews(bound, observed.seen, house),
+        unfinished=frozenset(house.store.open_intents()),
     )
 
 
@@ -218,9 +219,7 @@ def _blind(resources: Sequence[Resource[Any]]) -> Observed:
 def _services_only(proposal: Proposal) -> Proposal | None:
     """The part of the proposal that starts services, when there is something to start."""
     first = tuple(each for each in proposal.plan.writes if each.ref.kind == "Platform")
-    if not first or len(first) == len(proposal.plan.actions):
-        return None
-    return replace(proposal, plan=Plan(first))
+    return replace(proposal, plan=Plan(first)) if first else None
 
 
 def _moving(report: Report) -> list[Status]:

@@ -1,6 +1,7 @@
 """What a schema says about a value, turned into what a person can act on: one message for each field.
 
-pydantic reports every branch of a union and every type that did not fit; here they become "found this, expected that, probably meant that"."""
+pydantic reports every branch of a union and every type that did not fit; here they become what was found, what is allowed and
+what was probably meant."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from reconciler.fields import description_of, fields_at, homes_of
+from reconciler.fields import description_of, fields_at, homes_of, pattern_of
 from schemas.base import DnsLabel, ResourceName
 
 Steps: TypeAlias = tuple[str | int, ...]
@@ -26,8 +27,8 @@ _SENSITIVE = re.compile(r"(?i)(password|passwd|secret|token|credential|api_?key|
 _CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+@")
 _LABEL = "lower-case letters, digits and `-`, at most 63, with a letter or digit at both ends"
 _PATTERNS = {
-    DnsLabel.__metadata__[0].pattern: ("a name", _LABEL),
-    ResourceName.__metadata__[0].pattern: ("a name", f"`name`, or `project/name`: {_LABEL}"),
+    pattern_of(DnsLabel): ("a name", _LABEL),
+    pattern_of(ResourceName): ("a name", f"`name`, or `project/name`: {_LABEL}"),
 }
 _KINDS = {
     "string": "a text",
@@ -158,15 +159,21 @@ def _trail(error: ErrorDetails, data: Any) -> _Error:
     trail: list[tuple[bool, str | int]] = []
     here, last = data, len(error["loc"]) - 1
     for number, part in enumerate(error["loc"]):
-        if isinstance(here, dict) and isinstance(part, str) and part in here:
-            trail.append((False, part))
+        known = part in here if isinstance(here, dict) else isinstance(here, list) and isinstance(part, int) and part < len(here)
+        if known:
             here = here[part]
-        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
-            trail.append((False, part))
-            here = here[part]
-        else:
-            trail.append((not (number == last and error["type"] in ("missing", "extra_forbidden")), part))
+        absent = number == last and error["type"] in ("missing", "extra_forbidden")
+        trail.append((not known and not absent, part))
     return _Error(tuple(trail), error["type"], error["input"], error.get("ctx", {}), error["msg"])
+
+
+def _with(data: Any, steps: Steps, text: str) -> Any:
+    """A copy of `data` in which the value at `steps` is `text`."""
+    if not steps:
+        return text
+    copy = data.copy()
+    copy[steps[0]] = _with(data[steps[0]], steps[1:], text)
+    return copy
 
 
 def _condense(errors: Iterable[_Error], at: int) -> list[list[_Error]]:

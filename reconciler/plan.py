@@ -58,6 +58,8 @@ class Policy:
     """Digests of deletion sets, or Refs, that somebody said yes to."""
     recent_deletions: Sequence[Ref] = ()
     """Deleted within the last 24 hours without a confirmation."""
+    unfinished: frozenset[Ref] = frozenset()
+    """Begun by an earlier pass that was cut short (journal)."""
     preview: Mapping[Ref, Diff] = field(default_factory=dict)
     """What a Create would set, for showing."""
 
@@ -131,7 +133,8 @@ def _present(
             resource.location,
         )
     if not ours or owned is None:
-        return _allowed(Adopt(resource, seen, changes, "" if ours else "lifecycle.adopt is set"), resource, policy)
+        begun = "made by an earlier pass that was cut short" if ref in policy.unfinished else "carries this installation's mark"
+        return _allowed(Adopt(resource, seen, changes, begun if ours else "lifecycle.adopt is set"), resource, policy)
     if changes:
         return _allowed(Update(resource, seen, changes), resource, policy)
     return Keep(ref)

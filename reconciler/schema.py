@@ -99,7 +99,8 @@ def fields(info: KindInfo) -> tuple[Field, ...]:
     }
     properties = schema["properties"]
     return tuple(
-        _field(name, _resolved(properties[name], schema), name in schema["required"], schema, marks, about) for name, about in envelope.items()
+        _field(name, _resolved(properties[name], schema), name in schema["required"], schema, marks, about)
+        for name, about in envelope.items()
     )
 
 
@@ -143,9 +144,10 @@ def _field(path: str, schema: Schema, required: bool, whole: Schema, marks: Mapp
 def _below(schema: Schema, whole: Schema) -> list[tuple[str, Schema, bool]]:
     """(name, schema, required) of what an object or a list of objects holds; `null` and scalars beside it are left out."""
     found: list[tuple[str, Schema, bool]] = []
-    for each in schema.get("anyOf", [schema]):
-        option = _resolved(each, whole)
-        needed = option.get("required", [])
+    options = [_resolved(each, whole) for each in schema.get("anyOf", [schema])]
+    choice = sum("properties" in each for each in options) > 1  # of several shapes, none of the fields is needed always
+    for option in options:
+        needed = [] if choice else option.get("required", [])
         found += [(name, one, name in needed) for name, one in option.get("properties", {}).items()]
         if option.get("type") == "array" and isinstance(option.get("items"), dict):
             inner = _resolved(option["items"], whole)
@@ -175,6 +177,8 @@ def type_words(schema: Schema, whole: Schema) -> str:
         words = [type_words(each, whole) for each in schema["anyOf"] if each.get("type") != "null"]
         if str(schema.get("description", "")).startswith("a quantity"):
             return "quantity"
+        if {"string", "integer", "number", "boolean"} <= set(words):
+            words = ["scalar", *(each for each in words if each not in ("string", "integer", "number", "boolean"))]
         return " | ".join(dict.fromkeys(words))
     if schema.get("format") == "date-time":
         return "time"
@@ -183,12 +187,19 @@ def type_words(schema: Schema, whole: Schema) -> str:
     match schema.get("type"):
         case "array":
             items = schema.get("items")
-            return f"list of {type_words(items, whole)}" if isinstance(items, dict) else "list"
+            return f"list of {_grouped(items, whole)}" if isinstance(items, dict) else "list"
         case "object" if isinstance(schema.get("additionalProperties"), dict):
-            return f"map of {type_words(schema['additionalProperties'], whole)}"
+            return f"map of {_grouped(schema['additionalProperties'], whole)}"
+        case "object" if schema.get("patternProperties"):
+            return f"map of {_grouped(next(iter(schema['patternProperties'].values())), whole)}"
         case str(word):
             return word
     return "any"
+
+
+def _grouped(schema: Schema, whole: Schema) -> str:
+    words = type_words(schema, whole)
+    return f"({words})" if " | " in words else words
 
 
 def _default(schema: Schema) -> str:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
+from reconciler.fields import pattern_of
 from reconciler.mistakes import Mistake, Reader, Steps
 from reconciler.model import Diagnostic, Manifest, Ref, Resource, Source, digest_of
 from reconciler.registry import Kinds
@@ -20,7 +21,7 @@ from schemas.base import DnsLabel, Envelope, KindInfo, Secret, Spec, marked
 
 ROOT = "root"
 """The source that the command line names; every right comes from it."""
-_LABEL = re.compile(DnsLabel.__metadata__[0].pattern)
+_LABEL = re.compile(pattern_of(DnsLabel))
 
 
 @dataclass(frozen=True)

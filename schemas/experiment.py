@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from schemas.base import Duration, Immutable, KindInfo, Quantity, RefTo, ResourceName, Spec, Strict, ToolDefault
+from schemas.base import Duration, Immutable, KindInfo, Quantity, RefTo, ResourceName, Spec, Strict, ToolDefault, Use
 
 TagKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-. :/]+$", max_length=250)]
 """Characters and length that MLflow accepts for a tag's key."""
@@ -70,8 +70,8 @@ class ModelFacts(Strict):
 class ExperimentSpec(Spec):
     """An MLflow experiment with its description, tags, data and runs."""
 
-    description: Annotated[str, StringConstraints(max_length=5000)] = ""
-    """Markdown, shown at the top of the experiment's page."""
+    description: Annotated[str, StringConstraints(max_length=5000), ToolDefault] | None = None
+    """Markdown, shown at the top of the experiment's page; unset = what people write there is theirs."""
     tags: dict[TagKey, Annotated[str, StringConstraints(max_length=5000)]] = Field(default_factory=dict)
     """Tags of the experiment; keys that start with `mlflow.` or `mlops.` are not yours."""
     metric: Metric | None = None
@@ -80,8 +80,9 @@ class ExperimentSpec(Spec):
     """Datasets that its runs read; another project's as `project/name` if that project shares it."""
     techniques: tuple[str, ...] = ()
     """Names of the methods used, for comparison across projects."""
-    artifact_location: Annotated[str, StringConstraints(min_length=1), Immutable, ToolDefault] | None = None
-    """Where artifacts go; the server's default when unset. Cannot change: MLflow has no call for it."""
+    artifact_location: Annotated[str, StringConstraints(pattern=r"^(s3|gs|wasbs|abfss)://[^/]+"), Immutable, ToolDefault] | None = None
+    """Object storage for artifacts; the server's own when unset. Cannot change: MLflow has no call for it.
+    Its bucket must be in the project's `allow.hosts` as `s3://bucket`. Paths on the server are refused: they could be another project's."""
     runs: Runs | None = None
     """Runs that must exist."""
     model: ModelFacts | None = None
@@ -96,6 +97,13 @@ def check(spec: ExperimentSpec) -> Iterator[tuple[str, str]]:
         yield "datasets", "a dataset is named twice"
 
 
+def uses(spec: ExperimentSpec) -> Iterator[Use]:
+    """What an experiment touches outside MLflow."""
+    if spec.artifact_location is not None:
+        scheme, _, rest = spec.artifact_location.partition("://")
+        yield Use("artifactLocation", "host", f"{scheme}://{rest.partition('/')[0]}")
+
+
 KIND = KindInfo(
     name="Experiment",
     spec=ExperimentSpec,
@@ -103,4 +111,5 @@ KIND = KindInfo(
     prune="confirm",
     summary="An MLflow experiment: its description, tags and data, and the runs that must exist in it.",
     check=check,
+    uses=uses,
 )

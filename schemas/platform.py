@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from schemas.base import DnsLabel, KindInfo, RelativePath, SecretRef, Spec, Strict
+from schemas.base import DnsLabel, Immutable, KindInfo, RelativePath, SecretRef, Spec, Strict
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 
@@ -74,7 +74,7 @@ class Dvc(Strict):
 class PlatformSpec(Spec):
     """One installation of the tools that serves every project."""
 
-    installation: DnsLabel
+    installation: Annotated[DnsLabel, Immutable]
     """Marks everything that is created in a tool; two installations can share a server without touching each other."""
     sources: tuple[ManifestSource, ...] = ()
     """Further sources; the folder given on the command line is the root source."""

@@ -1,4 +1,6 @@
-"""uv as a resolver: can these requirements be installed together? Nothing is installed, and nothing is built (a build would run foreign code)."""
+"""uv as a resolver: can these requirements be installed together?
+
+Nothing is installed, and nothing is built (a build would run foreign code)."""
 
 from __future__ import annotations
 

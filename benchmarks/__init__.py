@@ -1,0 +1,1 @@
+"""Measurements of whole commands: `make bench`. Ratios within one run; nothing here is a test."""

@@ -1,0 +1,244 @@
+"""Dataset: a path of a project whose bytes are versions in DVC.
+
+The mark is kept in the `.dvc` file of the present version, under `meta.mlops`, together with the stat that the bytes had.
+Observing is stat only; bytes are read in a pass only where the stat differs and the data is small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from controllers.tools.dvc import Dvc, Entry, Snapshot, open_dvc
+from controllers.tools.dvc_content import change, fact_notes, recorded_facts, same, unexpected
+from controllers.tools.dvc_obtain import Obtained, Want, moved_on, obtain, whole
+from reconciler.controller import Context
+from reconciler.diff import compare
+from reconciler.errors import ReconcilerError, Terminal
+from reconciler.model import (
+    KNOWN_AFTER_APPLY,
+    Absent,
+    Create,
+    Diff,
+    Done,
+    Fields,
+    Health,
+    HealthReport,
+    Mark,
+    Observation,
+    Outcome,
+    Owned,
+    Present,
+    Ref,
+    Replace,
+    Resource,
+    Unknown,
+    Update,
+)
+from schemas.base import duration_value
+from schemas.dataset import KIND, DatasetSpec
+
+READ_AT_MOST = 16 << 20
+"""Bytes. Changed data up to this size is read while observing (about 30 ms), so that the plan can say what changed; larger data
+is only read when it is applied."""
+
+
+class DatasetController:
+    """Datasets in DVC."""
+
+    info = KIND
+    tool = "dvc"
+    services: tuple[str, ...] = ()
+
+    def observe(self, resources: Sequence[Resource[DatasetSpec]], ctx: Context) -> Mapping[Ref, Observation]:
+        """One reading of each project's namespace, one stat for each dataset."""
+        dvc, nested = ctx.client(Dvc, open_dvc), _nested(ctx)
+        entries = {project: dvc.names.entries(project) for project in {*dvc.names.projects(), *(each.ref.owner for each in resources)}}
+        seen: dict[Ref, Observation] = {
+            Ref("Dataset", project, name): _held(project, name, entry)
+            for project, found in entries.items()
+            for name, entry in found.items()
+        }
+        for each in resources:
+            entry = entries[each.ref.owner].get(each.ref.name)
+            try:
+                place = _own_place(each, dvc, nested)
+                if isinstance(entry, Entry):
+                    seen[each.ref] = _look(each, entry, place, ctx, dvc)
+                elif entry is None:
+                    seen[each.ref] = Absent()
+            except ReconcilerError as error:
+                seen[each.ref] = Unknown(error.message)
+        return seen
+
+    def desired(self, resource: Resource[DatasetSpec]) -> Fields:
+        """The fields that this kind is responsible for."""
+        spec = resource.spec
+        fields = {"path": spec.path, "type": spec.type, "version": spec.pin or KNOWN_AFTER_APPLY, "writeBack": spec.write_back}
+        source = spec.source.model_dump(mode="json", exclude_none=True) if spec.source else None
+        optional = {"push": spec.remote if spec.push else None, "source": source, "versions": spec.versions}
+        return fields | {key: value for key, value in optional.items() if value}
+
+    def diff(self, resource: Resource[DatasetSpec], seen: Present) -> Diff:
+        """Changed bytes are a new version, or drift where a version is pinned."""
+        spec, raw, have = resource.spec, seen.raw, dict(seen.fields)
+        want: dict[str, Any] = {"path": spec.path, "type": spec.type, "writeBack": spec.write_back, "cache": "whole", "data": "in place"}
+        moved = raw["data"] == "other" and not raw["settling"]
+        have["data"] = "missing" if raw["data"] == "missing" else "other bytes" if moved and spec.pin else "in place"
+        follows = spec.pin is None and (moved or raw["movedOn"] or have["path"] != spec.path)
+        want["version"] = KNOWN_AFTER_APPLY if follows else spec.pin or have["version"]
+        if spec.push:
+            want["push"] = spec.remote
+        if spec.versions is not None and raw["history"] > spec.versions:
+            have["versions"], want["versions"] = raw["history"], spec.versions
+        notes = {"spec.version": raw["note"], "spec.data": "a copy of the other bytes is kept" if have["data"] == "other bytes" else ""}
+        return tuple(replace(each, note=notes.get(each.path, "")) for each in compare(want, have))
+
+    def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
+        """Obtain the version, record it, push it; in this order, so that a crash in between repeats only what is missing."""
+        resource: Resource[Any] = action.resource
+        spec: DatasetSpec = resource.spec
+        dvc, project, name = ctx.client(Dvc, open_dvc), resource.ref.owner, resource.ref.name
+        place, before, want = _own_place(resource, dvc, _nested(ctx)), dvc.names.entry(project, name), _want(resource, ctx)
+        paths = {each.path for each in action.changes}
+        if before is None or paths & {"spec.version", "spec.data", "spec.path"}:
+            got = obtain(dvc, want, before)
+        else:
+            got = Obtained(before.version, Snapshot(before.notes.get("stat", ""), 0, None, 0.0))
+        if "spec.cache" in paths:
+            whole(dvc, want, got.version.md5)
+        entry = _described(resource, got, place, before, dvc, ctx)
+        dvc.names.record(project, name, entry)
+        if spec.push and spec.remote and entry.notes.get("pushed") != spec.remote:
+            dvc.push(entry.version.md5, spec.remote)
+            entry = replace(entry, notes={**entry.notes, "pushed": spec.remote})
+            dvc.names.record(project, name, entry)
+        if spec.write_back == "file":
+            dvc.write_back(resource.root, spec.path, entry)
+        else:
+            dvc.take_back(resource.root, spec.path, entry)
+        if "spec.versions" in paths and spec.versions is not None and (old := dvc.names.history(project, name)[spec.versions :]):
+            dvc.let_go(project, name, [each.version.md5 for each in old])
+        return Done(f"{project}/{name}", {"digest": entry.version.md5})
+
+    def delete(self, owned: Owned, ctx: Context) -> Outcome:
+        """Forget the versions and release what nothing else refers to. The data at its path is the user's and stays."""
+        dvc, project, name = ctx.client(Dvc, open_dvc), owned.ref.owner, owned.ref.name
+        entry = dvc.names.entry(project, name)
+        if entry is not None and (root := Path(entry.notes.get("root") or "/nowhere")).is_dir():
+            dvc.unlink(project, root, entry.notes["path"])
+            dvc.take_back(root, entry.notes["path"], entry)
+        dvc.let_go(project, name)
+        return Done(owned.external_id)
+
+    def health(self, resource: Resource[DatasetSpec], seen: Present) -> HealthReport:
+        """Healthy = the bytes are a known version and meet what is expected of them."""
+        raw, spec = seen.raw, resource.spec
+        if raw["data"] == "missing":
+            return HealthReport(Health.MISSING, f"nothing is at {spec.path}", "DataMissing")
+        if seen.fields["cache"] != "whole":
+            return HealthReport(Health.DEGRADED, "objects of the present version are missing from the DVC cache or damaged", "CacheDamaged")
+        if raw["settling"]:
+            return HealthReport(Health.PROGRESSING, f"changed on disk; acted on once it has not changed for {spec.settle}", "Settling")
+        if raw["data"] == "other":
+            if spec.pin is not None:
+                return HealthReport(Health.DEGRADED, "other bytes than the pinned version", "NotThePin")
+            return HealthReport(Health.PROGRESSING, "changed on disk", "Changed")
+        if trouble := unexpected(spec.expect, raw["facts"]):
+            return HealthReport(Health.DEGRADED, trouble, "Unexpected")
+        return HealthReport(Health.HEALTHY)
+
+    def export(self, external_id: str, ctx: Context) -> Mapping[str, Any]:
+        """A manifest for a dataset that is recorded in DVC."""
+        project, _, name = external_id.rpartition("/")
+        entry = ctx.client(Dvc, open_dvc).names.entry(project, name)
+        if entry is None:
+            raise Terminal(f"no dataset '{external_id}' in DVC", hint="write it as project/name")
+        spec = {"path": entry.notes.get("path", entry.basename)} | ({"type": "model"} if entry.notes.get("type") == "model" else {})
+        return {"apiVersion": "reconciler.mlops/v1", "kind": "Dataset", "metadata": {"name": name, "project": project}, "spec": spec}
+
+
+def _held(project: str, name: str, entry: Entry | ReconcilerError) -> Observation:
+    """What the namespace alone says; enough for an orphan."""
+    if isinstance(entry, ReconcilerError):
+        return Unknown(entry.message)
+    notes, md5 = entry.notes, entry.version.md5
+    mark = Mark(notes["installation"], notes.get("ref", ""), notes.get("digest", "")) if "installation" in notes else None
+    fields = {"path": notes.get("path", ""), "type": notes.get("type", "data"), "version": md5, "push": notes.get("pushed")}
+    return Present(f"{project}/{name}", fields, {"digest": md5}, mark)
+
+
+def _look(resource: Resource[DatasetSpec], entry: Entry, place: Path, ctx: Context, dvc: Dvc) -> Present:
+    """The record, held against the stat of the data and of its objects in the cache."""
+    spec, held = resource.spec, _held(resource.ref.owner, resource.ref.name, entry)
+    assert isinstance(held, Present)
+    seen = dvc.stat(place, resource.root)
+    data, recheck, words = "missing" if seen is None else "same" if same(entry, seen) else "other", None, ""
+    if seen is not None and data == "other":
+        settled = seen.newest + duration_value(spec.settle).total_seconds()
+        if ctx.now().timestamp() < settled:
+            recheck = datetime.fromtimestamp(settled, UTC)
+        elif seen.size <= READ_AT_MOST:
+            found = dvc.hash(resource.root, spec.path)
+            data = "same" if found == entry.version else "other"
+            words = f": {change(entry, place, found)[1]}" if data == "other" else ""
+    kept = dvc.cache.seal(entry.version.md5)
+    wrote = "file" in (spec.write_back, entry.notes.get("writeBack")) and dvc.written_back(resource.root, spec.path, entry)
+    raw = {
+        "data": data,
+        "settling": data == "other" and recheck is not None,
+        "note": f"{place.name} changed on disk{words}" if data == "other" else "",
+        "history": len(dvc.names.history(resource.ref.owner, resource.ref.name)) if spec.versions is not None else 0,
+        "facts": recorded_facts(entry),
+        "movedOn": moved_on(spec, entry),
+    }
+    cache = "missing" if not kept else "whole" if kept == entry.notes.get("seal", kept) else "changed"
+    fields = {**held.fields, "cache": cache, "writeBack": "file" if wrote else "none"}
+    return replace(held, fields=fields, outputs={"digest": spec.pin or entry.version.md5}, recheck_at=recheck, raw=raw)
+
+
+def _described(resource: Resource[DatasetSpec], got: Obtained, place: Path, before: Entry | None, dvc: Dvc, ctx: Context) -> Entry:
+    """The record of a version. Raises Terminal when new bytes are not what is expected: they do not become a version."""
+    spec, notes = resource.spec, dict(before.notes) if before else {}
+    if before is None or before.version != got.version:
+        shape, found = fact_notes(place)
+        if spec.pin is None and (trouble := unexpected(spec.expect, shape)):
+            raise Terminal(f"{spec.path} is refused as a version: {trouble}", hint="correct the data, or spec.expect")
+        notes = {"at": ctx.now().astimezone(UTC).isoformat(), **found, **({"source": notes["source"]} if "source" in notes else {})}
+        if before and (kind := change(before, place, got.version, dvc.cache)[0]):
+            notes["change"] = kind
+    elif "columns" not in notes:
+        notes |= fact_notes(place)[1] if place.exists() else {}
+    notes |= {"installation": ctx.installation, "ref": str(resource.ref), "digest": resource.digest, "path": spec.path, "type": spec.type}
+    notes |= {"writeBack": spec.write_back, "stat": got.seen.digest, "root": str(resource.root.absolute())}
+    notes |= {"seal": dvc.cache.seal(got.version.md5), **({"source": got.source} if got.source else {})}
+    return Entry(place.name, got.version, notes)
+
+
+def _want(resource: Resource[DatasetSpec], ctx: Context) -> Want:
+    project, spec = ctx.projects.get(resource.ref.owner), resource.spec
+    allow = project.spec.allow if project is not None else None
+    if spec.remote is not None and allow is not None and allow.remotes is not None and spec.remote not in allow.remotes:
+        raise Terminal(
+            f"project '{resource.ref.owner}' may not use remote '{spec.remote}'", hint="its `allow.remotes` lists what it may use"
+        )
+    notes = {"at": ctx.now().astimezone(UTC).isoformat(), "installation": ctx.installation, "ref": str(resource.ref), "path": spec.path}
+    return Want(resource.ref.owner, resource.ref.name, resource.root, spec, allow.hosts if allow is not None else (), notes)
+
+
+def _nested(ctx: Context) -> dict[str, list[Path]]:
+    """For each project the folders of other projects that lie inside its own. Usually there are none."""
+    folders = {name: (ctx.root / each.spec.path).resolve() for name, each in ctx.projects.items()}
+    return {name: [each for each in folders.values() if own in each.parents] for name, own in folders.items()}
+
+
+def _own_place(resource: Resource[DatasetSpec], dvc: Dvc, nested: Mapping[str, list[Path]]) -> Path:
+    """The dataset's path. Raises Terminal when it leaves the project, or lies in (or around) another project's folder inside it."""
+    place = dvc.place(resource.root, resource.spec.path)
+    for folder in nested.get(resource.ref.owner, ()):
+        if place.is_relative_to(folder) or folder.is_relative_to(place):
+            raise Terminal(f"'{resource.spec.path}' belongs to another project, in '{folder.name}'", hint="declare it there, and share it")
+    return place

@@ -1,0 +1,123 @@
+"""The command tree: global options, the bare command, and where each sub-command lives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reconciler.cli import day_two, inspect, offline, platform
+from reconciler.cli.complete import kinds, projects
+from reconciler.cli.options import All, Detailed, Globals, PlanFormat, share
+
+if TYPE_CHECKING:
+    from typer._click import Command
+
+HELP = """Make the ML tools what the manifests say.
+
+Without a command: one pass. Reads the manifests and the tools, shows what differs, does it, looks again.
+
+\b
+Examples:
+  reconcile --dry-run                     show what a pass would do; writes nothing
+  reconcile --wait                        do it, and wait until everything is Ready
+  reconcile --project lora-finetuning     only one project; filters never delete anything
+  reconcile --dry-run -o markdown         the plan as a comment for a pull request
+  reconcile status                        what is not Ready, and why
+
+\b
+Exit codes: 0 done or nothing to do; 1 something failed or a manifest is wrong;
+2 changes are pending (--detailed-exitcode only); 3 nothing failed, but something
+is held, blocked or could not be read; 130 interrupted.
+
+\b
+Global options (-f, --project, --kind, --selector, --root, --state-dir, --no-color,
+-v) may stand before or after a command. Environment: MLOPS_ROOT, MLOPS_STATE_DIR,
+MLOPS_STORE, MLOPS_PARALLELISM, NO_COLOR.
+"""
+
+OnlyProjects = Annotated[
+    list[str] | None, typer.Option("--project", metavar="NAME", help="Only this project; repeatable.", autocompletion=projects)
+]
+OnlyKinds = Annotated[list[str] | None, typer.Option("--kind", metavar="KIND", help="Only this kind; repeatable.", autocompletion=kinds)]
+
+app = typer.Typer(
+    name="reconcile",
+    help=HELP,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"reconcile {version('mlops-reconciler')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def reconcile(
+    ctx: typer.Context,
+    manifests: Annotated[
+        list[Path] | None,
+        typer.Option("-f", "--manifests", metavar="PATH", help="File or folder; repeatable. [default: manifests]"),
+    ] = None,
+    project: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this project; repeatable.", autocompletion=projects)
+    ] = None,
+    kind: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Only this kind; repeatable.", autocompletion=kinds)] = None,
+    selector: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only what carries this label; repeatable.")] = None,
+    root: Annotated[Path | None, typer.Option(metavar="DIR", help="Where project paths start. [default: the current folder]")] = None,
+    state_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Private folder. [default: ROOT/.mlops]")] = None,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours; NO_COLOR does the same.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more when something goes wrong.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done. Writes nothing, anywhere.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Go on until everything is Ready.")] = False,
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long --wait may take.")] = "300s",
+    confirm: Annotated[
+        list[str] | None, typer.Option(metavar="DIGEST|REF", help="Yes to the deletions that a plan named so; repeatable.")
+    ] = None,
+    whole_tree: Annotated[bool, typer.Option("--whole-tree", help="What -f names is the whole tree from now on: the rest may go.")] = False,
+    detailed_exitcode: Detailed = False,
+    output: Annotated[PlanFormat, typer.Option("-o", "--output", help="How plan and result are written.")] = PlanFormat.TEXT,
+    all_: All = False,
+    wire_log: Annotated[Path | None, typer.Option(metavar="FILE", help="Append every call to a tool to this file, as JSON lines.")] = None,
+) -> None:
+    ctx.obj = Globals(
+        tuple(manifests or ()), tuple(project or ()), tuple(kind or ()), tuple(selector or ()), root, state_dir, no_color, verbose
+    )
+    if ctx.invoked_subcommand is not None:
+        _refuse_misplaced(ctx)
+        return
+    from reconciler.cli.pass_ import Pass, run_pass
+
+    asked = Pass(dry_run, wait, timeout, tuple(confirm or ()), whole_tree, detailed_exitcode, output, all_, wire_log)
+    raise typer.Exit(run_pass(asked, ctx.obj))
+
+
+def _refuse_misplaced(ctx: typer.Context) -> None:
+    """`reconcile --dry-run delete X` must not delete: options of the bare command do not reach a sub-command."""
+    from reconciler.errors import UsageError
+
+    for name in ("dry_run", "wait", "confirm", "whole_tree", "detailed_exitcode", "all_", "wire_log"):
+        if ctx.params.get(name):
+            flag = f"--{name.strip('_').replace('_', '-')}"
+            hint = f"if `reconcile {ctx.invoked_subcommand}` has it, write it after the command"
+            raise UsageError(f"{flag} before `{ctx.invoked_subcommand}` would do nothing", hint=hint)
+
+
+for module in (inspect, offline, day_two):
+    module.register(app)
+app.add_typer(platform.app, name="platform")
+
+
+def build() -> Command:
+    """The finished command tree."""
+    group = typer.main.get_command(app)
+    share(group)
+    return group

@@ -1,0 +1,197 @@
+"""Day-two work on single resources: suspend, resume, delete, import."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reconciler.cli.complete import kinds as complete_kinds
+from reconciler.cli.complete import refs as complete_refs
+from reconciler.cli.options import Globals, PlanFormat, given, width
+
+if TYPE_CHECKING:
+    from reconciler.house import House
+    from reconciler.loop import Proposal
+    from reconciler.model import Ref
+
+OneRef = Annotated[
+    str, typer.Argument(metavar="REF", help="kind/project/name, or a name alone where it is unique.", autocompletion=complete_refs)
+]
+Refs = Annotated[list[str], typer.Argument(metavar="REF...", help="What to delete.", autocompletion=complete_refs)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(suspend)
+    app.command()(resume)
+    app.command()(delete)
+    app.command("import")(import_)
+
+
+def suspend(
+    ctx: typer.Context,
+    ref: OneRef,
+    reason: Annotated[str, typer.Option(help="Why; shown wherever the resource would have been changed.")],
+) -> None:
+    """Leave a resource alone until it is resumed.
+
+    It is still looked at. A Project's suspension covers the whole project.
+
+    \b
+    Example:
+      reconcile suspend dataset/vision/digits --reason "labels are being corrected by hand"
+    """
+    from reconciler.cli.output import say
+    from reconciler.cli.pass_ import open_for
+
+    house = open_for(given(ctx), read_only=False)
+    found = _find(ref, house, given(ctx))
+    house.store.suspend(found, reason, house.actor)
+    _audit(house, found, "suspend", {"reason": reason})
+    say(f"Suspended {found}: it is looked at and never written.\nNext: `reconcile resume {found}` ends this.")
+
+
+def resume(ctx: typer.Context, ref: OneRef) -> None:
+    """End a suspension.
+
+    \b
+    Example:
+      reconcile resume dataset/vision/digits
+    """
+    from reconciler.cli.output import say
+    from reconciler.cli.pass_ import open_for
+    from reconciler.cli.refs import parse_ref
+    from reconciler.errors import UsageError
+
+    house = open_for(given(ctx), read_only=False)
+    suspended = house.store.suspensions()
+    if not suspended:
+        raise UsageError("nothing is suspended here", hint="lifecycle.suspend in a manifest is changed in that manifest")
+    found = parse_ref(ref, house.kinds, suspended)
+    house.store.resume(found)
+    _audit(house, found, "resume", {"was": suspended[found].reason})
+    say(f"Resumed {found}.\nNext: `reconcile` brings it to what its manifest says.")
+
+
+def delete(
+    ctx: typer.Context,
+    refs: Refs,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Yes, without being asked.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
+) -> None:
+    """Delete what has no manifest any more.
+
+    Shows what would go from the tools, and asks first. Nothing else is touched.
+
+    \b
+    Examples:
+      reconcile delete experiment/vision/old-probe --dry-run
+      reconcile delete experiment/vision/old-probe dataset/vision/old-digits
+    """
+    from dataclasses import replace
+
+    from reconciler.cli.exit import of_proposal, of_report
+    from reconciler.cli.output import say
+    from reconciler.cli.pass_ import open_for, proposal_in, report_in, stop_on_signal
+    from reconciler.loop import carry_out, propose
+
+    asked = given(ctx)
+    house = open_for(asked, read_only=dry_run)
+    chosen = frozenset(_find(each, house, asked) for each in refs)
+    _refuse_declared(chosen, house, asked)
+    selection = asked.selection(house.settings, house.kinds, confirmed=tuple(str(each) for each in chosen))
+    proposal = _only(chosen, propose(selection, house))
+    say(proposal_in(PlanFormat.TEXT, proposal, asked, all_=True))
+    if dry_run or not proposal.plan.writes:
+        raise typer.Exit(of_proposal(proposal, detailed=False))
+    if not confirm and not typer.confirm("Delete this?", err=True):
+        raise typer.Exit(1)
+    with stop_on_signal() as stop:
+        report = carry_out(replace(proposal, selection=replace(proposal.selection, refs=chosen)), house, stop)
+    say(report_in(PlanFormat.TEXT, report, asked))
+    raise typer.Exit(of_report(report, wait=False, detailed=False))
+
+
+def import_(
+    ctx: typer.Context,
+    kind: Annotated[str, typer.Argument(metavar="KIND", autocompletion=complete_kinds)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As the tool shows it: its name there, or its id.")],
+) -> None:
+    """Write the manifest of something in a tool.
+
+    To stdout, so that it can be looked at before it is committed.
+
+    \b
+    Examples:
+      reconcile import experiment vision/probe > manifests/projects/vision/probe.yaml
+      reconcile import dataset vision/digits
+    """
+    from reconciler.cli.explain import kind_named
+    from reconciler.cli.output import say
+    from reconciler.cli.pass_ import open_for
+    from reconciler.controller import Exports
+    from reconciler.errors import UsageError
+
+    asked = given(ctx)
+    house = open_for(asked, read_only=True)
+    controller = house.kinds.controller(kind_named(kind).name)
+    if not isinstance(controller, Exports):
+        able = [each for each in sorted(house.kinds.kinds) if isinstance(house.kinds.controller(each), Exports)]
+        raise UsageError(f"{controller.info.name} cannot be imported", hint=f"these can: {', '.join(able) or 'none'}")
+    say(_as_yaml(controller.export(name, _context(house, asked))))
+
+
+def _context(house: House, asked: Globals) -> Any:
+    from reconciler.errors import UsageError
+    from reconciler.house import context
+    from reconciler.selection import Selection
+    from reconciler.source.read import read
+
+    paths, inventory = asked.paths(house.settings), house.store.inventory()
+    there = all(path.exists() for path in paths)
+    resources = read(Selection(paths=paths), house.kinds, house.settings, inventory).graph.resources if there else {}
+    found = context(house, resources, inventory)
+    if found is None:
+        raise UsageError(
+            "no Platform manifest says where the tools are", hint="name the manifests with -f, or begin with `reconcile init DIR`"
+        )
+    return found
+
+
+def _as_yaml(manifest: Any) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(dict(manifest), sort_keys=False, allow_unicode=True, width=width()))
+
+
+def _only(chosen: frozenset[Ref], proposal: Proposal) -> Proposal:
+    """The proposal, reduced to what was asked for: nothing else may happen on the way."""
+    from dataclasses import replace
+
+    from reconciler.model import Plan
+
+    actions = tuple(each for each in proposal.plan.actions if each.ref in chosen)
+    after = {ref: tuple(each for each in before if each in chosen) for ref, before in proposal.plan.after.items() if ref in chosen}
+    return replace(proposal, plan=Plan(actions, after), orphans=(), diagnostics=())
+
+
+def _refuse_declared(chosen: frozenset[Ref], house: House, asked: Globals) -> None:
+    from reconciler.cli.inspect import declared
+    from reconciler.errors import UsageError
+
+    still = sorted(chosen & declared(house, asked))
+    if still:
+        raise UsageError(f"{still[0]} has a manifest, so the next pass would make it again", hint="remove its manifest first")
+
+
+def _find(text: str, house: House, asked: Globals) -> Ref:
+    from reconciler.cli.inspect import find
+
+    return find(text, house, asked)
+
+
+def _audit(house: House, ref: Ref, action: str, detail: dict[str, Any]) -> None:
+    from reconciler.state import AuditEntry
+
+    house.store.audit([AuditEntry(at=house.now(), actor=house.actor, ref=ref, action=action, detail=detail)])

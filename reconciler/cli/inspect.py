@@ -1,0 +1,156 @@
+"""Looking without touching: status, diff, history."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reconciler.cli.complete import refs
+from reconciler.cli.options import All, Detailed, Format, Globals, Output, given, width
+
+if TYPE_CHECKING:
+    from reconciler.house import House
+    from reconciler.model import Ref, Status
+    from reconciler.report.status import Overview
+
+OneRef = Annotated[
+    str | None, typer.Argument(metavar="REF", help="kind/project/name, or a name alone where it is unique.", autocompletion=refs)
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(status)
+    app.command()(diff)
+    app.command()(history)
+
+
+def status(ctx: typer.Context, ref: OneRef = None, all_: All = False, output: Output = Format.TEXT) -> None:
+    """What is Ready, what is not and why; from the last pass.
+
+    \b
+    Examples:
+      reconcile status
+      reconcile status --all --project lora-finetuning
+      reconcile status experiment/lora-finetuning/rank-sweep
+    """
+    from reconciler.cli.output import say
+    from reconciler.cli.pass_ import open_for
+    from reconciler.report.json import status_json
+    from reconciler.report.status import about_value, one_text, status_text
+
+    asked = given(ctx)
+    house = open_for(asked, read_only=True)
+    found, now = _chosen(house, asked, ref), datetime.now(UTC)
+    about = overview(house)
+    if output is Format.JSON:
+        say(status_json(found, about=about_value(about), at=now))
+    elif ref is not None:
+        say("\n\n".join(one_text(each, now, color=asked.color(), width=width()) for each in found))
+    else:
+        say(status_text(found, about, now, all_=all_, color=asked.color(), width=width()))
+
+
+def diff(ctx: typer.Context, ref: OneRef = None, detailed_exitcode: Detailed = False, output: Output = Format.TEXT) -> None:
+    """How the tools differ from the manifests; writes nothing.
+
+    \b
+    Examples:
+      reconcile diff
+      reconcile diff rank-sweep --detailed-exitcode
+    """
+    from dataclasses import replace
+
+    from reconciler.cli.exit import of_proposal
+    from reconciler.cli.output import say
+    from reconciler.cli.pass_ import open_for
+    from reconciler.loop import propose
+    from reconciler.report.json import plan_json
+    from reconciler.report.text import drift_text
+
+    asked = given(ctx)
+    house = open_for(asked, read_only=True)
+    selection = asked.selection(house.settings, house.kinds)
+    if ref is not None:
+        selection = replace(selection, refs=frozenset({find(ref, house, asked)}))
+    proposal = propose(selection, house)
+    as_json = output is Format.JSON
+    say(plan_json(proposal, at=datetime.now(UTC)) if as_json else drift_text(proposal, color=asked.color(), width=width()))
+    raise typer.Exit(of_proposal(proposal, detailed=detailed_exitcode))
+
+
+def history(
+    ctx: typer.Context,
+    ref: OneRef = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many entries at most.")] = 50,
+    output: Output = Format.TEXT,
+) -> None:
+    """What was done, when and by whom; the newest first.
+
+    \b
+    Examples:
+      reconcile history
+      reconcile history dataset/vision/digits --limit 5
+    """
+    from reconciler.cli.output import say
+    from reconciler.cli.pass_ import open_for
+    from reconciler.report.history import history_text
+    from reconciler.report.json import history_json
+
+    asked = given(ctx)
+    house = open_for(asked, read_only=True)
+    project = asked.project[0] if len(asked.project) == 1 else None
+    wanted = None if ref is None else find(ref, house, asked, must_exist=False)
+    entries = house.store.history(ref=wanted, project=project, limit=limit)
+    say(history_json(entries) if output is Format.JSON else history_text(entries, datetime.now(UTC), width=width()))
+
+
+def find(text: str, house: House, asked: Globals, *, must_exist: bool = True) -> Ref:
+    """The resource that `text` names: among those recorded, and those that the manifests declare. Raises UsageError."""
+    from reconciler.cli.refs import parse_ref
+
+    known = {*house.store.inventory(), *house.store.statuses(), *declared(house, asked)}
+    return parse_ref(text, house.kinds, known, must_exist=must_exist)
+
+
+def declared(house: House, asked: Globals) -> set[Ref]:
+    """What the manifests declare; empty when there are none."""
+    if not all(path.exists() for path in asked.paths(house.settings)):
+        return set()
+    from reconciler.selection import Selection
+    from reconciler.source.read import read
+
+    selection = Selection(paths=asked.paths(house.settings))
+    return set(read(selection, house.kinds, house.settings, house.store.inventory()).graph.resources)
+
+
+def overview(house: House) -> Overview:
+    """Of what the statuses are, and how the services are now."""
+    from reconciler.cli.services import service_words
+    from reconciler.report.status import Overview
+
+    last = next(iter(house.store.history(limit=1)), None)
+    platform = next((each.applied for ref, each in house.store.inventory().items() if ref.kind == "Platform"), {})
+    return Overview(
+        installation=str(platform.get("spec", {}).get("installation", "")),
+        revision=house.store.meta("applied_revision") or "",
+        applied_at=last.at if last else None,
+        applied_by=last.actor if last else "",
+        tools=service_words(house),
+    )
+
+
+def _chosen(house: House, asked: Globals, ref: str | None) -> list[Status]:
+    statuses = house.store.statuses()
+    if ref is not None:
+        from reconciler.cli.refs import parse_ref
+
+        return [statuses[parse_ref(ref, house.kinds, statuses)]]
+    kinds = {house.kinds.canonical(each) or each for each in asked.kind}
+    return [
+        each
+        for each in statuses.values()
+        if (not asked.project or each.ref.owner in asked.project) and (not kinds or each.ref.kind in kinds)
+    ]

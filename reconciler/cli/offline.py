@@ -1,0 +1,126 @@
+"""Commands that need no tool: validate, explain, schema, init, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.cli.complete import kinds as complete_kinds
+from reconciler.cli.options import Format, Output, given, width
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (validate, explain, schema, init, doctor):
+        app.command()(command)
+
+
+def validate(ctx: typer.Context, output: Output = Format.TEXT) -> None:
+    """Check the manifests without any tool.
+
+    Syntax, fields, references, what projects share and may use.
+
+    \b
+    Examples:
+      reconcile validate
+      reconcile validate -f manifests/projects/vision -o json
+    """
+    from reconciler.cli.output import say
+    from reconciler.registry import discover
+    from reconciler.report.json import diagnostics_json
+    from reconciler.report.show import count
+    from reconciler.report.text import diagnostics_text
+    from reconciler.source.read import read
+    from reconciler.state import open_store
+
+    asked = given(ctx)
+    settings, kinds = asked.settings(), discover()
+    store = open_store(settings.store or settings.state / "store.db", read_only=True)
+    desired = read(asked.selection(settings, kinds), kinds, settings, store.inventory(), store.meta("root_paths") or "")
+    found, resources, sources = desired.diagnostics, len(desired.graph.resources), desired.graph.sources
+    if output is Format.JSON:
+        say(diagnostics_json(found, resources=resources, sources=sources))
+    elif found:
+        say(diagnostics_text(found, color=asked.color(), planned=resources))
+    else:
+        say(f"Valid: {count(resources, 'resource')} in {count(sum(each.files for each in sources), 'file')}.")
+    if any(each.severity == "error" for each in found):
+        raise typer.Exit(1)
+
+
+def explain(
+    field: Annotated[str, typer.Argument(metavar="KIND[.FIELD]", autocompletion=complete_kinds)],
+    output: Output = Format.TEXT,
+) -> None:
+    """What a kind or a field means.
+
+    Its type, its default, what is special about it.
+
+    \b
+    Examples:
+      reconcile explain experiment
+      reconcile explain experiment.runs.params
+      reconcile explain dataset.lifecycle.prune
+    """
+    from reconciler.cli.explain import explain_json, explain_text
+    from reconciler.cli.output import say
+
+    say(explain_json(field) if output is Format.JSON else explain_text(field, width()))
+
+
+def schema(kind: Annotated[str | None, typer.Argument(metavar="KIND", autocompletion=complete_kinds)] = None) -> None:
+    """JSON Schema of one kind, or of any manifest, for editors.
+
+    \b
+    Examples:
+      reconcile schema > manifest.schema.json
+      reconcile schema dataset
+    In a manifest, for editors with yaml-language-server:
+      # yaml-language-server: $schema=manifest.schema.json
+    """
+    import json
+
+    from reconciler.cli.explain import kind_named
+    from reconciler.cli.output import say
+    from reconciler.registry import discover
+    from reconciler.schema import any_schema, kind_schema
+
+    found = any_schema(discover().kinds.values()) if kind is None else kind_schema(kind_named(kind))
+    say(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path()) -> None:
+    """Write a small working tree to start from.
+
+    A platform, and one project with data and an experiment. Overwrites nothing.
+
+    \b
+    Example:
+      reconcile init hello && cd hello && reconcile --wait
+    """
+    from reconciler.cli.init import write_tree
+    from reconciler.cli.output import say
+
+    written = write_tree(folder)
+    where = "" if folder == Path() else f"cd {folder} && "
+    say("\n".join([f"Wrote {len(written)} files:", *(f"  {each}" for each in written), f"Next: {where}reconcile --dry-run"]))
+
+
+def doctor(ctx: typer.Context, output: Output = Format.TEXT) -> None:
+    """What is missing on this machine, and how to get it.
+
+    \b
+    Example:
+      reconcile doctor
+    """
+    from reconciler.cli.doctor import examine
+    from reconciler.cli.output import say
+    from reconciler.report.doctor import doctor_json, doctor_text
+
+    asked = given(ctx)
+    checks = examine(asked)
+    say(doctor_json(checks) if output is Format.JSON else doctor_text(checks, color=asked.color(), width=width()))
+    if any(each.state == "missing" for each in checks):
+        raise typer.Exit(1)

@@ -1,0 +1,165 @@
+"""What every command understands: where the manifests are, filters, colour. They may stand before or after the command's name."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context, Parameter
+
+    from reconciler.registry import Kinds
+    from reconciler.selection import Selection
+    from reconciler.settings import Settings
+
+GLOBAL = ("manifests", "project", "kind", "selector", "root", "state_dir", "no_color", "verbose")
+"""Parameters of the bare command that every sub-command takes too."""
+DEFAULT_MANIFESTS = "manifests"
+
+
+class Format(StrEnum):
+    """How a result is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class PlanFormat(StrEnum):
+    """How a plan is written; `markdown` fits a comment of a pull request."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+All = Annotated[bool, typer.Option("--all", help="Show what is unchanged or Ready too.")]
+Output = Annotated[Format, typer.Option("-o", "--output", help="How the result is written.")]
+Detailed = Annotated[
+    bool, typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes, so that scripts can tell them from none.")
+]
+
+
+@dataclass(frozen=True)
+class Globals:
+    """The global options of this call."""
+
+    manifests: tuple[Path, ...] = ()
+    project: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
+    selector: tuple[str, ...] = ()
+    root: Path | None = None
+    state_dir: Path | None = None
+    no_color: bool = False
+    verbose: bool = False
+
+    def settings(self) -> Settings:
+        """From these options, then the environment (`MLOPS_*`), then the defaults."""
+        from reconciler.settings import Settings
+
+        given = {"root": self.root, "state_dir": self.state_dir}
+        return Settings(**{name: path for name, path in given.items() if path is not None})  # type: ignore[arg-type]
+
+    def paths(self, settings: Settings) -> tuple[Path, ...]:
+        """The manifests to read: what -f names, else `manifests` in the root."""
+        return self.manifests or (settings.root / DEFAULT_MANIFESTS,)
+
+    def selection(self, settings: Settings, kinds: Kinds, *, confirmed: tuple[str, ...] = (), whole: bool = False) -> Selection:
+        """What to look at; `whole` makes -f the whole tree from now on. Raises UsageError for a path, kind or selector that is not one."""
+        from reconciler.selection import Selection
+
+        paths = self.paths(settings)
+        _must_exist(paths, given=bool(self.manifests))
+        return Selection(
+            paths=paths,
+            projects=frozenset(self.project),
+            kinds=frozenset(_kind(text, kinds) for text in self.kind),
+            labels=dict(_label(text) for text in self.selector),
+            whole=whole,
+            confirmed=frozenset(confirmed),
+        )
+
+    def color(self, stream: Any = None) -> bool:
+        """Whether to colour: a terminal, and neither NO_COLOR nor --no-color; FORCE_COLOR overrules the terminal."""
+        if self.no_color or os.environ.get("NO_COLOR"):
+            return False
+        return bool(os.environ.get("FORCE_COLOR")) or ((stream or sys.stdout).isatty() and os.environ.get("TERM") != "dumb")
+
+
+def width() -> int:
+    """Columns to write in: the terminal's, or 120 for files and pipes; never below 40."""
+    return max(40, shutil.get_terminal_size((120, 24)).columns)
+
+
+def given(ctx: typer.Context) -> Globals:
+    """The global options, wherever they stood."""
+    found = ctx.find_root().obj
+    return found if isinstance(found, Globals) else Globals()
+
+
+def share(group: Command) -> None:
+    """Give the bare command's global options to every command below it."""
+    shared = [each for each in group.params if each.name in GLOBAL]
+    _share_with(group, [_copy(each) for each in shared])
+
+
+def _share_with(group: Any, shared: list[Parameter]) -> None:
+    for command in getattr(group, "commands", {}).values():
+        taken = {name for each in command.params for name in each.opts}
+        command.params += [each for each in shared if taken.isdisjoint(each.opts)]
+        _share_with(command, shared)
+
+
+def _copy(option: Parameter) -> Parameter:
+    """The same option for a sub-command: its value joins the globals instead of becoming an argument."""
+    copied: Any = copy.copy(option)
+    copied.expose_value, copied.hidden, copied.callback = False, True, _remember
+    return copied  # type: ignore[no-any-return]
+
+
+def _remember(ctx: Context, option: Parameter, value: Any) -> Any:
+    root, name = ctx.find_root(), str(option.name)
+    if value and isinstance(root.obj, Globals):
+        before = getattr(root.obj, name)
+        if isinstance(before, tuple):
+            value = before + tuple(Path(each) if name == "manifests" else each for each in value)
+        elif name in ("root", "state_dir"):
+            value = Path(value)
+        root.obj = replace(root.obj, **{name: value})
+    return value
+
+
+def _must_exist(paths: tuple[Path, ...], *, given: bool) -> None:
+    from reconciler.errors import UsageError
+
+    for path in paths:
+        if not path.exists():
+            hint = "check what -f names" if given else "name them with -f PATH, or begin a new tree with `reconcile init DIR`"
+            raise UsageError(f"there are no manifests at {path}", hint=hint)
+
+
+def _kind(text: str, kinds: Kinds) -> str:
+    from reconciler.errors import UsageError
+
+    found = kinds.canonical(text)
+    if found is None:
+        near = kinds.nearest(text)
+        hint = f"did you mean {near}?" if near else f"kinds are: {', '.join(sorted(kinds.kinds))}"
+        raise UsageError(f"there is no kind '{text}'", hint=hint)
+    return found
+
+
+def _label(text: str) -> tuple[str, str]:
+    from reconciler.errors import UsageError
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"'{text}' is not a label selector", hint="write --selector team=nlp; repeat it to ask for several labels")
+    return key, value

@@ -1,0 +1,143 @@
+"""The bare command: a dry run, or one pass (with --wait as many as it takes)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from reconciler.cli.exit import Exit, of_proposal, of_report
+from reconciler.cli.options import Globals, PlanFormat, width
+from reconciler.cli.output import say, tell
+from reconciler.errors import UsageError
+
+if TYPE_CHECKING:
+    from reconciler.events import Listener
+    from reconciler.house import House
+    from reconciler.loop import Proposal, Report
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What was asked for on the command line."""
+
+    dry_run: bool = False
+    wait: bool = False
+    timeout: str = "300s"
+    confirm: tuple[str, ...] = ()
+    whole_tree: bool = False
+    detailed: bool = False
+    output: PlanFormat = PlanFormat.TEXT
+    all_: bool = False
+    wire_log: Path | None = None
+
+
+def run_pass(asked: Pass, given: Globals) -> Exit:
+    """Propose, and unless it is a dry run carry it out; write the result; the exit code says how it went."""
+    from reconciler.house import open_house
+    from reconciler.loop import converge, propose
+    from reconciler.report.progress import progress
+
+    seconds = timeout_seconds(asked.timeout)
+    settings = given.settings()
+    with progress(sys.stderr, quiet=asked.output is PlanFormat.JSON, color=given.color(sys.stderr)) as listen:
+        house = open_house(settings, read_only=asked.dry_run, on_event=listen, wire_log=asked.wire_log)
+        selection = given.selection(settings, house.kinds, confirmed=asked.confirm, whole=asked.whole_tree)
+        if asked.dry_run:
+            proposal = propose(selection, house)
+        else:
+            with stop_on_signal() as stop:
+                report = converge(selection, house, wait=asked.wait, timeout=seconds, stop=stop)
+    if asked.dry_run:
+        say(proposal_in(asked.output, proposal, given, all_=asked.all_))
+        return of_proposal(proposal, detailed=asked.detailed)
+    say(report_in(asked.output, report, given, all_=asked.all_))
+    return of_report(report, wait=asked.wait, detailed=asked.detailed)
+
+
+def proposal_in(output: PlanFormat, proposal: Proposal, given: Globals, *, all_: bool) -> str:
+    """The proposal in the chosen format."""
+    match output:
+        case PlanFormat.JSON:
+            from reconciler.report.json import plan_json
+
+            return plan_json(proposal, all_=all_, at=datetime.now(UTC))
+        case PlanFormat.MARKDOWN:
+            from reconciler.report.markdown import plan_markdown
+
+            return plan_markdown(proposal, all_=all_, link_base=link_base())
+        case PlanFormat.TEXT:
+            from reconciler.report.text import plan_text
+
+            return plan_text(proposal, color=given.color(), width=width(), all_=all_)
+
+
+def report_in(output: PlanFormat, report: Report, given: Globals, *, all_: bool = False) -> str:
+    """The report in the chosen format; Markdown shows the text in a block."""
+    if output is PlanFormat.JSON:
+        from reconciler.report.json import report_json
+
+        return report_json(report, all_=all_, at=datetime.now(UTC))
+    from reconciler.report.done import report_text
+
+    if output is PlanFormat.MARKDOWN:
+        from reconciler.report.markdown import block
+
+        return block(report_text(report, width=100, all_=all_))
+    return report_text(report, color=given.color(), width=width(), all_=all_)
+
+
+def link_base() -> str:
+    """Where `file#Lline` links start in a pull request: from what GitHub's and GitLab's runners set; elsewhere links are relative."""
+    env = os.environ
+    if env.get("GITHUB_REPOSITORY") and env.get("GITHUB_SHA"):
+        return f"{env.get('GITHUB_SERVER_URL', 'https://github.com')}/{env['GITHUB_REPOSITORY']}/blob/{env['GITHUB_SHA']}/"
+    if env.get("CI_PROJECT_URL") and env.get("CI_COMMIT_SHA"):
+        return f"{env['CI_PROJECT_URL']}/-/blob/{env['CI_COMMIT_SHA']}/"
+    return ""
+
+
+def timeout_seconds(text: str) -> float:
+    """Seconds of a duration such as 300s or 5m. Raises UsageError when it is not one."""
+    from schemas.base import duration_value
+
+    try:
+        return duration_value(text).total_seconds()
+    except ValueError as error:
+        raise UsageError(str(error), hint="for --timeout") from None
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C (or SIGTERM) sets: what is being written is finished. The second one ends the process at once;
+    the journal tells the next pass what was under way."""
+    stop = threading.Event()
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+        tell("\nStopping after what is being written now. Once more to stop at once.")
+
+    before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def open_for(given: Globals, *, read_only: bool, listen: Listener | None = None) -> House:
+    """The house of this call."""
+    from reconciler.events import silent
+    from reconciler.house import open_house
+
+    return open_house(given.settings(), read_only=read_only, on_event=listen or silent)

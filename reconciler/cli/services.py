@@ -1,0 +1,71 @@
+"""The shared services of this call: from the manifests, else from what was applied last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import ReconcilerError, UsageError
+
+if TYPE_CHECKING:
+    from reconciler.cli.options import Globals
+    from reconciler.house import House
+    from reconciler.platform.services import Services
+    from reconciler.platform.shared import Shared
+    from reconciler.platform.spec import ServiceStatus
+    from schemas.platform import PlatformSpec
+
+
+def platform_of(house: House, asked: Globals) -> PlatformSpec | None:
+    """What the Platform manifest asks for; what was applied last where there are no manifests; None where there is neither."""
+    from reconciler.house import context
+    from reconciler.selection import Selection
+    from reconciler.source.read import read
+
+    paths, inventory = asked.paths(house.settings), house.store.inventory()
+    resources: Mapping[Any, Any] = {}
+    if all(path.exists() for path in paths):
+        resources = read(Selection(paths=paths), house.kinds, house.settings, inventory).graph.resources
+    found = context(house, resources, inventory)
+    return found.platform if found else None
+
+
+def shared(house: House, asked: Globals) -> Shared:
+    """The services that the Platform asks for. Raises UsageError when there is no Platform."""
+    from reconciler.house import secret
+    from reconciler.platform.shared import Shared
+
+    spec = platform_of(house, asked)
+    if spec is None:
+        raise UsageError("no Platform manifest says which services there are", hint="`reconcile init DIR` writes one")
+    return Shared(spec, house.settings.state, secret)
+
+
+def everything(house: House) -> Services:
+    """Every service that could run here, whatever the manifests say now: to stop it, or to read its log."""
+    from reconciler.platform.recipes import RECIPES
+    from reconciler.platform.services import Services
+    from reconciler.platform.spec import ServiceSpec
+
+    return Services(house.settings.state, [ServiceSpec(name) for name in RECIPES])
+
+
+def told(statuses: Mapping[str, ServiceStatus]) -> dict[str, dict[str, object]]:
+    """The same shape as `reconciler.controller.Services.report`."""
+    return {
+        name: {"state": each.state, "url": each.url, "pid": each.pid, "version": each.version, "message": each.message}
+        for name, each in statuses.items()
+    }
+
+
+def service_words(house: House) -> dict[str, str]:
+    """Service -> `ok` or its state, for the last line of the status table; never raises."""
+    from reconciler.house import context, secret
+    from reconciler.platform.shared import Shared
+
+    try:
+        found = context(house, {}, house.store.inventory())
+        report = Shared(found.platform, house.settings.state, secret).report() if found else {}
+    except (ReconcilerError, OSError) as error:
+        return {"services": f"not known ({error})"}
+    return {name: "ok" if each["state"] in ("running", "external") else str(each["state"]) for name, each in report.items()}

@@ -1,0 +1,73 @@
+"""The services of one installation as controllers see them: ours where the Platform manages them, else the address that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reconciler.model import JSON
+from reconciler.platform.services import Services
+from reconciler.platform.spec import ServiceSpec
+from schemas.platform import PlatformSpec
+
+
+class Shared:
+    """`reconciler.controller.Services` over the processes of a state folder and the addresses in a Platform."""
+
+    def __init__(self, spec: PlatformSpec, state_dir: Path, secret: Callable[[Any], str]) -> None:
+        self._spec = spec
+        self._state_dir = state_dir
+        self.managed = Services(state_dir, service_specs(spec, secret))
+
+    def endpoint(self, name: str) -> str:
+        """Base URL. Raises Transient when the service was never started here."""
+        if name == "mlflow" and self._spec.mlflow.endpoint is not None:
+            return self._spec.mlflow.endpoint
+        return self.managed.endpoint(name).url
+
+    def start(self, names: Sequence[str]) -> None:
+        """Start those of `names` that are ours and do not run, with what they need; does not wait."""
+        ours = [name for name in names if name in self.managed.names]
+        if ours:
+            self.managed.start(ours)
+
+    def stop(self, names: Sequence[str]) -> None:
+        self.managed.stop([name for name in names if name in self.managed.names])
+
+    def report(self) -> Mapping[str, Mapping[str, JSON]]:
+        """State, url, pid, version and message of each service; `external` for one that is not ours."""
+        told: dict[str, Mapping[str, JSON]] = {
+            name: {"state": each.state, "url": each.url, "pid": each.pid, "version": each.version, "message": each.message}
+            for name, each in self.managed.status(probe=True).items()
+        }
+        if self._spec.mlflow.endpoint is not None:
+            told["mlflow"] = _look(self._spec.mlflow.endpoint)
+        return told
+
+    def pristine(self, names: Sequence[str]) -> bool:
+        """True when all of `names` are ours and have no data yet."""
+        return all(name in self.managed.names and not (self._state_dir / "services" / name).exists() for name in names)
+
+
+def service_specs(spec: PlatformSpec, secret: Callable[[Any], str]) -> list[ServiceSpec]:
+    """What the Platform asks of the services that we run."""
+    specs: list[ServiceSpec] = []
+    if spec.mlflow.managed:
+        database = {} if spec.database.managed or spec.database.url is None else {"database": secret(spec.database.url)}
+        mlflow = spec.mlflow
+        specs.append(ServiceSpec("mlflow", port=mlflow.port, workers=mlflow.workers, interpreter=mlflow.interpreter, extra=database))
+        if spec.database.managed and spec.database.port is not None:
+            specs.append(ServiceSpec("postgres", port=spec.database.port))
+    return specs
+
+
+def _look(url: str) -> Mapping[str, JSON]:
+    """Whether an MLflow server of somebody else answers; a wrong password still counts as an answer."""
+    import httpx
+
+    try:
+        version = httpx.get(f"{url.rstrip('/')}/version", timeout=5.0, trust_env=False).text.strip().strip('"')[:40]
+    except httpx.HTTPError as error:
+        return {"state": "unreachable", "url": url, "pid": None, "version": None, "message": f"no answer: {type(error).__name__}"}
+    return {"state": "external", "url": url, "pid": None, "version": version, "message": ""}

@@ -1,0 +1,231 @@
+"""Proposals, reports, statuses and history as JSON for programs: versioned (`formatVersion`), stable, RFC 3339 times.
+
+The formats are described in docs/reference/json.md; a field is added without a new version, never renamed or removed. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model import Change, Condition, Diagnostic, Diff, Done, Failed, Health, Location, Ref, Result, Source, Started, Status
+from reconciler.report.rows import Row, errors, installation, plan_digest, row, rows, totals
+from reconciler.report.show import clean, rfc3339
+
+if TYPE_CHECKING:
+    from reconciler.loop import Proposal, Report
+    from reconciler.state import AuditEntry
+
+FORMAT_VERSION = 1
+
+
+def plan_json(proposal: Proposal, *, all_: bool = False, at: datetime | None = None) -> str:
+    """The plan; `all_` lists unchanged resources too, `at` is the time of the plan."""
+    return _text("plan", plan_value(proposal, all_=all_, at=at))
+
+
+def report_json(report: Report, *, all_: bool = False, at: datetime | None = None) -> str:
+    """The plan, what became of each action, and where everything stands."""
+    return _text(
+        "report",
+        {
+            "at": rfc3339(at),
+            "interrupted": report.interrupted,
+            "seconds": round(report.seconds, 3),
+            "plan": plan_value(report.proposal, all_=all_, at=at),
+            "results": [result_value(each) for each in report.results if all_ or each.outcome is not None or each.left_over],
+            "statuses": [status_value(each) for each in sorted(report.statuses, key=lambda each: each.ref)],
+        },
+    )
+
+
+def status_json(statuses: Iterable[Status], *, about: Mapping[str, Any], at: datetime | None = None) -> str:
+    """Every status with its conditions; `about` says of which installation and revision they are."""
+    found = sorted(statuses, key=lambda each: each.ref)
+    counted = {str(health): sum(each.health == health for each in found) for health in Health}
+    return _text("status", {"at": rfc3339(at), **about, "totals": counted, "resources": [status_value(each) for each in found]})
+
+
+def history_json(entries: Iterable[AuditEntry]) -> str:
+    """Audit entries, the newest first as given."""
+    return _text("history", {"entries": [history_value(each) for each in entries]})
+
+
+def diagnostics_json(diagnostics: Sequence[Diagnostic], *, resources: int, sources: Sequence[Source] = ()) -> str:
+    """What `reconcile validate` found."""
+    return _text(
+        "validation",
+        {
+            "valid": not any(each.severity == "error" for each in diagnostics),
+            "resources": resources,
+            "sources": [source_value(each) for each in sources],
+            "diagnostics": [diagnostic_value(each) for each in diagnostics],
+        },
+    )
+
+
+def error_json(message: str, hint: str = "") -> str:
+    """An error that stopped the command."""
+    return _text("error", {"message": message, "hint": hint})
+
+
+def _text(kind: str, body: Mapping[str, Any]) -> str:
+    return json.dumps({"formatVersion": FORMAT_VERSION, "kind": kind, **body}, indent=2, ensure_ascii=True, default=str)
+
+
+def plan_value(proposal: Proposal, *, all_: bool, at: datetime | None) -> dict[str, Any]:
+    """The plan as plain values."""
+    found = rows(proposal)
+    counted = totals(found)
+    return {
+        "at": rfc3339(at),
+        "outcome": _outcome(proposal),
+        "digest": plan_digest(proposal),
+        "installation": installation(proposal),
+        "appliedRevision": proposal.applied_revision,
+        "sources": [source_value(each) for each in proposal.sources],
+        "tools": {tool: {"ok": said == "ok", "message": "" if said == "ok" else said} for tool, said in sorted(proposal.tools.items())},
+        "totals": counted,
+        "confirmation": proposal.plan.confirmation,
+        "actions": [row_value(each, proposal.plan.after.get(each.ref, ())) for each in found if all_ or each.verb != "keep"],
+        "orphans": [str(each) for each in proposal.orphans],
+        "diagnostics": [diagnostic_value(each) for each in proposal.diagnostics],
+        "measured": {"seconds": round(proposal.seconds, 3), "calls": proposal.calls},
+    }
+
+
+def _outcome(proposal: Proposal) -> str:
+    counted = totals(rows(proposal))
+    if errors(proposal):
+        return "errors"
+    if counted["unknown"]:
+        return "unknown"
+    if proposal.plan.writes:
+        return "changes"
+    return "held" if counted["blocked"] else "noChanges"
+
+
+def row_value(each: Row, after: Sequence[Ref] = ()) -> dict[str, Any]:
+    """One action."""
+    return {
+        "action": each.verb,
+        **ref_value(each.ref),
+        "location": location_value(each.location),
+        "why": each.why,
+        "reason": each.reason,
+        "next": each.next,
+        "wanted": each.wanted,
+        "irreversible": each.irreversible,
+        "changes": changes_value(each.changes),
+        "after": [str(ref) for ref in after],
+    }
+
+
+def ref_value(ref: Ref) -> dict[str, Any]:
+    """A Ref written out and in its parts."""
+    return {"ref": str(ref), "kind": ref.kind, "project": ref.project, "name": ref.name, "key": ref.key}
+
+
+def changes_value(changes: Diff) -> list[dict[str, Any]]:
+    """Changes; the two sides of a secret are left out."""
+    return [_change(each) for each in changes]
+
+
+def _change(each: Change) -> dict[str, Any]:
+    sides = {} if each.secret else {"have": each.have, "want": each.want}
+    return {"path": each.path, **sides, "forcesReplace": each.forces_replace, "secret": each.secret, "note": each.note}
+
+
+def location_value(at: Location) -> dict[str, Any] | None:
+    """File, line and column; None where no manifest is known."""
+    return {"file": at.file, "line": at.line or None, "column": at.column or None} if at.file else None
+
+
+def source_value(each: Source) -> dict[str, Any]:
+    """What one source of manifests gave."""
+    return {
+        "name": each.name,
+        "revision": each.revision,
+        "complete": each.complete,
+        "whyIncomplete": each.why_incomplete,
+        "files": each.files,
+        "documents": each.documents,
+    }
+
+
+def diagnostic_value(each: Diagnostic) -> dict[str, Any]:
+    """One mistake in a manifest."""
+    return {
+        "severity": each.severity,
+        "reason": each.reason,
+        "message": each.message,
+        "path": each.path,
+        "hint": each.hint,
+        "ref": str(each.ref) if each.ref else None,
+        "location": location_value(each.location),
+    }
+
+
+def result_value(each: Result) -> dict[str, Any]:
+    """What became of one action."""
+    told = row(each.action)
+    state, more = _outcome_of(each)
+    return {
+        "ref": str(told.ref),
+        "action": told.verb,
+        "outcome": state,
+        **more,
+        "leftOver": changes_value(each.left_over),
+        "attempts": each.attempts,
+        "seconds": round(each.seconds, 3),
+    }
+
+
+def _outcome_of(each: Result) -> tuple[str, dict[str, Any]]:
+    match each.outcome:
+        case Done(external_id, outputs):
+            return "done", {"externalId": external_id, "outputs": dict(outputs)}
+        case Started(token, recheck_at):
+            return "started", {"token": token, "recheckAt": rfc3339(recheck_at)}
+        case Failed(error):
+            return "failed", {"error": clean(str(error)) or type(error).__name__, "errorType": type(error).__name__}
+        case None:
+            return "notTried", {}
+
+
+def status_value(each: Status) -> dict[str, Any]:
+    """Where one resource stands."""
+    return {
+        **ref_value(each.ref),
+        "ready": each.ready,
+        "health": str(each.health),
+        "message": each.message,
+        "observedDigest": each.observed_digest,
+        "location": location_value(each.location),
+        "conditions": [_condition(condition) for condition in each.conditions],
+    }
+
+
+def _condition(each: Condition) -> dict[str, Any]:
+    word = {True: "True", False: "False", None: "Unknown"}[each.status]
+    return {"type": each.type, "status": word, "reason": each.reason, "message": each.message, "since": rfc3339(each.since)}
+
+
+def history_value(each: AuditEntry) -> dict[str, Any]:
+    """One entry of the audit log."""
+    return {
+        "at": rfc3339(each.at),
+        "actor": each.actor,
+        "ref": str(each.ref) if each.ref else None,
+        "action": each.action,
+        "result": each.result,
+        "revision": each.revision,
+        "location": str(each.location) if each.location else None,
+        "detail": dict(each.detail),
+    }
+
+
+def services_json(report: Mapping[str, Mapping[str, Any]]) -> str:
+    """The shared services; `report` is `reconciler.controller.Services.report`."""
+    return _text("services", {"services": {name: dict(each) for name, each in sorted(report.items())}})

@@ -1,0 +1,158 @@
+"""A plan as one comment of a pull request: totals and what cannot be undone above the fold, details folded. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from reconciler.model import Location, Ref
+from reconciler.report.rows import Row, installation, plan_digest, revision, rows, totals, totals_text
+from reconciler.report.show import clean, clean_lines, count, listed, shorten, value
+
+if TYPE_CHECKING:
+    from reconciler.loop import Proposal
+
+LIMIT = 65_000
+"""Characters; GitHub refuses a comment of more than 65,536, GitLab takes 1,000,000."""
+_SPECIAL = re.compile(r"[\\`*_{}\[\]<>()#!|~@&$]")
+_ENTITIES = {"@": "@<!-- -->", "<": "&lt;", ">": "&gt;", "&": "&amp;", "|": "&#124;"}
+"""Where a backslash does not help: HTML, a bar in a table's cell, and a mention (found after rendering, so it is split)."""
+_IN_CODE = re.compile(r"[\\`*_\[\]<>|~@&$]|://")
+_VALUE = 160
+"""Columns of one side of a change: a comment is for reading, the manifest has the rest."""
+
+
+def plan_markdown(proposal: Proposal, *, link_base: str = "", all_: bool = False, limit: int = LIMIT) -> str:
+    """The comment. `link_base` goes before `file#Lline` (for example `https://host/owner/repo/blob/SHA/`); empty = relative links.
+
+    Never more than `limit` characters: whole rows are left out, from the end, and the comment says how many."""
+    found = [each for each in rows(proposal) if all_ or each.verb != "keep"]
+    head, foot = _head(proposal), _foot(proposal)
+    room = limit - len(head) - len(foot) - 400
+    table, in_table = _fit([_table_row(each, link_base) for each in found], room // 2)
+    folded, in_details = _fit([text for each in found if (text := _details(each))], room - len(table))
+    parts = [head]
+    if table:
+        parts.append(f"| | resource | where | why |\n|---|---|---|---|\n{table}")
+    if in_table < len(found):
+        parts.append(_cut(len(found) - in_table, "action"))
+    if folded:
+        left_out = sum(bool(_details(each)) for each in found) - in_details
+        note = f"\n{_cut(left_out, 'action')}" if left_out else ""
+        parts.append(f"<details><summary>Details</summary>\n\n{folded}{note}\n</details>")
+    return "\n\n".join([*parts, foot]) + "\n"
+
+
+def escape(text: str) -> str:
+    """Foreign text as Markdown shows it literally: no markup, no HTML, no mention, no control character."""
+    return _SPECIAL.sub(lambda match: _ENTITIES.get(match[0]) or f"\\{match[0]}", clean(text))
+
+
+def code(text: str) -> str:
+    """Foreign text as inline code that nothing in it can end: a code span ends at a backtick, and a table's cell at a bar."""
+    return f"<code>{_IN_CODE.sub(lambda match: ''.join(f'&#{ord(char)};' for char in match[0]), clean(text))}</code>"
+
+
+def _head(proposal: Proposal) -> str:
+    counted = totals(rows(proposal))
+    wrong = [each for each in proposal.diagnostics if each.severity == "error"]
+    verdict = [f"**{totals_text(counted)}**"]
+    if wrong:
+        verdict.append(f"**{count(len(wrong), 'error')}** in the manifests")
+    name = escape(installation(proposal) or "this installation")
+    at = f" @ {code(revision(proposal))}" if revision(proposal) else ""
+    lines = [f"### Plan for {name}{at}", "", ", ".join(verdict)]
+    lines += _above_the_fold(proposal)
+    if wrong:
+        text = shorten("\n".join(clean_lines(str(each)) for each in wrong), LIMIT // 6)
+        fence = "`" * (max((len(each) for each in re.findall("`+", text)), default=2) + 1) if "```" in text else "```"
+        lines += ["", f"{fence}text", text, fence]
+    return "\n".join(lines)
+
+
+def _above_the_fold(proposal: Proposal) -> list[str]:
+    """What a reviewer must not miss."""
+    found = rows(proposal)
+    gone = [each.ref for each in found if each.irreversible]
+    waits = [each.ref for each in found if each.wanted in ("delete", "replace")]
+    held = [each.ref for each in found if each.verb == "blocked" and each.ref not in waits]
+    unknown = [each.ref for each in found if each.verb == "unknown"]
+    said = []
+    if gone:
+        said.append(f"**Cannot be undone:** {_names(gone)}")
+    if waits and proposal.plan.confirmation:
+        said.append(f"**Waits for a yes** ({code(f'reconcile --confirm {proposal.plan.confirmation}')}): {_names(waits)}")
+    elif waits:
+        said.append(f"**Would be deleted or replaced, and is held back:** {_names(waits)}")
+    if held:
+        said.append(f"**Blocked:** {_names(held)}")
+    if unknown:
+        said.append(f"**Could not be read, so this plan is not complete:** {_names(unknown)}")
+    said += [
+        f"**{escape(tool)}** could not be read: {escape(shorten(clean(why), 500))}"
+        for tool, why in sorted(proposal.tools.items())
+        if why != "ok"
+    ]
+    said += [
+        f"Nothing is deleted for source {escape(each.name)}: {escape(shorten(clean(each.why_incomplete), 500))}"
+        for each in proposal.sources
+        if not each.complete
+    ]
+    if proposal.orphans:
+        said.append(f"With our mark and no manifest, left alone: {_names(proposal.orphans)}")
+    return ["", *(f"* {each}" for each in said)] if said else []
+
+
+def _names(refs: Iterable[Ref]) -> str:
+    return escape(listed(refs, 10))
+
+
+def _table_row(each: Row, link_base: str) -> str:
+    why = escape(shorten(clean(each.why), 300)) + (f"<br>{escape(shorten(clean(each.next), 300))}" if each.next else "")
+    return f"| {code(each.glyph)} {each.verb} | {code(str(each.ref))} | {_link(each.location, link_base)} | {why} |"
+
+
+def _link(at: Location, link_base: str) -> str:
+    if not at.file:
+        return ""
+    # Only the characters of plain paths go into the address; anything else is percent-encoded.
+    path = re.sub(r"[^A-Za-z0-9._/-]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "replace")), at.file)
+    anchor = f"#L{at.line}" if at.line else ""
+    return f"[{escape(at.file)}{f':{at.line}' if at.line else ''}]({link_base}{path}{anchor})"
+
+
+def _details(each: Row) -> str:
+    if not each.changes:
+        return ""
+    lines = [f"{code(f'{each.glyph} {each.ref}')}", "", "| field | have | want | |", "|---|---|---|---|"]
+    for change in each.changes:
+        have, want = ("(changed)", "") if change.secret else (value(change.have), value(change.want))
+        note = ", ".join(filter(None, [change.note, "forces replacement" if change.forces_replace else ""]))
+        cells = (code(change.path), code(shorten(have, _VALUE)), code(shorten(want, _VALUE)) if want else "", escape(note))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _fit(parts: list[str], room: int) -> tuple[str, int]:
+    """As many of `parts`, in order, as go into `room` characters, and how many those are."""
+    taken, used = 0, 0
+    for each in parts:
+        if used + len(each) + 1 > room:
+            break
+        used, taken = used + len(each) + 1, taken + 1
+    return "\n".join(parts[:taken]), taken
+
+
+def _cut(number: int, noun: str) -> str:
+    return f"_{count(number, f'more {noun}')} left out: the comment would be too long. `reconcile --dry-run` shows everything._"
+
+
+def _foot(proposal: Proposal) -> str:
+    return f"<sub>plan {plan_digest(proposal)}</sub>"
+
+
+def block(text: str) -> str:
+    """Text in a fenced block that nothing in it can end."""
+    fence = "`" * max(3, *(len(each) + 1 for each in re.findall("`+", text)), 3)
+    return f"{fence}text\n{shorten(text, LIMIT)}\n{fence}\n"

@@ -1,0 +1,151 @@
+"""Where everything stands, as a table for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reconciler.model import Health, Status
+from reconciler.report.show import clean, count, paint, rfc3339, since, wrap
+
+_STYLE = {
+    Health.HEALTHY: "green",
+    Health.SUSPENDED: "cyan",
+    Health.PROGRESSING: "yellow",
+    Health.UNKNOWN: "magenta",
+    Health.MISSING: "red",
+    Health.DEGRADED: "red",
+}
+_HEADS = ("PROJECT", "KIND", "NAME", "HEALTH", "SINCE", "WHY")
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What the first and the last line tell beside the resources."""
+
+    installation: str = ""
+    revision: str = ""
+    applied_at: datetime | None = None
+    applied_by: str = ""
+    tools: Mapping[str, str] = field(default_factory=dict)
+    """Tool or service -> `ok`, or what is wrong."""
+
+
+def status_text(
+    statuses: Sequence[Status], about: Overview, now: datetime, *, all_: bool = False, color: bool = False, width: int = 100
+) -> str:
+    """The worst first; what is Ready only with `all_`; the tools last."""
+    if not statuses:
+        return (
+            "Nothing has been reconciled here yet.\nNext: `reconcile` makes what the manifests say; `reconcile --dry-run` shows it first."
+        )
+    shown = sorted((each for each in statuses if all_ or not each.ready), key=lambda each: (-each.health, each.ref))
+    parts = [_first_line(statuses, about, now, color, width)]
+    if shown:
+        parts += ["", *_table(shown, now, color, width)]
+    parts += ["", *_last_lines(len(statuses) - len(shown), about, bool(shown))]
+    return "\n".join(parts)
+
+
+def _first_line(statuses: Sequence[Status], about: Overview, now: datetime, color: bool, width: int) -> str:
+    at = f" @ {clean(about.revision)}" if about.revision else ""
+    by = f" by {clean(about.applied_by)}" if about.applied_by else ""
+    applied = f", applied {since(about.applied_at, now)} ago{by}" if about.applied_at else ""
+    left = f"{clean(about.installation) or 'this installation'}{at}{applied}"
+    ready = sum(each.ready for each in statuses)
+    told = [(paint(f"{ready} Ready", "green", color), f"{ready} Ready")] if ready else []
+    for health in sorted(Health, reverse=True):
+        if number := sum(each.health == health and not each.ready for each in statuses):
+            word = "Healthy, not Ready" if health is Health.HEALTHY else str(health)
+            told.append((paint(f"{number} {word}", _STYLE[health], color), f"{number} {word}"))
+    plain = "   ".join(text for _, text in told)
+    return f"{left}{' ' * max(3, width - len(left) - len(plain))}{'   '.join(text for text, _ in told)}"
+
+
+def _table(shown: Sequence[Status], now: datetime, color: bool, width: int) -> list[str]:
+    cells = [_cells(each, now) for each in shown]
+    sizes = [max(len(row[at]) for row in [_HEADS, *cells]) for at in range(5)]
+    indent = sum(sizes) + 3 * 5
+    lines = ["   ".join(f"{head:<{size}}" for head, size in zip(_HEADS, [*sizes, 0], strict=True)).rstrip()]
+    for each, row in zip(shown, cells, strict=True):
+        padded = [f"{cell:<{size}}" for cell, size in zip(row, sizes, strict=False)]
+        padded[3] = paint(padded[3], _STYLE[each.health], color)
+        lines += _with_why("   ".join(padded), row[5], indent, width)
+    return lines
+
+
+def _with_why(left: str, why: str, indent: int, width: int) -> list[str]:
+    """WHY beside the other columns, wrapped in its own; below them when the terminal is too narrow for that."""
+    if not why:
+        return [left.rstrip()]
+    if width - indent < 24:
+        return [left.rstrip(), *wrap(why, width, "    ")]
+    first, *rest = wrap(why, width, " " * indent)
+    return [f"{left}   {first.strip()}", *rest]
+
+
+def _cells(each: Status, now: datetime) -> tuple[str, ...]:
+    key = f"#{each.ref.key}" if each.ref.key else ""
+    return (
+        clean(each.ref.project or "-"),
+        each.ref.kind,
+        clean(f"{each.ref.name}{key}"),
+        str(each.health),
+        since(_ready_since(each), now),
+        "" if each.ready and not each.message else clean(why(each)),
+    )
+
+
+def _ready_since(each: Status) -> datetime | None:
+    return next((condition.since for condition in each.conditions if condition.type == "Ready"), None)
+
+
+def why(each: Status) -> str:
+    """The most telling sentence about a resource."""
+    if each.message:
+        return each.message
+    wrong = [condition for condition in each.conditions if condition.status is not True and condition.message]
+    order = {"Stalled": 0, "Synced": 1}
+    told = sorted(wrong, key=lambda condition: order.get(condition.type, 2))
+    return told[0].message if told else ""
+
+
+def _last_lines(ready: int, about: Overview, shown: bool) -> list[str]:
+    tools = " · ".join(f"{clean(tool)} {clean(said)}" for tool, said in sorted(about.tools.items()))
+    hidden = "" if not ready else f"{count(ready, 'resource')} {'is' if ready == 1 else 'are'} Ready (`--all`)."
+    if shown and ready:
+        hidden = f"{ready} more {'is' if ready == 1 else 'are'} Ready (`--all`)."
+    return ["      ".join(each for each in (hidden, tools) if each)] if hidden or tools else []
+
+
+def one_text(each: Status, now: datetime, *, color: bool = False, width: int = 100) -> str:
+    """Everything known about one resource: its health, every condition with its reason, where it is declared."""
+    where = f"   {clean(str(each.location))}" if each.location.file else ""
+    lines = [f"{clean(str(each.ref))}  {paint(str(each.health), _STYLE[each.health], color)}{where}"]
+    if each.message:
+        lines += wrap(clean(each.message), width, "  ")
+    lines.append("")
+    for condition in each.conditions:
+        word = {True: "yes", False: "no", None: "not known"}[condition.status]
+        lines.append(
+            f"  {condition.type:<11} {word:<10} {clean(condition.reason):<22} for {since(condition.since, now):<8}".rstrip().removesuffix(
+                "for -"
+            )
+        )
+        lines += wrap(clean(condition.message), width, "              ")
+    if each.observed_digest:
+        lines += ["", f"  manifest digest {each.observed_digest[:12]}"]
+    lines += ["", f"Next: `reconcile history {clean(str(each.ref))}` tells what was done to it; `reconcile diff` what differs now."]
+    return "\n".join(lines)
+
+
+def about_value(about: Overview) -> dict[str, object]:
+    """The overview for JSON."""
+    return {
+        "installation": about.installation,
+        "revision": about.revision,
+        "appliedAt": rfc3339(about.applied_at),
+        "appliedBy": about.applied_by,
+        "tools": dict(sorted(about.tools.items())),
+    }

@@ -1,0 +1,218 @@
+"""A proposal, and the mistakes in manifests, as text for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from reconciler.model import Change, Diagnostic
+from reconciler.report.rows import Row, Verb, errors, installation, revision, rows, totals, totals_text
+from reconciler.report.show import clean, clean_lines, count, listed, paint, pair, shorten, took, value, wrap
+
+if TYPE_CHECKING:
+    from reconciler.loop import Proposal
+
+COLORS: dict[Verb, str] = {
+    "create": "green",
+    "update": "yellow",
+    "replace": "magenta",
+    "delete": "red",
+    "adopt": "cyan",
+    "blocked": "red",
+    "unknown": "magenta",
+    "keep": "dim",
+}
+_WIDEST_PATH = 32
+"""Columns that field names are aligned to at most; longer ones push their line."""
+
+
+def plan_text(proposal: Proposal, *, color: bool = False, width: int = 100, all_: bool = False) -> str:
+    """The whole plan: outcome first, one block per action, totals, mistakes, what to do next.
+
+    `width` is in columns. `all_` shows what is unchanged, and every field of what is created."""
+    found = rows(proposal)
+    shown = [each for each in found if all_ or each.verb != "keep"]
+    counted = totals(found)
+    if not shown and not proposal.diagnostics and not proposal.orphans and _readable(proposal):
+        return _no_changes(proposal, len(found))
+    parts = [headline(proposal, len(found)), ""]
+    parts += rows_lines(shown, color=color, width=width, all_=all_)
+    if shown:
+        parts.append("")
+    parts.append(f"{totals_text(counted)}.")
+    parts += notes(proposal, width)
+    if proposal.diagnostics:
+        parts += ["", diagnostics_text(proposal.diagnostics, color=color, planned=len(found))]
+    parts += [f"Next: {next_step(proposal)}"]
+    return "\n".join(parts)
+
+
+def drift_text(proposal: Proposal, *, color: bool = False, width: int = 100) -> str:
+    """Only how the tools differ from the manifests, field by field; `have` is the tool's side, `want` the manifest's."""
+    found = rows(proposal)
+    shown = [each for each in found if each.changes or each.verb == "unknown" or "create" in (each.verb, each.wanted)]
+    unknown = sum(each.verb == "unknown" for each in shown)
+    differ = len(shown) - unknown
+    at = f" @ {clean(revision(proposal))}" if revision(proposal) else ""
+    told = f"{differ} of {count(len(found), 'resource')} differ{'s' if differ == 1 else ''} from the manifests{at}"
+    if not differ:
+        told = f"No differences{' known' if unknown else ''}: {count(len(found), 'resource')}{at}"
+    parts = [f"{told}{f', {unknown} could not be read' if unknown else ''} ({took(proposal.seconds)})."]
+    if shown:
+        parts += ["", *rows_lines(shown, color=color, width=width), ""]
+    if proposal.diagnostics:
+        parts += [diagnostics_text(proposal.diagnostics, color=color, planned=len(found))]
+    if shown or proposal.diagnostics:
+        parts.append(f"Next: {next_step(proposal)}")
+    return "\n".join(parts)
+
+
+def headline(proposal: Proposal, resources: int) -> str:
+    """What this plan is of, at which revision, and from how many tools it was read."""
+    name = installation(proposal) or "this installation"
+    at = f" @ {clean(revision(proposal))}" if revision(proposal) else ""
+    applied = proposal.applied_revision
+    before = f" (applied before: {clean(applied)})" if applied and applied != revision(proposal) else ""
+    tools = f", read from {count(len(proposal.tools), 'tool')}" if proposal.tools else ""
+    return f"Plan for {clean(name)}{at}{before}, {count(resources, 'resource')}{tools} in {took(proposal.seconds)}"
+
+
+def _no_changes(proposal: Proposal, resources: int) -> str:
+    at = f" @ {clean(revision(proposal))}" if revision(proposal) else ""
+    return f"No changes: {count(resources, 'resource')} match{'es' if resources == 1 else ''} manifests{at} ({took(proposal.seconds)})."
+
+
+def _readable(proposal: Proposal) -> bool:
+    return all(said == "ok" for said in proposal.tools.values()) and all(each.complete for each in proposal.sources)
+
+
+def rows_lines(shown: Sequence[Row], *, color: bool, width: int, all_: bool = False) -> list[str]:
+    """Several actions; what stands in the way of a row of them is told once."""
+    lines: list[str] = []
+    for at, each in enumerate(shown):
+        more = at + 1 < len(shown) and _told_together(each, shown[at + 1])
+        alone = not more and not (at and _told_together(shown[at - 1], each))
+        lines += row_lines(each, color=color, width=width, all_=all_, why="beside" if alone else "later" if more else "below")
+    return lines
+
+
+def _told_together(one: Row, other: Row) -> bool:
+    """Two rows that the same thing stands in the way of: it is told once, below the last of them."""
+    same = (one.reason, one.why, one.next) == (other.reason, other.why, other.next)
+    return same and bool(one.reason) and not one.changes and not other.changes
+
+
+def row_lines(each: Row, *, color: bool, width: int, all_: bool = False, why: Literal["beside", "below", "later"] = "beside") -> list[str]:
+    """One action: its line, what differs, what is in the way and what to do.
+
+    `why` says where its reason stands: beside it, below it, or with a later row that has the same one."""
+    lines = _head(each, color, width, clean(each.why) if why == "beside" else "")
+    if each.verb != "create" or all_:
+        lines += change_lines(each.changes, width)
+    if why == "below":
+        lines += wrap(clean(each.why), width, "      ")
+    if each.next and why != "later":
+        lines += wrap(clean(each.next), width, "      ")
+    return lines
+
+
+def _head(each: Row, color: bool, width: int, why: str) -> list[str]:
+    name, where = clean(str(each.ref)), clean(str(each.location)) if each.location.file else ""
+    start = f"  {paint(each.glyph, COLORS[each.verb], color)} {paint(name, 'bold', color)}"
+    used = 4 + len(name)
+    gap = max(2, 48 - used)
+    if why and used + gap + len(why) + (len(where) + 2 if where else 0) <= width:
+        start, used, why = f"{start}{' ' * gap}{why}", used + gap + len(why), ""
+    if where and used + 2 + len(where) <= width:
+        start, where = f"{start}{' ' * (width - used - len(where))}{paint(where, 'dim', color)}", ""
+    lines = [start]
+    if where:
+        lines.append(f"      {paint(where, 'dim', color)}")
+    if why:
+        lines += wrap(why, width, "      ")
+    return lines
+
+
+def change_lines(changes: Sequence[Change], width: int, indent: str = "      ") -> list[str]:
+    """`field   have -> want   note`, the fields aligned; a line that is too long is broken at the arrow."""
+    column = min(_WIDEST_PATH, max((len(_field(each)) for each in changes), default=0))
+    return [line for each in changes for line in _change(each, column, width, indent)]
+
+
+def _field(change: Change) -> str:
+    return clean(change.path.removeprefix("spec."))
+
+
+def _change(change: Change, column: int, width: int, indent: str) -> list[str]:
+    name = f"{indent}{_field(change):<{column}}  "
+    marks = [clean(change.note)] if change.note else []
+    if change.forces_replace:
+        marks.append("forces replacement")
+    tail = f"    {'; '.join(marks)}" if marks else ""
+    if change.secret:
+        return [f"{name}(changed){tail}"]
+    have, want = value(change.have), value(change.want)
+    if len(name) + len(have) + len(want) + 4 + len(tail) <= width:
+        return [f"{name}{have} -> {want}{tail}"]
+    room = max(24, width - len(indent) - column - 5)
+    have, want = pair(change.have, change.want, room)
+    lines = [f"{name}   {have}", f"{indent}{'':<{column}}  -> {want}"]
+    return lines + (wrap("; ".join(marks), width, f"{indent}{'':<{column}}     ") if marks else [])
+
+
+def notes(proposal: Proposal, width: int) -> list[str]:
+    """What a reader must know beside the actions: tools that did not answer, sources that are not whole, orphans."""
+    said = [f"{tool} could not be read: {clean(why)}" for tool, why in sorted(proposal.tools.items()) if why != "ok"]
+    said += [
+        f"Nothing is deleted for source {clean(each.name)}: {clean(each.why_incomplete) or 'it did not load completely'}"
+        for each in proposal.sources
+        if not each.complete
+    ]
+    if proposal.orphans:
+        held = count(len(proposal.orphans), "object")
+        said.append(f"{held} with this installation's mark and no manifest, left alone: {listed(proposal.orphans)}")
+    return [line for each in said for line in wrap(each, width, "")]
+
+
+def next_step(proposal: Proposal) -> str:
+    """The last line: what to do now."""
+    counted = totals(rows(proposal))
+    writes = bool(proposal.plan.writes)
+    steps = []
+    if errors(proposal):
+        steps.append("correct the manifests above (`reconcile validate` checks them without any tool)")
+    if proposal.plan.confirmation:
+        steps.append(f"`reconcile --confirm {proposal.plan.confirmation}` also does exactly the deletions that wait above")
+    if counted["unknown"]:
+        steps.append("`reconcile platform status` tells about the tools that did not answer")
+    if writes:
+        steps.insert(0, "`reconcile` applies this")
+    elif counted["blocked"] and not proposal.plan.confirmation:
+        steps.append("see the lines marked ! for what is in the way")
+    return "; ".join(steps or ["nothing needs doing"]) + "."
+
+
+def diagnostics_text(diagnostics: Iterable[Diagnostic], *, color: bool = False, planned: int | None = None) -> str:
+    """Every mistake with its place, then how many there are. `planned` = how many resources went on without them."""
+    found = sorted(diagnostics, key=lambda each: (each.severity, each.location.file, each.location.line, each.location.column, each.path))
+    blocks = [_diagnostic(each, color) for each in found]
+    wrong = [each for each in found if each.severity == "error"]
+    warned = len(found) - len(wrong)
+    told = []
+    if wrong:
+        told.append(f"{count(len(wrong), 'error')} in {count(len({each.location.file for each in wrong}), 'file')}")
+    if warned:
+        told.append(count(warned, "warning"))
+    rest = f" The other {count(planned, 'resource')} {'are' if planned != 1 else 'is'} not affected." if wrong and planned else ""
+    return "\n".join([*blocks, f"{', '.join(told) or 'No mistakes'}.{rest}"])
+
+
+def _diagnostic(each: Diagnostic, color: bool) -> str:
+    first, *others = clean_lines(str(each)).split("\n")
+    label = "" if each.severity == "error" else "warning  "
+    return "\n".join([f"{label}{paint(first, 'red' if each.severity == 'error' else 'yellow', color)}", *others])
+
+
+def short(text: str, width: int) -> str:
+    """One cleaned line, cut to `width`."""
+    return shorten(clean(text), width)

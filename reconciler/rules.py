@@ -1,0 +1,241 @@
+"""What a resource may name and touch: one function for each rule, each a generator of what is wrong. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from posixpath import normpath
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError
+
+from reconciler.model import Owned, Ref, Resource
+from schemas.base import KindInfo, Spec
+from schemas.platform import ManifestSource, PlatformSpec
+from schemas.project import ProjectSpec
+
+ROOT_SOURCE = "root"
+RESERVED = frozenset({".git", ".dvc", ".mlops"})
+"""Folders that belong to git, to DVC and to the installation: no manifest may claim a path inside one."""
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A rule that a resource breaks. `path` is dotted, as in the manifest."""
+
+    resource: Resource[Any]
+    path: str
+    message: str
+    hint: str = ""
+    reason: str = "NotAllowed"
+    error: bool = True
+
+
+@dataclass(frozen=True)
+class World:
+    """All that the rules look at."""
+
+    declared: Mapping[Ref, Resource[Any]]
+    invalid: frozenset[Ref]
+    """Declared, but refused already: they exist, and nothing is known of what they say."""
+    known: Mapping[Ref, Owned]
+    partial: bool
+    """True: what was applied before and is not read this time exists all the same."""
+    infos: Mapping[str, KindInfo]
+
+    def exists(self, ref: Ref) -> bool:
+        return ref in self.declared or ref in self.invalid or (self.partial and ref in self.known)
+
+    def project(self, name: str) -> ProjectSpec | None:
+        """What a project's manifest says, or said when it was applied; None when that is not known."""
+        spec = self._spec(Ref("Project", None, name), ProjectSpec)
+        return spec if isinstance(spec, ProjectSpec) else None
+
+    def platform(self) -> PlatformSpec | None:
+        candidates = [*self.declared, *(self.known if self.partial else ())]
+        ref = next((each for each in candidates if each.kind == "Platform"), None)
+        spec = self._spec(ref, PlatformSpec) if ref else None
+        return spec if isinstance(spec, PlatformSpec) else None
+
+    def _spec(self, ref: Ref, model: type[Spec]) -> Spec | None:
+        if ref in self.declared:
+            spec: Spec = self.declared[ref].spec
+            return spec
+        if not self.partial or ref not in self.known or ref in self.invalid:
+            return None
+        applied = self.known[ref].applied.get("spec", {})
+        fields = {info.alias or name for name, info in model.model_fields.items()}
+        try:
+            return model.model_validate({name: value for name, value in applied.items() if name in fields})
+        except (ValidationError, AttributeError):  # recorded by another version: the same as not known
+            return None
+
+
+Rule: TypeAlias = Callable[[World], Iterable[Breach]]
+
+
+def nearest(text: str, words: Iterable[str]) -> str:
+    """`Did you mean ...?`, or nothing."""
+    close = get_close_matches(text, list(words), n=1, cutoff=0.6)
+    return f"Did you mean `{close[0]}`?" if close else ""
+
+
+# --- the installation ----------------------------------------------------------------------------------------------
+
+
+def one_platform(world: World) -> Iterator[Breach]:
+    """There is one Platform; the one that was applied before stays, else the first."""
+    found = [each for ref, each in world.declared.items() if ref.kind == "Platform"]
+    first = min(found, key=lambda each: each.ref not in world.known, default=None)
+    for each in found:
+        if first is not None and each is not first:
+            why = f"there is one Platform for an installation, and {first.ref} ({first.location}) is it"
+            yield Breach(each, "metadata.name", why, "remove one of them", "Duplicate")
+
+
+def from_its_source(world: World) -> Iterator[Breach]:
+    """A further source names only the projects and kinds that the Platform grants it."""
+    platform = world.platform()
+    granted = {each.name: each for each in platform.sources} if platform else {}
+    for each in world.declared.values():
+        if each.source != ROOT_SOURCE:
+            yield from _beyond(each, granted.get(each.source))
+
+
+def _beyond(resource: Resource[Any], granted: ManifestSource | None) -> Iterator[Breach]:
+    ref, name = resource.ref, resource.source
+    if granted is None:
+        yield Breach(resource, "", f"source {name} is not in the Platform's spec.sources")
+        return
+    if ref.owner not in granted.projects:
+        yield Breach(resource, "metadata.project", f"source {name} may not name project {ref.owner or '(none)'}", _list(granted.projects))
+    if granted.kinds is not None and ref.kind.lower() not in {each.lower() for each in granted.kinds}:
+        yield Breach(resource, "kind", f"source {name} may not declare kind {ref.kind}", _list(granted.kinds))
+
+
+def _list(words: Iterable[str]) -> str:
+    return f"allowed: {', '.join(words) or 'nothing'}"
+
+
+def folders_apart(world: World) -> Iterator[Breach]:
+    """No project's folder is another's, or inside another's."""
+    taken = _Claims()
+    for each in _incumbents_first(world):
+        if isinstance(each.spec, ProjectSpec):
+            yield from _reserved(each, "spec.path", each.spec.path)
+            other = taken.claim(each.spec.path, each)
+            if other is not None:
+                why = f"'{each.spec.path}' is, or lies inside or around, the folder of {other.ref} ({other.location})"
+                yield Breach(each, "spec.path", why, "give every project a folder of its own", "PathClaimed")
+
+
+# --- a project's resources -----------------------------------------------------------------------------------------
+
+
+def in_a_project(world: World) -> Iterator[Breach]:
+    """A project that is named is declared, and allows the kind."""
+    names = [ref.name for ref in (*world.declared, *world.invalid, *(world.known if world.partial else ())) if ref.kind == "Project"]
+    for ref, each in world.declared.items():
+        if ref.project is None:
+            continue
+        if not world.exists(Ref("Project", None, ref.project)):
+            hint = nearest(ref.project, names) or "declare it in the root source: kind Project"
+            yield Breach(each, "metadata.project", f"project '{ref.project}' is not declared", hint, "NotFound")
+            continue
+        project = world.project(ref.project)
+        allowed = project.allow.kinds if project else None
+        if allowed is not None and not world.infos[ref.kind].root_only and ref.kind.lower() not in {kind.lower() for kind in allowed}:
+            yield Breach(each, "kind", f"project {ref.project} does not allow kind {ref.kind}", f"{_list(allowed)} (its spec.allow.kinds)")
+
+
+def known_kinds(world: World) -> Iterator[Breach]:
+    """A kind that is allowed or granted exists; a misspelt one would allow nothing, silently."""
+    known = {name.lower() for name in world.infos}
+    for each in world.declared.values():
+        lists: list[tuple[str, tuple[str, ...]]] = []
+        if isinstance(each.spec, ProjectSpec):
+            lists = [("spec.allow.kinds", each.spec.allow.kinds or ())]
+        elif isinstance(each.spec, PlatformSpec):
+            lists = [(f"spec.sources.{n}.kinds", source.kinds or ()) for n, source in enumerate(each.spec.sources)]
+        for path, kinds in lists:
+            for number, kind in enumerate(kinds):
+                if kind.lower() not in known:
+                    yield Breach(each, f"{path}.{number}", f"unknown kind {kind[:60]!r}", nearest(kind, world.infos), error=False)
+
+
+def what_it_uses(world: World) -> Iterator[Breach]:
+    """Hosts, remotes and files that a spec touches are the project's to touch; what is not allowed is denied."""
+    taken, platform = _Claims(), world.platform()
+    for each in _incumbents_first(world):
+        info = world.infos[each.ref.kind]
+        project = world.project(each.ref.owner)
+        for use in info.uses(each.spec) if info.uses else ():
+            path = f"spec.{use.path}"
+            match use.what:
+                case "host":
+                    yield from _host(each, path, use.name, project)
+                case "remote":
+                    yield from _remote(each, path, use.name, project, platform)
+                case "file":
+                    yield from _reserved(each, path, use.name)
+                    other = taken.claim(f"{project.path if project else f'?{each.ref.owner}'}/{use.name}", each)
+                    if other is not None:
+                        why = f"'{use.name}' is, or lies inside or around, what {other.ref} ({other.location}) manages"
+                        yield Breach(each, path, why, "one path has one owner: choose another, or remove one of them", "PathClaimed")
+
+
+def _host(resource: Resource[Any], path: str, host: str, project: ProjectSpec | None) -> Iterator[Breach]:
+    allowed = project.allow.hosts if project else ()
+    if host.lower() not in {each.lower() for each in allowed}:
+        name = resource.ref.owner
+        hint = f'add "{host}" to spec.allow.hosts of project {name}; {_list(allowed)}'
+        yield Breach(resource, path, f"host '{host}' is not allowed for project {name}", hint)
+
+
+def _remote(
+    resource: Resource[Any], path: str, remote: str, project: ProjectSpec | None, platform: PlatformSpec | None
+) -> Iterator[Breach]:
+    names = [each.name for each in platform.dvc.remotes] if platform else []
+    if platform is not None and remote not in names:
+        hint = nearest(remote, names) or f"{_list(names)} (the Platform's spec.dvc.remotes)"
+        yield Breach(resource, path, f"remote '{remote}' is not declared", hint, "NotFound")
+    elif project is not None and project.allow.remotes is not None and remote not in project.allow.remotes:
+        hint = f"{_list(project.allow.remotes)} (its spec.allow.remotes)"
+        yield Breach(resource, path, f"remote '{remote}' is not allowed for project {resource.ref.owner}", hint)
+
+
+# --- paths ---------------------------------------------------------------------------------------------------------
+
+
+def _reserved(resource: Resource[Any], path: str, found: str) -> Iterator[Breach]:
+    inside = next((part for part in normpath(found).split("/") if part.lower() in RESERVED), None)
+    if inside is not None:
+        yield Breach(resource, path, f"'{found}' lies in {inside}, which is not the project's", "choose another folder")
+
+
+def _incumbents_first(world: World) -> list[Resource[Any]]:
+    """What was applied before keeps what it claims; then the order of the files decides."""
+    return sorted(world.declared.values(), key=lambda each: each.ref not in world.known)
+
+
+class _Claims:
+    """Paths with one owner each; a path also claims everything below it."""
+
+    def __init__(self) -> None:
+        self._taken: dict[tuple[str, ...], Resource[Any]] = {}
+        self._around: dict[tuple[str, ...], Resource[Any]] = {}
+
+    def claim(self, path: str, by: Resource[Any]) -> Resource[Any] | None:
+        """The owner that is in the way; None = the path is theirs from now on."""
+        parts = tuple(part for part in normpath(path).split("/") if part != ".")
+        above = [parts[:n] for n in range(len(parts) + 1)]
+        other = next((self._taken[each] for each in above if each in self._taken), self._around.get(parts))
+        if other is None:
+            self._taken[parts] = by
+            for each in above[:-1]:
+                self._around.setdefault(each, by)
+        return other
+
+
+RULES: tuple[Rule, ...] = (one_platform, from_its_source, folders_apart, in_a_project, known_kinds, what_it_uses)

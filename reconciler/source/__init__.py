@@ -1,0 +1,1 @@
+"""Where manifests come from: files now; what reads them gives the same values for every kind of source."""

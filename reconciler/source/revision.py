@@ -1,0 +1,48 @@
+"""The git revision of a folder, asked of git itself. Reads only, and runs nothing that a repository configures for itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+_SECONDS = 10.0
+"""For one `git status`; a tree that takes longer has no revision rather than a hanging pass."""
+_QUIET = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "--literal-pathspecs")
+_STEERS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_CEILING_DIRECTORIES")
+"""Set by git while it runs a hook; they would make it look at another repository."""
+
+
+def revision_of(paths: Sequence[Path]) -> str:
+    """Short commit of the repository that `paths` lie in, with `+dirty` when anything below them is changed or not yet added.
+
+    Empty outside git, before the first commit, and when git is missing or does not answer."""
+    there = [each.resolve() for each in paths if each.exists()]
+    if not there:
+        return ""
+    folder = there[0] if there[0].is_dir() else there[0].parent
+    environment = {name: value for name, value in os.environ.items() if name not in _STEERS} | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+    command = [
+        "git",
+        *_QUIET,
+        "-C",
+        str(folder),
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "--untracked-files=normal",
+        "--",
+        *map(str, there),
+    ]
+    try:
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    lines = done.stdout.splitlines()
+    commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), "(initial)")
+    if done.returncode != 0 or commit == "(initial)":
+        return ""
+    return commit[:7] + ("+dirty" if any(not line.startswith("#") for line in lines) else "")

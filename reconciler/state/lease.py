@@ -1,0 +1,176 @@
+"""The one lease for writing to tools: a heartbeat says that its holder lives, a token that only grows says who was first.
+
+No tool checks our tokens, so a holder asks `check` before each write to one; every write to the Store is checked in its own transaction.
+The lease's age is wall time, compared between hosts: those that share one Store need clocks that agree within a third of its ttl."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Select, select, update
+
+from reconciler.errors import StoreError
+from reconciler.state.database import Database, upsert
+from reconciler.state.records import Writer
+from reconciler.state.tables import lease as table
+
+BEATS = 3
+"""Heartbeats in one ttl: the lease outlives one that was late and one that was lost."""
+_CLOCK = time.CLOCK_BOOTTIME if sys.platform == "linux" else time.CLOCK_MONOTONIC
+"""Counts sleep: a laptop that wakes up must know that its lease has run out. (macOS: CLOCK_MONOTONIC does, time.monotonic does not.)"""
+
+
+@dataclass
+class _Held:
+    token: int
+    ttl: float
+    beaten: float
+    """When the last heartbeat was sent, on _CLOCK."""
+
+
+class Lease:
+    """This process' view of the lease; holds it at most once at a time."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+        self._held: _Held | None = None
+
+    @contextlib.contextmanager
+    def hold(self, actor: str, ttl: float) -> Iterator[int]:
+        """Take the lease, keep it alive from a thread of its own, give it back. Yields the token.
+
+        Raises StoreError when somebody else holds it."""
+        token = self._take(actor, ttl)
+        ended = threading.Event()
+        beat = threading.Thread(target=self._keep_alive, args=(ended, ttl / BEATS), name="store-heartbeat", daemon=True)
+        beat.start()
+        try:
+            yield token
+        finally:
+            ended.set()
+            beat.join()
+            self._give_back(token)
+
+    def holder(self) -> Writer | None:
+        """Who holds the lease, living or not; None when nobody does."""
+        rows = self._database.rows(_holder())
+        return Writer(*rows[0]) if rows else None
+
+    def is_live(self, writer: Writer) -> bool:
+        """False when the lease has run out, or its holder is known to have ended."""
+        age = (self._now() - writer.heartbeat_at).total_seconds()
+        return age <= writer.ttl and not _is_dead(writer)
+
+    def renew(self) -> None:
+        """Send one heartbeat. Raises StoreError when the lease is not held, or was taken over."""
+        held = self._must_hold()
+        sent = time.clock_gettime(_CLOCK)
+        with self._database.write() as connection:
+            mine = (table.c.token == held.token) & table.c.actor.is_not(None)
+            if connection.execute(update(table).where(mine).values(heartbeat_at=self._now())).rowcount != 1:
+                raise _lost(connection)
+        held.beaten = sent
+
+    def check(self) -> int:
+        """The token, if a write to a tool may start now. Asks the database only when the last heartbeat is old. Raises StoreError."""
+        held = self._must_hold()
+        if time.clock_gettime(_CLOCK) - held.beaten > held.ttl * (BEATS - 1) / BEATS:
+            self.renew()
+        return held.token
+
+    def guard(self, connection: Connection) -> None:
+        """Raise StoreError when we held the lease and somebody took it over. In a write's own transaction: nobody can in between."""
+        if self._held is None:
+            return
+        # FOR SHARE holds off a take-over in PostgreSQL until this write is done; SQLite's write lock does it there.
+        token = connection.execute(select(table.c.token).with_for_update(read=True)).scalar()
+        if token != self._held.token:
+            raise _lost(connection)
+
+    def _take(self, actor: str, ttl: float) -> int:
+        if self._held is not None:
+            raise StoreError("the Store's lease is already held by this process")
+        sent = time.clock_gettime(_CLOCK)
+        with self._database.write() as connection:
+            row = connection.execute(_holder().with_for_update()).one_or_none()
+            if row is not None and self.is_live(other := Writer(*row)):
+                left = other.ttl - (self._now() - other.heartbeat_at).total_seconds()
+                hint = f"wait for it or stop it; if it has died, its lease runs out in {max(left, 0):.0f} s"
+                raise StoreError(f"{other} is reconciling this installation", hint=hint)
+            token = (connection.execute(select(table.c.token)).scalar() or 0) + 1
+            upsert(connection, table, [_row(token, actor, ttl, self._now())])
+        self._held = _Held(token, ttl, sent)
+        return token
+
+    def _give_back(self, token: int) -> None:
+        self._held = None
+        # A Store that fails now must not hide why the block ended; the lease runs out by itself.
+        with contextlib.suppress(StoreError), self._database.write() as connection:
+            connection.execute(update(table).where(table.c.token == token).values(actor=None))
+
+    def _keep_alive(self, ended: threading.Event, pause: float) -> None:
+        while not ended.wait(pause):
+            # What went wrong comes out where it matters: in `check` and `guard`.
+            with contextlib.suppress(StoreError):
+                self.renew()
+
+    def _must_hold(self) -> _Held:
+        if self._held is None:
+            raise StoreError("this process does not hold the Store's lease")
+        return self._held
+
+
+def _holder() -> Select[Any]:
+    columns = ("token", "actor", "host", "machine", "pid", "birth", "since", "heartbeat_at", "ttl")
+    return select(*(table.c[name] for name in columns)).where(table.c.actor.is_not(None))
+
+
+def _row(token: int, actor: str, ttl: float, now: datetime) -> dict[str, Any]:
+    from reconciler.platform.process import birth
+
+    pid = os.getpid()
+    return {
+        **{"id": 1, "token": token, "actor": actor, "host": platform.node(), "machine": machine(), "pid": pid},
+        **{"birth": birth(pid) or "", "since": now, "heartbeat_at": now, "ttl": ttl},
+    }
+
+
+def _is_dead(writer: Writer) -> bool:
+    """True only when it is certain: same boot of the same machine, and no such process any more."""
+    from reconciler.platform.process import birth
+
+    return writer.machine == machine() and birth(writer.pid) != writer.birth
+
+
+def _lost(connection: Connection) -> StoreError:
+    row = connection.execute(_holder()).one_or_none()
+    who = f"{Writer(*row)} has taken over" if row else "the lease was given back"
+    return StoreError(f"{who}: nothing more is written here", hint="run again when it has ended")
+
+
+@cache
+def machine() -> str:
+    """Names this boot of this machine and the PID namespace: where PIDs mean the same. Two containers may share a host's name."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+            return f"{boot}:{Path('/proc/self/ns/pid').readlink()}"
+    if sys.platform == "darwin":
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            asked = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+            return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    # Not known: equal to no other process' machine, so that nobody is taken for dead.
+    return f"{platform.node()}:{os.getpid()}:{time.time_ns()}"

@@ -1,0 +1,1 @@
+"""Alembic's environment of the Store, run by `reconciler.state.schema` when a Store is opened."""

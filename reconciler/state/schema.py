@@ -1,0 +1,72 @@
+"""Which schema a Store has, and bringing it to this program's. Alembic is loaded only when there is something to do."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, inspect, text
+
+from reconciler.errors import StoreError
+from reconciler.state.tables import HEAD, VERSION_TABLE, metadata
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+FOLDER = Path(__file__).parent / "migrations"
+
+
+class SchemaState(Enum):
+    """How the tables that are there compare with those that this program knows."""
+
+    EMPTY = auto()
+    OLDER = auto()
+    CURRENT = auto()
+
+
+def state_of(connection: Connection, place: str) -> SchemaState:
+    """Raises StoreError when a newer version made the Store, or when the tables are somebody else's."""
+    tables = set(inspect(connection).get_table_names())
+    if VERSION_TABLE not in tables:
+        if taken := sorted(tables & set(metadata.tables)):
+            hint = "name another file or database for the Store"
+            raise StoreError(f"{place} is not a Store, but has tables named {', '.join(taken)}", hint=hint)
+        return SchemaState.EMPTY
+    revision = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
+    if revision == HEAD:
+        return SchemaState.CURRENT
+    if revision is None:
+        return SchemaState.EMPTY
+    if revision not in _known():
+        message = f"the Store {place} was made by a newer version: its schema is {revision}, this program knows up to {HEAD}"
+        raise StoreError(message, hint="update mlops-reconciler")
+    return SchemaState.OLDER
+
+
+def migrate(connection: Connection, place: str) -> None:
+    """Run what is missing, inside the caller's transaction: all of it or nothing. Raises StoreError."""
+    from alembic import command
+    from alembic.util import CommandError
+
+    config = _config()
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise StoreError(f"the Store {place} cannot be brought up to date: {error}") from error
+
+
+def _known() -> set[str]:
+    from alembic.script import ScriptDirectory
+
+    return {each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _config() -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    # Config reads `%` as the start of a variable.
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    return config

@@ -1,0 +1,280 @@
+"""The Store's one class. Every write is one transaction: all of it, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, insert, or_, select, tuple_, update
+
+from reconciler.model import JSON, Owned, Ref, Status
+from reconciler.state import encode, tables
+from reconciler.state.database import Database, damaged, upsert
+from reconciler.state.lease import Lease
+from reconciler.state.merge import is_transition, merged
+from reconciler.state.records import DELETING, AuditEntry, Intent, Suspension, Writer
+
+T = TypeVar("T")
+
+_FEW = 100
+"""Up to so many Refs are looked up by name; above, reading the whole table is cheaper."""
+
+
+class Store:
+    """Ownership, open intents, conditions, memos and the audit log of one installation.
+
+    Safe to use from many threads. Inside `writer`, every write is refused once another process has taken over.
+    Everything may raise StoreError: disk full, database away, damaged, open for reading only."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+        self._lease = Lease(database, now)
+
+    @classmethod
+    def open(cls, url_or_path: str | Path, *, read_only: bool, now: Callable[[], datetime]) -> Store:
+        """See `reconciler.state.open_store`."""
+        return cls(Database.open(url_or_path, read_only=read_only), now)
+
+    def close(self) -> None:
+        """Safe to repeat."""
+        self._database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def place(self) -> str:
+        """Path, or URL without password."""
+        return self._database.place
+
+    def damage(self) -> tuple[str, ...]:
+        """What SQLite's check of the whole file finds; empty = sound. Reads everything: for `doctor`, not for each pass."""
+        return self._database.damage()
+
+    # --- inventory and journal ---
+
+    def inventory(self) -> dict[Ref, Owned]:
+        """All that we own, in one query."""
+        return {owned.ref: owned for owned in self._decoded(select(tables.inventory), encode.owned_from)}
+
+    def record(self, owned: Owned, *, audit: AuditEntry | None = None) -> None:
+        """It is ours now, or changed: inventory entry written, its intent closed, audit line added."""
+        self.record_many([owned], audit=[audit] if audit else [])
+
+    def record_many(self, owned: Iterable[Owned], *, audit: Iterable[AuditEntry] = ()) -> None:
+        """The same for all of them at once: one transaction."""
+        rows = [encode.owned_row(each) for each in owned]
+        with self._write() as connection:
+            upsert(connection, tables.inventory, rows)
+            self._close_intents(connection, rows)
+            self._append(connection, audit)
+
+    def forget(self, ref: Ref, *, audit: AuditEntry | None = None) -> None:
+        """It is ours no more: inventory entry, intent and memo gone, audit line added. Its status goes with `put_statuses(gone=...)`."""
+        with self._write() as connection:
+            for table in (tables.inventory, tables.journal, tables.memos):
+                connection.execute(delete(table).where(tables.is_ref(table, ref)))
+            self._append(connection, [audit] if audit else [])
+
+    def intend(self, ref: Ref, action: str, digest: str) -> None:
+        """About to call the tool for a create. On disk when this returns. An id left by an earlier, unfinished try is kept."""
+        with self._write() as connection:
+            before = connection.execute(select(tables.journal.c.external_id).where(tables.is_ref(tables.journal, ref))).scalar()
+            row = {"action": action, "state": "intended", "external_id": before or "", "digest": digest, "at": self._now()}
+            upsert(connection, tables.journal, [{**encode.ref_row(ref), **row}])
+
+    def created(self, ref: Ref, external_id: str) -> None:
+        """The tool said yes to what was intended. Without an open intent this does nothing."""
+        with self._write() as connection:
+            changed = update(tables.journal).where(tables.is_ref(tables.journal, ref))
+            connection.execute(changed.values(state="created", external_id=external_id, at=self._now()))
+
+    def abandon(self, ref: Ref) -> None:
+        """What was intended is known not to have happened."""
+        with self._write() as connection:
+            connection.execute(delete(tables.journal).where(tables.is_ref(tables.journal, ref)))
+
+    def open_intents(self) -> dict[Ref, Intent]:
+        """Creates that were begun and are neither recorded nor abandoned: after a crash, look before anything else."""
+        found = (Intent(encode.ref_from(*row[:4]), *row[4:]) for row in self._database.rows(select(tables.journal)))
+        return {each.ref: each for each in found}
+
+    # --- statuses and memos ---
+
+    def statuses(self) -> dict[Ref, Status]:
+        """Where everything stood after the last pass that looked at it."""
+        return {each.ref: each for each in self._decoded(select(tables.statuses), encode.status_from)}
+
+    def put_statuses(self, statuses: Iterable[Status], gone: Iterable[Ref] = ()) -> list[Status]:
+        """Keep them; drop those that are gone. Writes only what differs, nothing at all when nothing does.
+
+        A condition's `since` stays while its status stays. Returns the transitions: new, or with another health or Ready."""
+        given = list(statuses)
+        before = self._statuses_of([each.ref for each in given])
+        now = self._now()
+        after = [merged(each, before.get(each.ref), now) for each in given]
+        changed = [each for each in after if each is not before.get(each.ref)]
+        dropped = list(self._statuses_of(list(gone)))
+        if changed or dropped:
+            with self._write() as connection:
+                upsert(connection, tables.statuses, [encode.status_row(each) for each in changed])
+                for ref in dropped:
+                    connection.execute(delete(tables.statuses).where(tables.is_ref(tables.statuses, ref)))
+        return [each for each in changed if is_transition(each, before.get(each.ref))]
+
+    def memos(self) -> dict[Ref, dict[str, JSON]]:
+        """Every notebook that is not empty."""
+        return dict(self._decoded(select(tables.memos), lambda row: (encode.ref_from(*row[:4]), encode.from_text(row[4]))))
+
+    def put_memos(self, changed: Mapping[Ref, Mapping[str, JSON] | None]) -> None:
+        """Replace the notebooks of these Refs; None removes one."""
+        kept = [{**encode.ref_row(ref), "memo": encode.to_text(dict(memo), ref)} for ref, memo in changed.items() if memo is not None]
+        dropped = [ref for ref, memo in changed.items() if memo is None]
+        if kept or dropped:
+            with self._write() as connection:
+                upsert(connection, tables.memos, kept)
+                for ref in dropped:
+                    connection.execute(delete(tables.memos).where(tables.is_ref(tables.memos, ref)))
+
+    # --- audit ---
+
+    def audit(self, entries: Iterable[AuditEntry]) -> None:
+        """Add lines. Nobody can change or remove one: the database refuses."""
+        with self._write() as connection:
+            self._append(connection, entries)
+
+    def history(
+        self, ref: Ref | None = None, project: str | None = None, since: datetime | None = None, limit: int = 200
+    ) -> list[AuditEntry]:
+        """Audit lines, the newest first. `ref` without a key brings its children's lines too; `project` those of the Project itself."""
+        table = tables.audit.c
+        wanted: list[ColumnElement[bool]] = []
+        if ref is not None:
+            wanted.append(tables.is_ref(tables.audit, ref, family=ref.key is None))
+        if project is not None:
+            wanted.append(or_(table.project == project, and_(table.kind == "Project", table.name == project)))
+        if since is not None:
+            wanted.append(table.at >= since)
+        statement = select(tables.audit).where(*wanted).order_by(table.id.desc()).limit(limit)
+        return list(self._decoded(statement, encode.audit_from))
+
+    def deletions_since(self, since: datetime) -> list[tuple[datetime, Ref]]:
+        """What was deleted, or replaced, with success since then, the oldest first: for the deletion budget."""
+        table = tables.audit.c
+        statement = (
+            select(table.at, table.kind, table.project, table.name, table.key)
+            .where(table.at >= since, table.action.in_(DELETING), table.result == "done", table.kind != "")
+            .order_by(table.id)
+        )
+        return [(at, encode.ref_from(*parts)) for at, *parts in self._database.rows(statement)]
+
+    # --- what people said ---
+
+    def suspensions(self) -> dict[Ref, Suspension]:
+        """What a person took out of reconciliation, through the command line or the API."""
+        found = (Suspension(encode.ref_from(*row[:4]), *row[4:]) for row in self._database.rows(select(tables.suspensions)))
+        return {each.ref: each for each in found}
+
+    def suspend(self, ref: Ref, reason: str, actor: str) -> None:
+        """Safe to repeat: the newest reason counts. Allowed while another process reconciles."""
+        with self._write() as connection:
+            upsert(connection, tables.suspensions, [{**encode.ref_row(ref), "reason": reason, "actor": actor, "at": self._now()}])
+
+    def resume(self, ref: Ref) -> None:
+        """Safe to repeat."""
+        with self._write() as connection:
+            connection.execute(delete(tables.suspensions).where(tables.is_ref(tables.suspensions, ref)))
+
+    def confirm(self, what: str, actor: str, expires: datetime) -> None:
+        """A person said yes to `what`: a plan's confirmation digest, or a Ref as text. Counts once, until `expires`."""
+        with self._write() as connection:
+            upsert(connection, tables.confirmations, [{"what": what, "actor": actor, "at": self._now(), "expires": expires}])
+
+    def confirmed(self) -> frozenset[str]:
+        """What was confirmed, is not used up and has not expired."""
+        table = tables.confirmations.c
+        return frozenset(row[0] for row in self._database.rows(select(table.what).where(table.expires > self._now())))
+
+    def consume(self, what: str) -> bool:
+        """Use a confirmation up. True for exactly one caller."""
+        table = tables.confirmations
+        with self._write() as connection:
+            used = connection.execute(delete(table).where(table.c.what == what, table.c.expires > self._now())).rowcount
+            connection.execute(delete(table).where(table.c.expires <= self._now()))
+        return used == 1
+
+    def meta(self, key: str) -> str | None:
+        """One fact about the installation; None = never set."""
+        rows = self._database.rows(select(tables.meta.c.value).where(tables.meta.c.key == key))
+        return str(rows[0][0]) if rows else None
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Safe to repeat."""
+        with self._write() as connection:
+            upsert(connection, tables.meta, [{"key": key, "value": value}])
+
+    # --- one writer ---
+
+    def writer(self, actor: str, ttl: float = 30.0) -> AbstractContextManager[int]:
+        """Hold the lease for writing to tools; yields its fencing token. `ttl` in seconds; renewed by itself meanwhile.
+
+        Raises StoreError that names the holder when another live process has it. One that has died is taken over."""
+        return self._lease.hold(actor, ttl)
+
+    def check_writer(self) -> int:
+        """Ask before each write to a tool: the token, or StoreError when the lease was lost. Costs nothing while the lease is fresh."""
+        return self._lease.check()
+
+    def heartbeat(self) -> None:
+        """Renew the lease now. Raises StoreError when it was lost."""
+        self._lease.renew()
+
+    def current_writer(self) -> Writer | None:
+        """The live process that holds the lease, this one included; None when nobody does."""
+        found = self._lease.holder()
+        return found if found is not None and self._lease.is_live(found) else None
+
+    # --- how ---
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with self._database.write() as connection:
+            self._lease.guard(connection)
+            yield connection
+
+    def _decoded(self, statement: Select[Any], decode: Callable[[Sequence[Any]], T]) -> list[T]:
+        rows = self._database.rows(statement)
+        try:
+            return [decode(row) for row in rows]
+        except (ValueError, TypeError) as error:
+            raise damaged(self.place, str(error)) from error
+
+    def _statuses_of(self, refs: list[Ref]) -> dict[Ref, Status]:
+        if not refs:
+            return {}
+        statement = select(tables.statuses)
+        if len(refs) <= _FEW:
+            names = [tuple(encode.ref_row(ref).values()) for ref in refs]
+            statement = statement.where(tuple_(*tables.ref_columns(tables.statuses)).in_(names))
+        wanted = set(refs)
+        return {each.ref: each for each in self._decoded(statement, encode.status_from) if each.ref in wanted}
+
+    @staticmethod
+    def _close_intents(connection: Connection, recorded: list[encode.Row]) -> None:
+        names = {tuple(row[part] for part in tables.REF) for row in recorded}
+        for row in map(tuple, connection.execute(select(*tables.ref_columns(tables.journal))).all()):
+            if row in names:
+                connection.execute(delete(tables.journal).where(tables.is_ref(tables.journal, encode.ref_from(*row))))
+
+    @staticmethod
+    def _append(connection: Connection, entries: Iterable[AuditEntry]) -> None:
+        if rows := [encode.audit_row(each) for each in entries]:
+            connection.execute(insert(tables.audit), rows)

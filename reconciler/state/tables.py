@@ -1,0 +1,141 @@
+"""The Store's tables. A change here needs a revision in migrations/versions and a new HEAD."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Boolean, Column, ColumnElement, DateTime, Dialect, Float, Index, Integer, MetaData, String, Table, Text, and_
+from sqlalchemy.types import TypeDecorator
+
+from reconciler.model import Ref
+
+HEAD = "0001"
+"""The newest revision; compared without loading Alembic when the Store is opened."""
+REF = ("kind", "project", "name", "key")
+"""The columns that hold a Ref."""
+VERSION_TABLE = "reconciler_version"
+"""Not Alembic's default name: another tool may keep its own tables in the same PostgreSQL database."""
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware datetime, kept in UTC. SQLite keeps no offset, so that both databases compare and sort alike."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a datetime without a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+
+def _ref(*, key: bool = True) -> list[Column[str]]:
+    """The four parts of a Ref; empty text stands for None, which a primary key cannot hold."""
+    return [Column(name, String, primary_key=key, nullable=False) for name in REF]
+
+
+inventory = Table(
+    "inventory",
+    metadata,
+    *_ref(),
+    Column("external_id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("prune", String, nullable=False),
+    Column("suspended", Boolean, nullable=False),
+    Column("applied", Text, nullable=False),
+    Column("outputs", Text, nullable=False),
+    Column("refs", Text, nullable=False),
+    Column("location", Text, nullable=False),
+)
+journal = Table(
+    "journal",
+    metadata,
+    *_ref(),
+    Column("action", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+statuses = Table(
+    "statuses",
+    metadata,
+    *_ref(),
+    Column("health", Integer, nullable=False),
+    Column("observed_digest", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("conditions", Text, nullable=False),
+)
+memos = Table("memos", metadata, *_ref(), Column("memo", Text, nullable=False))
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Moment, nullable=False),
+    *_ref(key=False),
+    Column("actor", Text, nullable=False),
+    Column("action", String, nullable=False),
+    Column("result", String, nullable=False),
+    Column("glyph", String, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("audit_at", "at"),
+    Index("audit_ref", "project", "name", "kind", "key"),
+    sqlite_autoincrement=True,
+)
+suspensions = Table(
+    "suspensions",
+    metadata,
+    *_ref(),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+confirmations = Table(
+    "confirmations",
+    metadata,
+    Column("what", Text, primary_key=True),
+    Column("actor", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("expires", Moment, nullable=False),
+)
+meta = Table("meta", metadata, Column("key", String, primary_key=True), Column("value", Text, nullable=False))
+lease = Table(
+    "lease",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("token", Integer, nullable=False),
+    Column("actor", Text),
+    Column("host", Text, nullable=False),
+    Column("machine", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("birth", Text, nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("heartbeat_at", Moment, nullable=False),
+    Column("ttl", Float, nullable=False),
+)
+"""One row, or none before the first writer. `actor` is NULL while nobody holds it; `token` only grows."""
+
+
+def ref_columns(table: Table) -> list[Column[str]]:
+    return [table.c[name] for name in REF]
+
+
+def is_ref(table: Table, ref: Ref, *, family: bool = False) -> ColumnElement[bool]:
+    """True for the rows of `ref`; with `family` for those of its children too."""
+    parts = {"kind": ref.kind, "project": ref.project or "", "name": ref.name}
+    whole = parts if family else {**parts, "key": ref.key or ""}
+    return and_(*(table.c[name] == value for name, value in whole.items()))

@@ -1,0 +1,203 @@
+"""The examples learn something, give the same result for the same seed, and fit their manifests."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+DIGITS = "stable-diffusion/data/digits.csv"
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A script, its main data, what a short run needs, and what the full run must have learned."""
+
+    script: str
+    data: str
+    short: dict[str, str]
+    model: str
+    learned: Callable[[Metrics], list[bool]]
+    options: dict[str, str] = field(default_factory=dict)
+
+
+CASES = (
+    Case(
+        "lora-finetuning/train.py",
+        "lora-finetuning/data/digits-domains.csv",
+        {"--steps": "20", "--base-steps": "20"},
+        "adapters.safetensors",
+        lambda m: [m["accuracy_base"] > 0.85, m["accuracy"] > 0.6, m["accuracy"] > m["accuracy_before"] + 0.3, m["trainable_share"] < 0.2],
+    ),
+    Case(
+        "stable-diffusion/train.py",
+        DIGITS,
+        {"--steps": "20", "--timesteps": "5"},
+        "model.safetensors",
+        lambda m: [m["loss"] < 0.6, m["sample_accuracy"] > 0.7],
+    ),
+    Case(
+        "quantized-optimization/train.py",
+        DIGITS,
+        {"--steps": "20"},
+        "model.safetensors",
+        lambda m: [m["accuracy_float"] > 0.9, m["accuracy"] > m["accuracy_float"] - 0.05, m["compression"] > 4],
+    ),
+    Case(
+        "quantized-optimization/search.py",
+        "quantized-optimization/data/breast-cancer.csv",
+        {"--steps": "20"},
+        "model.safetensors",
+        lambda m: [m["accuracy"] > 0.85, m["compression"] > 3, m["bytes"] < m["bytes_float"]],
+    ),
+    Case(
+        "cpu-compression/train.py",
+        "quantized-optimization/data/breast-cancer.csv",
+        {"--epochs": "3", "--recover": "2"},
+        "model.npz",
+        lambda m: [m["accuracy"] > 0.88, m["bytes"] < m["bytes_dense"] / 4],
+    ),
+    Case(
+        "cpu-compression/distil.py",
+        "cpu-compression/data/diabetes.csv",
+        {"--trees": "5", "--points": "50"},
+        "model.npz",
+        lambda m: [m["r2"] > 0.1, m["r2"] > m["r2_plain"], m["compression"] > 50],
+    ),
+    Case(
+        "clip-finetuning/train.py",
+        DIGITS,
+        {"--steps": "10", "--base-steps": "10"},
+        "model.safetensors",
+        lambda m: [m["accuracy"] > 0.7, m["accuracy"] > m["accuracy_before"], m["accuracy_new"] > m["accuracy_new_before"] + 0.15],
+    ),
+    Case(
+        "federated-learning/train.py",
+        "federated-learning/data/hospitals",
+        {"--rounds": "2"},
+        "model.safetensors",
+        lambda m: [m["accuracy"] > 0.9, m["accuracy"] > m["accuracy_start"], m["accuracy"] > m["accuracy_alone"]],
+    ),
+    Case(
+        "adaptive-diffusion/train.py",
+        "adaptive-diffusion/data/digits-4x4.csv",
+        {"--steps": "20", "--stops": "2"},
+        "model.safetensors",
+        lambda m: [m["frechet"] < m["frechet_noise"] / 5, m["frechet"] < m["frechet_uniform"], m["loss"] < 0.5],
+    ),
+    Case(
+        "meta-learning-peft/train.py",
+        "meta-learning-peft/data/digit-tasks.csv",
+        {"--tasks": "5", "--base-steps": "10"},
+        "model.safetensors",
+        lambda m: [m["accuracy"] > 0.7, m["accuracy"] > m["accuracy_scratch"]],
+    ),
+    Case(
+        "self-improving-diffusion/train.py",
+        DIGITS,
+        {"--steps": "10", "--round-steps": "5", "--rounds": "1"},
+        "model.safetensors",
+        lambda m: [m["score"] > m["score_0"], m["accuracy"] > 0.7, m["diversity"] > 0.1],
+    ),
+)
+NAMES = [case.script for case in CASES]
+
+
+def launch(case: Case, out: Path, options: dict[str, str]) -> tuple[Metrics, str]:
+    """Runs the script as a run would be started: in its project's folder, with an environment of its own and one thread."""
+    script = EXAMPLES / case.script
+    argv = [sys.executable, script.name, "--data", str(EXAMPLES / case.data), "--out", str(out), *chain.from_iterable(options.items())]
+    environment = {
+        "PATH": os.defpath,
+        "HOME": str(out.parent),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(argv, cwd=script.parent, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads((out / "metrics.json").read_text(encoding="utf-8")), done.stdout
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_a_run_learns_and_leaves_metrics_and_a_model(case: Case, tmp_path: Path) -> None:
+    metrics, printed = launch(case, tmp_path / "out", {})
+    assert all(isinstance(value, int | float) for value in metrics.values())
+    assert all(case.learned(metrics)), metrics
+    assert 0 < (tmp_path / "out" / case.model).stat().st_size < 1_000_000
+    assert len(printed.splitlines()) >= 2
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_the_same_seed_gives_the_same_result_and_another_seed_another(case: Case, tmp_path: Path) -> None:
+    first, again, other = (
+        launch(case, tmp_path / name, {"--seed": seed, **case.short})[0] for name, seed in (("first", "7"), ("again", "7"), ("other", "8"))
+    )
+    assert first == again
+    assert (tmp_path / "first" / case.model).read_bytes() == (tmp_path / "again" / case.model).read_bytes()
+    assert (tmp_path / "first" / case.model).read_bytes() != (tmp_path / "other" / case.model).read_bytes()
+    assert first.keys() == other.keys()
+
+
+def experiments() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Project and spec of every experiment that declares runs."""
+    for path in sorted((ROOT / "manifests" / "projects").glob("*/*.yaml")):
+        for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+            if document["kind"] == "Experiment" and "runs" in document["spec"]:
+                yield document["metadata"]["project"], document["spec"]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Metrics, str]]:
+    """Metrics of a short run and the help text of every script."""
+    found = {}
+    for case in CASES:
+        metrics, _ = launch(case, tmp_path_factory.mktemp("short") / "out", case.short)
+        asked = [sys.executable, str(EXAMPLES / case.script), "--help"]
+        found[case.script] = metrics, subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    return found
+
+
+def test_every_declared_run_fits_its_script(results: dict[str, tuple[Metrics, str]]) -> None:
+    declared = list(experiments())
+    assert {project for project, _ in declared} == {script.split("/")[0] for script in NAMES}
+    for project, spec in declared:
+        script = f"{project}/{spec['runs']['entrypoint']}"
+        metrics, text = results[script]
+        params = spec["runs"].get("params", {})
+        for name in chain.from_iterable(params) if isinstance(params, list) else params:
+            assert f"--{name} " in text, f"{script} has no --{name}"
+        if "metric" in spec:
+            assert spec["metric"]["name"] in metrics, f"{script} does not write {spec['metric']['name']}"
+
+
+def test_code_globs_cover_every_module_that_a_script_imports() -> None:
+    for project, spec in experiments():
+        folder = EXAMPLES / project
+        covered = {path.name for glob in spec["runs"].get("code", ["*.py"]) for path in folder.glob(glob)}
+        source = (folder / spec["runs"]["entrypoint"]).read_text(encoding="utf-8")
+        own = {path.name for path in folder.glob("*.py") if f"from {path.stem} import" in source}
+        assert {spec["runs"]["entrypoint"], *own} <= covered, project
+
+
+def test_the_data_sets_are_what_the_export_script_writes(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, str(EXAMPLES / "export_data.py"), str(tmp_path)], check=True, capture_output=True)
+    written = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.csv"))
+    assert written == sorted(path.relative_to(EXAMPLES) for path in EXAMPLES.glob("*/data/**/*.csv"))
+    for name in written:
+        assert filecmp.cmp(tmp_path / name, EXAMPLES / name, shallow=False), name
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.csv")) < 2_000_000
