@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
@@ -88,36 +89,54 @@ def apply(
     """Carry out every write of `plan`; results come in the plan's order.
 
     A failure blocks what depends on it and nothing else. When `stop` is set, writes under way finish and no further one starts."""
-    writes = {each.ref: each for each in plan.writes}
-    here = _Pass(plan, ctx, kinds, journal, inventory, tell, len(writes))
-    waiting, running = dict(writes), dict[Future[Result], Ref]()
+    here = _Pass(plan, ctx, kinds, journal, inventory, tell, len(plan.writes))
+    builds = [each for each in plan.writes if not isinstance(each, Delete)]
+    deletes = [each for each in plan.writes if isinstance(each, Delete)]
     with ThreadPoolExecutor(max_workers=parallelism, thread_name_prefix="apply") as pool:
-        while waiting or running:
-            if stop is not None and stop.is_set():
-                waiting.clear()
-            for ref in _ready(waiting, plan, here.results):
-                running[pool.submit(_one, waiting.pop(ref), here)] = ref
-            if not running:
-                break
-            for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
-                result = future.result()
-                here.results[running.pop(future)] = result
-                bad = isinstance(result.outcome, Failed)
-                tell(Event("failed" if bad else "done", _word(result), result.action.ref, len(here.results), here.total))
+        for writes in (builds, deletes):  # everything that is wanted stands before anything goes
+            _drain(_Queue(writes, plan.after), here, pool, stop, parallelism)
     return tuple(here.results.get(each.ref) or Result(each, None) for each in plan.actions)
 
 
-def _ready(waiting: Mapping[Ref, Write], plan: Plan, results: Mapping[Ref, Result]) -> list[Ref]:
-    """Refs whose predecessors have all been tried; creates and updates come before any delete."""
-    building = any(not isinstance(each, Delete) for each in waiting.values())
-    unfinished = {each.ref for each in plan.writes} - results.keys()
-    built = not any(not isinstance(each, Delete) and each.ref in unfinished for each in plan.writes)
-    return [
-        ref
-        for ref, action in waiting.items()
-        if (not isinstance(action, Delete) or (not building and built))
-        and not any(other in unfinished for other in plan.after.get(ref, ()))
-    ]
+class _Queue:
+    """Writes in an order in which they can be done: each becomes ready when the last one before it has been tried."""
+
+    def __init__(self, writes: Sequence[Write], after: Mapping[Ref, tuple[Ref, ...]]) -> None:
+        self._writes = {each.ref: each for each in writes}
+        self._before = {ref: len({other for other in after.get(ref, ()) if other in self._writes}) for ref in self._writes}
+        self._followers: dict[Ref, list[Ref]] = {}
+        for ref in self._writes:
+            for other in {other for other in after.get(ref, ()) if other in self._writes}:
+                self._followers.setdefault(other, []).append(ref)
+        self._ready = deque(ref for ref, count in self._before.items() if not count)
+
+    def next(self) -> Write | None:
+        """A write that may start now; None when none may yet."""
+        return self._writes[self._ready.popleft()] if self._ready else None
+
+    def tried(self, ref: Ref) -> None:
+        """Let go what waited for `ref`."""
+        for follower in self._followers.get(ref, ()):
+            self._before[follower] -= 1
+            if not self._before[follower]:
+                self._ready.append(follower)
+
+
+def _drain(queue: _Queue, here: _Pass, pool: ThreadPoolExecutor, stop: threading.Event | None, parallelism: int) -> None:
+    """Run the queue to its end, or, once `stop` is set, until what is under way has finished."""
+    running: dict[Future[Result], Ref] = {}
+    while True:
+        # No more than can run at once is handed over, so that a stop finds the rest still in the queue.
+        while len(running) < parallelism and not (stop is not None and stop.is_set()) and (write := queue.next()) is not None:
+            running[pool.submit(_one, write, here)] = write.ref
+        if not running:
+            return
+        for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
+            ref, result = running.pop(future), future.result()
+            here.results[ref] = result
+            queue.tried(ref)
+            kind: Literal["done", "failed"] = "failed" if isinstance(result.outcome, Failed) else "done"
+            here.tell(Event(kind, _word(result), ref, len(here.results), here.total))
 
 
 def _one(action: Write, here: _Pass) -> Result:

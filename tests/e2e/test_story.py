@@ -126,8 +126,6 @@ def test_a_changed_file_is_a_new_version_and_a_revert_brings_the_old_hash_back(h
 
 def _version(here: Installation, one: str) -> str:
     """The digest that MLflow's experiment says it reads."""
-    ran = here.ok("import", "Experiment", f"{one}/sweep")
-    assert "tickets" in ran.out
     import httpx
     import yaml
 
@@ -154,7 +152,7 @@ def test_removing_the_projects_deletes_nothing_until_exactly_that_set_is_confirm
     here.ok("--wait")
     shutil.rmtree(here.root / "manifests" / "projects")
     ran, calls = here.wire()
-    assert ran.code == 0
+    assert ran.code == 3, "held, not failed"
     assert [each for each in calls if each["write"]] == []
     assert "broken source" in ran.text
     held = here.plan()
@@ -163,7 +161,8 @@ def test_removing_the_projects_deletes_nothing_until_exactly_that_set_is_confirm
     assert {each["action"] for each in held["actions"] if each["ref"].startswith("experiment/")} == {"blocked"}
     assert here.run("--dry-run", "--detailed-exitcode").code == 3
 
-    assert here.run("--confirm", "deadbeef").code != 0 or here.plan()["confirmation"] == digest, "another digest agrees to nothing"
+    here.run("--confirm", "deadbeef")
+    assert here.plan()["confirmation"] == digest, "another digest agrees to nothing"
     data = here.root / "code" / one / "data" / "tickets.csv"
     here.ok("--confirm", digest)
     assert data.exists(), "the bytes in the project's own tree are the user's"
@@ -216,7 +215,7 @@ def test_somebody_elses_experiment_is_left_alone_until_adopted(here: Installatio
 
 def test_interrupt_stops_cleanly_and_the_next_pass_finishes(here: Installation) -> None:
     one = here.env["ONE"]
-    many = "---\n".join(experiment(f"many-{index}", one) for index in range(120))
+    many = "---\n".join(experiment(f"many-{index}", one) for index in range(500))
     here.write({f"manifests/projects/{one}/many.yaml": many})
     child = subprocess.Popen([RECONCILE], cwd=here.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=here.environment)
     store, deadline = here.root / ".mlops" / "store.db", time.monotonic() + 60
@@ -227,7 +226,7 @@ def test_interrupt_stops_cleanly_and_the_next_pass_finishes(here: Installation) 
     assert child.returncode != 0, out + err
     assert "Traceback" not in out + err
     begun = _recorded(store)
-    assert 0 < begun < 120
+    assert 0 < begun < 500
     here.ok("--wait")
     assert "No changes" in here.ok().out
 
