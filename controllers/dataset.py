@@ -6,15 +6,17 @@ Observing is stat only; bytes are read in a pass only where the stat differs and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from controllers.tools.dvc import Dvc, Entry, Snapshot, open_dvc
+from controllers.tools.dvc import Dvc, Entry, Snapshot
 from controllers.tools.dvc_content import change, fact_notes, recorded_facts, same, unexpected
-from controllers.tools.dvc_obtain import Obtained, Want, moved_on, obtain, whole
+from controllers.tools.dvc_obtain import Obtained, Want, moved_on, nested, obtain, own_place, whole
+from controllers.tools.dvc_open import open_dvc
 from reconciler.controller import Context
 from reconciler.diff import compare
 from reconciler.errors import ReconcilerError, Terminal
@@ -55,7 +57,7 @@ class DatasetController:
 
     def observe(self, resources: Sequence[Resource[DatasetSpec]], ctx: Context) -> Mapping[Ref, Observation]:
         """One reading of each project's namespace, one stat for each dataset."""
-        dvc, nested = ctx.client(Dvc, open_dvc), _nested(ctx)
+        dvc, inner = ctx.client(Dvc, open_dvc), nested(ctx)
         entries = {project: dvc.names.entries(project) for project in {*dvc.names.projects(), *(each.ref.owner for each in resources)}}
         seen: dict[Ref, Observation] = {
             Ref("Dataset", project, name): _held(project, name, entry)
@@ -65,7 +67,7 @@ class DatasetController:
         for each in resources:
             entry = entries[each.ref.owner].get(each.ref.name)
             try:
-                place = _own_place(each, dvc, nested)
+                place = own_place(dvc, each.ref.owner, each.root, each.spec.path, inner)
                 if isinstance(entry, Entry):
                     seen[each.ref] = _look(each, entry, place, ctx, dvc)
                 elif entry is None:
@@ -85,16 +87,21 @@ class DatasetController:
     def diff(self, resource: Resource[DatasetSpec], seen: Present) -> Diff:
         """Changed bytes are a new version, or drift where a version is pinned."""
         spec, raw, have = resource.spec, seen.raw, dict(seen.fields)
-        want: dict[str, Any] = {"path": spec.path, "type": spec.type, "writeBack": spec.write_back, "cache": "whole", "data": "in place"}
+        want: dict[str, Any] = {"path": spec.path, "type": spec.type, "writeBack": spec.write_back, "cache": "whole", "data": "present"}
         moved = raw["data"] == "other" and not raw["settling"]
-        have["data"] = "missing" if raw["data"] == "missing" else "other bytes" if moved and spec.pin else "in place"
+        have["data"] = "missing" if raw["data"] == "missing" else "changed" if moved and spec.pin else "present"
         follows = spec.pin is None and (moved or raw["movedOn"] or have["path"] != spec.path)
         want["version"] = KNOWN_AFTER_APPLY if follows else spec.pin or have["version"]
         if spec.push:
             want["push"] = spec.remote
         if spec.versions is not None and raw["history"] > spec.versions:
             have["versions"], want["versions"] = raw["history"], spec.versions
-        notes = {"spec.version": raw["note"], "spec.data": "a copy of the other bytes is kept" if have["data"] == "other bytes" else ""}
+        told = (
+            "the pin is put back, a copy of the other bytes is kept"
+            if have["data"] == "changed"
+            else f"put back from version {have['version']}"
+        )
+        notes = {"spec.version": raw["note"], "spec.data": told}
         return tuple(replace(each, note=notes.get(each.path, "")) for each in compare(want, have))
 
     def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
@@ -102,7 +109,8 @@ class DatasetController:
         resource: Resource[Any] = action.resource
         spec: DatasetSpec = resource.spec
         dvc, project, name = ctx.client(Dvc, open_dvc), resource.ref.owner, resource.ref.name
-        place, before, want = _own_place(resource, dvc, _nested(ctx)), dvc.names.entry(project, name), _want(resource, ctx)
+        place = own_place(dvc, project, resource.root, spec.path, nested(ctx))
+        before, want = dvc.names.entry(project, name), _want(resource, ctx)
         paths = {each.path for each in action.changes}
         if before is None or paths & {"spec.version", "spec.data", "spec.path"}:
             got = obtain(dvc, want, before)
@@ -152,12 +160,13 @@ class DatasetController:
         return HealthReport(Health.HEALTHY)
 
     def export(self, external_id: str, ctx: Context) -> Mapping[str, Any]:
-        """A manifest for a dataset that is recorded in DVC."""
-        project, _, name = external_id.rpartition("/")
-        entry = ctx.client(Dvc, open_dvc).names.entry(project, name)
-        if entry is None:
-            raise Terminal(f"no dataset '{external_id}' in DVC", hint="write it as project/name")
-        spec = {"path": entry.notes.get("path", entry.basename)} | ({"type": "model"} if entry.notes.get("type") == "model" else {})
+        """A manifest for a dataset that is recorded in DVC (`project/name`), or for data in a project's folder (`project/path`)."""
+        dvc, (project, _, rest) = ctx.client(Dvc, open_dvc), external_id.partition("/")
+        name, spec = re.sub(r"[^a-z0-9]+", "-", Path(rest).stem.lower()).strip("-"), {"path": rest.removesuffix(".dvc")}
+        if "/" not in rest and (entry := dvc.names.entry(project, rest)):
+            name, spec = rest, {"path": entry.notes.get("path", entry.basename), "type": entry.notes.get("type", "data")}
+        elif project not in ctx.projects or dvc.look(ctx.root / ctx.projects[project].spec.path, spec["path"]) is None:
+            raise Terminal(f"'{external_id}' is neither a dataset in DVC nor data of a project", hint="write project/name or project/path")
         return {"apiVersion": "reconciler.mlops/v1", "kind": "Dataset", "metadata": {"name": name, "project": project}, "spec": spec}
 
 
@@ -227,18 +236,3 @@ def _want(resource: Resource[DatasetSpec], ctx: Context) -> Want:
         )
     notes = {"at": ctx.now().astimezone(UTC).isoformat(), "installation": ctx.installation, "ref": str(resource.ref), "path": spec.path}
     return Want(resource.ref.owner, resource.ref.name, resource.root, spec, allow.hosts if allow is not None else (), notes)
-
-
-def _nested(ctx: Context) -> dict[str, list[Path]]:
-    """For each project the folders of other projects that lie inside its own. Usually there are none."""
-    folders = {name: (ctx.root / each.spec.path).resolve() for name, each in ctx.projects.items()}
-    return {name: [each for each in folders.values() if own in each.parents] for name, own in folders.items()}
-
-
-def _own_place(resource: Resource[DatasetSpec], dvc: Dvc, nested: Mapping[str, list[Path]]) -> Path:
-    """The dataset's path. Raises Terminal when it leaves the project, or lies in (or around) another project's folder inside it."""
-    place = dvc.place(resource.root, resource.spec.path)
-    for folder in nested.get(resource.ref.owner, ()):
-        if place.is_relative_to(folder) or folder.is_relative_to(place):
-            raise Terminal(f"'{resource.spec.path}' belongs to another project, in '{folder.name}'", hint="declare it there, and share it")
-    return place

@@ -10,7 +10,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_any,
+    stop_when_event_set,
+)
 
 from reconciler.bind import recorded
 from reconciler.controller import Context
@@ -71,6 +79,7 @@ class _Pass:
     inventory: Mapping[Ref, Owned]
     tell: Listener
     total: int
+    stop: threading.Event
     results: dict[Ref, Result] = field(default_factory=dict)
     fresh: dict[Ref, Outputs] = field(default_factory=dict)
 
@@ -89,12 +98,13 @@ def apply(
     """Carry out every write of `plan`; results come in the plan's order.
 
     A failure blocks what depends on it and nothing else. When `stop` is set, writes under way finish and no further one starts."""
-    here = _Pass(plan, ctx, kinds, journal, inventory, tell, len(plan.writes))
+    stop = stop or threading.Event()
+    here = _Pass(plan, ctx, kinds, journal, inventory, tell, len(plan.writes), stop)
     builds = [each for each in plan.writes if not isinstance(each, Delete)]
     deletes = [each for each in plan.writes if isinstance(each, Delete)]
     with ThreadPoolExecutor(max_workers=parallelism, thread_name_prefix="apply") as pool:
         for writes in (builds, deletes):  # everything that is wanted stands before anything goes
-            _drain(_Queue(writes, plan.after), here, pool, stop, parallelism)
+            _drain(_Queue(writes, plan.after), here, pool, parallelism)
     return tuple(here.results.get(each.ref) or Result(each, None) for each in plan.actions)
 
 
@@ -122,12 +132,12 @@ class _Queue:
                 self._ready.append(follower)
 
 
-def _drain(queue: _Queue, here: _Pass, pool: ThreadPoolExecutor, stop: threading.Event | None, parallelism: int) -> None:
+def _drain(queue: _Queue, here: _Pass, pool: ThreadPoolExecutor, parallelism: int) -> None:
     """Run the queue to its end, or, once `stop` is set, until what is under way has finished."""
     running: dict[Future[Result], Ref] = {}
     while True:
         # No more than can run at once is handed over, so that a stop finds the rest still in the queue.
-        while len(running) < parallelism and not (stop is not None and stop.is_set()) and (write := queue.next()) is not None:
+        while len(running) < parallelism and not here.stop.is_set() and (write := queue.next()) is not None:
             running[pool.submit(_one, write, here)] = write.ref
         if not running:
             return
@@ -147,10 +157,10 @@ def _one(action: Write, here: _Pass) -> Result:
     here.tell(Event("start", _doing(action), action.ref, len(here.results), here.total))
     attempts = 0
     try:
-        here.journal.check_writer()
-        for attempt in _retrying(action.ref, here.tell):
+        for attempt in _retrying(action.ref, here):
             with attempt:
                 attempts += 1
+                here.journal.check_writer()
                 action, outcome = _act(action, here)
                 if isinstance(outcome, Failed):
                     raise outcome.error
@@ -179,7 +189,7 @@ def _held_back(action: Write, here: _Pass) -> Blocked | None:
     return None
 
 
-def _retrying(ref: Ref, tell: Listener) -> Retrying:
+def _retrying(ref: Ref, here: _Pass) -> Retrying:
     def pause(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, Transient) else None
@@ -188,10 +198,15 @@ def _retrying(ref: Ref, tell: Listener) -> Retrying:
 
     def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        tell(Event("retry", f"trying again: {error}", ref))
+        here.tell(Event("retry", f"trying again: {error}", ref))
 
     return Retrying(
-        retry=retry_if_exception_type(Transient), stop=stop_after_attempt(ATTEMPTS), wait=pause, before_sleep=before_sleep, reraise=True
+        retry=retry_if_exception_type(Transient),
+        stop=stop_any(stop_after_attempt(ATTEMPTS), stop_when_event_set(here.stop)),
+        wait=pause,
+        sleep=sleep_using_event(here.stop),
+        before_sleep=before_sleep,
+        reraise=True,
     )
 
 
@@ -217,8 +232,9 @@ def _act(action: Write, here: _Pass) -> tuple[Write, Outcome]:
                 changes = without_ignored(controller.diff(resource, action.seen), resource.lifecycle.ignore, ctx.now())
             action = replace(action, resource=resource, changes=changes)
             adopts = isinstance(action, Adopt)
-            if adopts and not changes and action.seen.mark is not None and action.seen.mark.ref == str(action.ref):
-                return action, Done(action.seen.external_id, action.seen.outputs)  # ours already: only the inventory has to learn it
+            marked = action.seen.mark is not None and action.seen.mark.ref == str(action.ref)
+            if marked and not changes:
+                return action, Done(action.seen.external_id, action.seen.outputs)  # ours and as desired: only the inventory has to learn it
             journal.intend(action.ref, "adopt" if adopts else "update", resource.digest)
             return action, controller.apply(Update(resource, action.seen, changes, adopt=adopts or getattr(action, "adopt", False)), ctx)
 
@@ -291,8 +307,8 @@ def verify(results: Iterable[Result], ctx: Context, kinds: Kinds, tell: Listener
         tell(Event("phase", f"looking again at {len(resources)} {kind.lower()}s"))
         try:
             seen |= kinds.controller(kind).observe(resources, ctx)
-        except Transient as error:
-            ctx.log.warning("verify_failed", kind=kind, error=error.message)
+        except Exception as error:  # what was written stands, and is recorded; the next pass looks again
+            ctx.log.warning("verify_failed", kind=kind, error=repr(error))
     return tuple(_verified(each, seen, kinds, ctx) for each in results)
 
 
@@ -303,7 +319,11 @@ def _verified(result: Result, seen: Mapping[Ref, Any], kinds: Kinds, ctx: Contex
         return result
     left: Diff = ()
     if isinstance(observation, Present):
-        changes = kinds.controller(action.ref.kind).diff(action.resource, observation)
+        try:
+            changes = kinds.controller(action.ref.kind).diff(action.resource, observation)
+        except Exception as error:
+            ctx.log.warning("verify_failed", ref=str(action.ref), error=repr(error))
+            return replace(result, observation=observation)
         left = without_ignored(changes, action.resource.lifecycle.ignore, ctx.now())
     return replace(result, observation=observation, left_over=left)
 

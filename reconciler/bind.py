@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from reconciler.model import KNOWN_AFTER_APPLY, Diff, Observation, Outputs, Owned, Present, Ref, Resource
@@ -18,6 +18,8 @@ class Bound:
 
     resources: Mapping[Ref, Resource[Any]]
     diffs: Mapping[Ref, Diff]
+    broken: Mapping[Ref, str] = field(default_factory=dict)
+    """Could not be compared: a defect of the controller, told as a sentence."""
 
 
 def bind(resources: Iterable[Resource[Any]], seen: Mapping[Ref, Observation], inventory: Mapping[Ref, Owned], diff: Differ) -> Bound:
@@ -25,6 +27,7 @@ def bind(resources: Iterable[Resource[Any]], seen: Mapping[Ref, Observation], in
     known to change: it reads KNOWN_AFTER_APPLY."""
     bound: dict[Ref, Resource[Any]] = {}
     diffs: dict[Ref, Diff] = {}
+    broken: dict[Ref, str] = {}
     outputs: dict[Ref, Outputs] = {}
     for each in resources:
         owned = inventory.get(each.ref)
@@ -34,10 +37,14 @@ def bind(resources: Iterable[Resource[Any]], seen: Mapping[Ref, Observation], in
         bound[each.ref] = resource
         outputs[each.ref] = UNKNOWN_OUTPUTS
         if isinstance(observation, Present):
-            diffs[each.ref] = diff(resource, observation)
+            try:
+                diffs[each.ref] = diff(resource, observation)
+            except Exception as error:  # narrows the pass for this Ref and what comes after it
+                broken[each.ref] = f"the {each.ref.kind} controller could not compare it: {type(error).__name__}: {error}"
+                continue
             if not moves_outputs(diffs[each.ref]):
                 outputs[each.ref] = observation.outputs
-    return Bound(bound, diffs)
+    return Bound(bound, diffs, broken)
 
 
 def moves_outputs(changes: Diff) -> bool:

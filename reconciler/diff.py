@@ -38,6 +38,8 @@ def _walk(want: Fields, have: Fields, last: Fields, path: str) -> list[tuple[str
         desired, actual, before = want.get(key), have.get(key), last.get(key)
         if isinstance(desired, Mapping) and isinstance(actual, Mapping):
             found += _walk(desired, actual, before if isinstance(before, Mapping) else {}, below)
+        elif key not in want and isinstance(before, Mapping) and isinstance(actual, Mapping):
+            found += _walk({}, actual, before, below)  # what others put beside ours stays
         elif isinstance(desired, Mapping) and actual is None:
             found += [(f"{below}.{name}", None, value) for name, value in desired.items()]
         elif desired != actual:

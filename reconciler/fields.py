@@ -20,7 +20,9 @@ def fields_at(model: type[BaseModel], steps: Sequence[str | int]) -> frozenset[s
 
 
 def description_of(model: type[BaseModel], steps: Sequence[str | int]) -> str:
-    """The first sentence of a field's documentation, as a hint; empty when it has none."""
+    """The first sentence of a field's documentation (of the list's, for an entry of one), as a hint; empty when it has none."""
+    while steps and isinstance(steps[-1], int):
+        steps = steps[:-1]
     for each in _models(model, steps[:-1]):
         for name, info in each.model_fields.items():
             if (info.alias or name) == steps[-1] and info.description:

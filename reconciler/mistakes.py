@@ -6,19 +6,18 @@ what was probably meant."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from reconciler.fields import description_of, fields_at, homes_of, pattern_of
+from reconciler.schemaerrors import SchemaError, Steps, grouped
 from schemas.base import DnsLabel, ResourceName
 
-Steps: TypeAlias = tuple[str | int, ...]
 Written: TypeAlias = Callable[[Steps], str | None]
 """The text of a scalar as it stands in the file."""
 
@@ -62,21 +61,6 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class _Error:
-    """One of pydantic's errors. `trail` holds the way to it; True marks a branch of a union, which is no field."""
-
-    trail: tuple[tuple[bool, str | int], ...]
-    type: str
-    found: Any
-    context: Mapping[str, Any]
-    said: str
-
-    @property
-    def steps(self) -> Steps:
-        return tuple(part for branch, part in self.trail if not branch)
-
-
-@dataclass(frozen=True)
 class Reader:
     """A schema with what is needed to explain what is wrong with values for it."""
 
@@ -86,12 +70,11 @@ class Reader:
 
     def mistakes(self, error: ValidationError, data: Mapping[str, Any], written: Written) -> tuple[Mistake, ...]:
         """Every field that is wrong, in the order of the schema."""
-        groups = _condense([_trail(each, data) for each in error.errors(include_url=False)], 0)
-        found = [self._mistake(group, data, written) for group in groups]
+        found = [self._mistake(group, data, written) for group in grouped(error, data)]
         renamed = {m.hint for m in found if m.key}
         return tuple(m for m in found if not (m.message == _MISSING and f"Did you mean `{m.steps[-1]}`?" in renamed))
 
-    def _mistake(self, errors: list[_Error], data: Mapping[str, Any], written: Written) -> Mistake:
+    def _mistake(self, errors: list[SchemaError], data: Mapping[str, Any], written: Written) -> Mistake:
         first, steps = errors[0], errors[0].steps
         if first.type == "missing":
             return Mistake(steps, _MISSING, description_of(self.model, steps))
@@ -103,9 +86,11 @@ class Reader:
             trap = self._trap(errors, data, written(steps))
             if trap is not None:
                 return trap
-        return Mistake(steps, *_sentence(errors, _shown(first.found, steps)))
+        message, hint = _sentence(errors, _shown(first.found, steps))
+        about = description_of(self.model, steps) if first.type == "string_pattern_mismatch" and not hint else ""
+        return Mistake(steps, message, hint or (f"expected: {about}" if about else ""))
 
-    def _trap(self, errors: list[_Error], data: Mapping[str, Any], raw: str | None) -> Mistake | None:
+    def _trap(self, errors: list[SchemaError], data: Mapping[str, Any], raw: str | None) -> Mistake | None:
         """A text is wanted, and YAML made something else of what was written; would it do in quotes?"""
         steps, found = errors[0].steps, errors[0].found
         if raw is None or not any(each.type in ("string_type", "literal_error", "value_error") for each in errors):
@@ -120,14 +105,13 @@ class Reader:
         message, hint = _sentence(quoted, _shown(raw, steps))
         return Mistake(steps, reads if found is None or isinstance(found, bool) else message, hint)
 
-    def _quoted(self, steps: Steps, data: Mapping[str, Any], raw: str) -> list[_Error]:
+    def _quoted(self, steps: Steps, data: Mapping[str, Any], raw: str) -> list[SchemaError]:
         """What would be wrong with the field if its value were the text `raw`."""
         changed = _with(data, steps, raw)
         try:
             self.model.model_validate(changed)
         except ValidationError as error:
-            groups = _condense([_trail(each, changed) for each in error.errors(include_url=False)], 0)
-            return next((group for group in groups if group[0].steps == steps), [])
+            return next((group for group in grouped(error, changed) if group[0].steps == steps), [])
         return []
 
     def _meant(self, steps: Steps) -> str:
@@ -152,21 +136,6 @@ _MISSING = "required field is missing"
 _SECRET = "write {fromEnv: NAME} or {fromFile: path}; the secret itself never belongs in a manifest"
 
 
-# --- pydantic's errors ---------------------------------------------------------------------------------------------
-
-
-def _trail(error: ErrorDetails, data: Any) -> _Error:
-    trail: list[tuple[bool, str | int]] = []
-    here, last = data, len(error["loc"]) - 1
-    for number, part in enumerate(error["loc"]):
-        known = part in here if isinstance(here, dict) else isinstance(here, list) and isinstance(part, int) and part < len(here)
-        if known:
-            here = here[part]
-        absent = number == last and error["type"] in ("missing", "extra_forbidden")
-        trail.append((not known and not absent, part))
-    return _Error(tuple(trail), error["type"], error["input"], error.get("ctx", {}), error["msg"])
-
-
 def _with(data: Any, steps: Steps, text: str) -> Any:
     """A copy of `data` in which the value at `steps` is `text`."""
     if not steps:
@@ -176,44 +145,15 @@ def _with(data: Any, steps: Steps, text: str) -> Any:
     return copy
 
 
-def _condense(errors: Iterable[_Error], at: int) -> list[list[_Error]]:
-    """Errors of one field together; of a union, only those of the branch that was probably meant."""
-    ended: list[_Error] = []
-    fields: dict[str | int, list[_Error]] = {}
-    branches: dict[str | int, list[_Error]] = {}
-    for each in errors:
-        if len(each.trail) == at:
-            ended.append(each)
-        else:
-            branch, part = each.trail[at]
-            (branches if branch else fields).setdefault(part, []).append(each)
-    found = [ended] if ended else []
-    for group in fields.values():
-        found += _condense(group, at + 1)
-    if branches:
-        found += _likeliest([_condense(group, at + 1) for group in branches.values()])
-    return found
-
-
-def _likeliest(branches: list[list[list[_Error]]]) -> list[list[_Error]]:
-    """The branch whose shape fits; when none does, all of them as one error of the field itself."""
-    shortest = min(len(group[0].steps) for branch in branches for group in branch)
-    deep = [branch for branch in branches if all(len(group[0].steps) > shortest for group in branch)]
-    if deep:
-        return min(deep, key=len)
-    fitting = [branch for branch in branches if any(len(group[0].steps) > shortest for group in branch)]
-    if fitting:
-        return min(fitting, key=len)
-    return [[error for branch in branches for group in branch for error in group]]
-
-
 # --- sentences -----------------------------------------------------------------------------------------------------
 
 
-def _sentence(errors: list[_Error], shown: str) -> tuple[str, str]:
+def _sentence(errors: list[SchemaError], shown: str) -> tuple[str, str]:
     """(message, hint) for a value that is there and does not fit."""
     if len({each.type for each in errors}) > 1:
         wanted = list(dict.fromkeys(_wanted(each) for each in errors))
+        if "a number" in wanted and "a whole number" in wanted:
+            wanted.remove("a whole number")
         return f"{shown} does not fit here", f"expected {_either(wanted)}"
     first = errors[0]
     if first.type == "value_error":
@@ -221,8 +161,11 @@ def _sentence(errors: list[_Error], shown: str) -> tuple[str, str]:
     if first.type == "literal_error":
         return _literal(first, shown)
     if first.type == "string_pattern_mismatch":
-        what, hint = _PATTERNS.get(first.context["pattern"], ("", f"text that matches {first.context['pattern']}"))
-        return (f"{shown} is not {what}" if what else f"{shown} is not allowed here"), f"expected {hint}"
+        pattern: str = first.context["pattern"]
+        what, hint = _PATTERNS.get(pattern, ("", f"a text that matches {pattern}" if len(pattern) <= _LONGEST else ""))
+        return (f"{shown} is not {what}" if what else f"{shown} is not allowed here"), f"expected {hint}" if hint else ""
+    if first.type == "string_too_short" and first.context["min_length"] == 1:
+        return "the text is empty", "expected at least one character"
     if first.type in _BOUNDS:
         return f"{shown} is not allowed here", _BOUNDS[first.type].format(**first.context)
     return f"{shown} is not {_wanted(first)}", ""
@@ -238,7 +181,7 @@ def _said(text: str, shown: str) -> tuple[str, str]:
     return (message if len(message) <= 2 * _LONGEST else f"{shown} is not allowed here"), hint
 
 
-def _literal(error: _Error, shown: str) -> tuple[str, str]:
+def _literal(error: SchemaError, shown: str) -> tuple[str, str]:
     allowed = [each.strip("'") for each in re.split(r", | or ", error.context["expected"])]
     if len(allowed) == 1:
         return f"{shown} is not `{allowed[0]}`", f"expected `{allowed[0]}`"
@@ -247,7 +190,7 @@ def _literal(error: _Error, shown: str) -> tuple[str, str]:
     return f"{shown} is not one of the values allowed here", f"expected {_either(allowed)}{meant}"
 
 
-def _wanted(error: _Error) -> str:
+def _wanted(error: SchemaError) -> str:
     kind = _KINDS.get(error.type.split("_")[0])
     if kind is not None and error.type.endswith(("_type", "_parsing", "_from_float", "_size")):
         return kind
@@ -257,7 +200,13 @@ def _wanted(error: _Error) -> str:
 
 
 def _either(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+    return (
+        words[0]
+        if len(words) == 1
+        else f"{', '.join(words[:-1])}, or {words[-1]}"
+        if " or " in words[-1]
+        else f"{', '.join(words[:-1])} or {words[-1]}"
+    )
 
 
 def _meaning(found: Any) -> str:

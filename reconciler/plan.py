@@ -11,6 +11,7 @@ from typing import Any
 from reconciler.bind import Bound
 from reconciler.diff import without_ignored
 from reconciler.model import (
+    KNOWN_AFTER_APPLY,
     Absent,
     Action,
     Adopt,
@@ -66,11 +67,16 @@ class Policy:
 
 def plan(bound: Bound, seen: Mapping[Ref, Observation], inventory: Mapping[Ref, Owned], policy: Policy) -> Plan:
     """Actions in an order in which they can be carried out: creates and updates along the dependencies, then deletes against them."""
-    replacing = {ref: each for ref, each in bound.resources.items() if any(change.forces_replace for change in bound.diffs.get(ref, ()))}
+    diffs = {ref: without_ignored(each, bound.resources[ref].lifecycle.ignore, policy.now) for ref, each in bound.diffs.items()}
+    replacing = [ref for ref, changes in diffs.items() if any(each.forces_replace for each in changes)]
     pruned = prune(bound.resources, inventory, policy, replacing)
     actions: dict[Ref, Action] = {}
     for ref, resource in bound.resources.items():
-        action = _choose(resource, seen.get(ref), bound.diffs.get(ref, ()), inventory.get(ref), policy, pruned.may_replace)
+        if ref in bound.broken:
+            actions[ref] = Blocked(ref, "ControllerFailed", bound.broken[ref], "report it to the kind's author", location=resource.location)
+            continue
+        changes = _settled(resource, diffs.get(ref, ()), actions)
+        action = _choose(resource, seen.get(ref), changes, inventory.get(ref), policy, pruned.may_replace)
         actions[ref] = _behind(action, resource, actions, seen, inventory)
     after = {ref: _waits_for(resource, actions) for ref, resource in bound.resources.items() if _is_write(actions[ref])}
     doomed = {each.ref for each in pruned.actions if isinstance(each, Delete)}
@@ -81,7 +87,12 @@ def plan(bound: Bound, seen: Mapping[Ref, Observation], inventory: Mapping[Ref, 
 
 
 def _choose(
-    resource: Resource[Any], observation: Observation | None, diff: Diff, owned: Owned | None, policy: Policy, may_replace: Collection[Ref]
+    resource: Resource[Any],
+    observation: Observation | None,
+    changes: Diff,
+    owned: Owned | None,
+    policy: Policy,
+    may_replace: Collection[Ref],
 ) -> Action:
     ref, at = resource.ref, resource.location
     if ref in policy.blocked:
@@ -97,7 +108,6 @@ def _choose(
             why = "it was deleted outside the reconciler" if owned else ""
             return _allowed(Create(resource, policy.preview.get(ref, ()), why), resource, policy)
         case Present():
-            changes = without_ignored(diff, resource.lifecycle.ignore, policy.now)
             return _present(resource, observation, changes, owned, policy, may_replace)
 
 
@@ -109,7 +119,9 @@ def _present(
     known = owned is not None and owned.external_id == seen.external_id
     if not ours and known and seen.mark is None:
         lost = Change("metadata.mark", None, policy.installation, note="the mark of this installation was removed")
-        return _allowed(Update(resource, seen, (lost, *changes), adopt=True), resource, policy)
+        return _allowed(
+            Update(resource, seen, (lost, *(each for each in changes if not each.forces_replace)), adopt=True), resource, policy
+        )
     if not ours and not resource.lifecycle.adopt:
         return Blocked(
             ref,
@@ -122,7 +134,7 @@ def _present(
     if any(each.forces_replace for each in changes):
         fields = ", ".join(each.path for each in changes if each.forces_replace)
         why = f"{fields} cannot change in place"
-        if ref in may_replace:
+        if ref in may_replace or (owned is None and str(ref) in policy.confirmed):
             return _allowed(Replace(resource, seen, changes, why), resource, policy)
         return Blocked(
             ref,
@@ -132,12 +144,20 @@ def _present(
             Replace(resource, seen, changes),
             resource.location,
         )
-    if not ours or owned is None:
+    if not ours or not known:
         begun = "made by an earlier pass that was cut short" if ref in policy.unfinished else "carries this installation's mark"
         return _allowed(Adopt(resource, seen, changes, begun if ours else "lifecycle.adopt is set"), resource, policy)
     if changes:
         return _allowed(Update(resource, seen, changes), resource, policy)
     return Keep(ref)
+
+
+def _settled(resource: Resource[Any], changes: Diff, actions: Mapping[Ref, Action]) -> Diff:
+    """`changes`, less those that only wait for inputs which nothing in this pass will bring: they would be planned again and again."""
+    unknown = [ref for ref, outputs in resource.inputs.items() if "*" in outputs]
+    if any(ref in actions and _is_write(actions[ref]) for ref in unknown):
+        return changes
+    return tuple(each for each in changes if not unknown or each.want != KNOWN_AFTER_APPLY)
 
 
 def _is_ours(mark: Mark | None, resource: Resource[Any], policy: Policy) -> bool:

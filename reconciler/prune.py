@@ -42,21 +42,18 @@ def prune(desired: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned], 
         if (reason := _kept(each, policy)) is not None:
             held[each.ref] = reason
     open_ = [each for each in candidates if each.ref not in held]
-    over = _over_budget(open_, inventory, policy)
-    asks = [each for each in open_ if each.prune == "confirm" or each.ref.owner in over or "" in over]
-    replaced = sorted(ref for ref in replacing if ref in inventory)
-    waiting = [*asks, *(inventory[ref] for ref in replaced if inventory[ref].prune != "auto")]
-    confirmation = confirmation_of(waiting)
-    agreed = {each.ref for each in waiting if confirmation in policy.confirmed or str(each.ref) in policy.confirmed}
-    for each in asks:
-        if each.ref not in agreed:
-            suspect = over.get(each.ref.owner) or over.get("")
-            held[each.ref] = _asks(each, suspect, confirmation)
-    _hold_what_is_in_use(open_, desired, held)
-    actions = tuple(held[each.ref] if each.ref in held else Delete(each, "no manifest names it any more") for each in candidates)
-    may_replace = frozenset(ref for ref in replaced if ref in agreed or inventory[ref].prune == "auto")
+    replaced = [inventory[ref] for ref in sorted(replacing) if ref in inventory]
+    over = _over_budget([*open_, *replaced], inventory, policy)
+    waiting = [each for each in (*open_, *replaced) if each.prune != "auto" or each.ref.owner in over or "" in over]
+    agreed = {each.ref for each in waiting if confirmation_of(waiting) in policy.confirmed or str(each.ref) in policy.confirmed}
     left = [each for each in waiting if each.ref not in agreed]
-    return Pruned(actions, may_replace, confirmation_of(left) if left else "")
+    confirmation = confirmation_of(left) if left else ""
+    for each in left:
+        if each.ref not in desired:
+            held[each.ref] = _asks(each, over.get(each.ref.owner) or over.get(""), confirmation)
+    _hold_what_is_in_use(candidates, _users(desired, inventory, policy), held)
+    actions = tuple(held[each.ref] if each.ref in held else Delete(each, "no manifest names it any more") for each in candidates)
+    return Pruned(actions, frozenset(each.ref for each in replaced if each not in left), confirmation)
 
 
 def confirmation_of(owned: Sequence[Owned]) -> str:
@@ -76,8 +73,10 @@ def _kept(owned: Owned, policy: Policy) -> Blocked | Keep | None:
         return Blocked(
             owned.ref, "SourceIncomplete", f"nothing is deleted: {why}", "fix the source, then reconcile again", wanted, owned.location
         )
-    if owned.ref in policy.suspended:
-        return Blocked(owned.ref, "Suspended", policy.suspended[owned.ref], f"reconcile resume {owned.ref}", wanted, owned.location)
+    for holder in (owned.ref, Ref("Project", None, owned.ref.owner)):
+        if holder in policy.suspended:
+            why = policy.suspended[holder] or "suspended by hand"
+            return Blocked(owned.ref, "Suspended", why, f"reconcile resume {holder}", wanted, owned.location)
     return None
 
 
@@ -108,12 +107,20 @@ def _asks(owned: Owned, suspect: str | None, confirmation: str) -> Blocked:
     return Blocked(owned.ref, "ConfirmDelete", "its manifest is gone; deleting it needs a yes", how, wanted, owned.location)
 
 
-def _hold_what_is_in_use(candidates: Sequence[Owned], desired: Mapping[Ref, Resource[Any]], held: dict[Ref, Blocked | Keep]) -> None:
-    """Something that is still referenced stays: by a manifest, or by an owned object that itself stays."""
+def _users(desired: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned], policy: Policy) -> dict[Ref, list[Ref]]:
+    """Who uses what, among all that stays: manifests, and what is kept as it was because its manifest is wrong."""
     users: dict[Ref, list[Ref]] = {}
     for resource in desired.values():
         for ref in (*resource.references, *resource.requires):
             users.setdefault(ref, []).append(resource.ref)
+    for wrong in sorted((policy.refused | policy.blocked.keys()) & inventory.keys() - desired.keys()):
+        for ref in inventory[wrong].references:
+            users.setdefault(ref, []).append(wrong)
+    return users
+
+
+def _hold_what_is_in_use(candidates: Sequence[Owned], users: dict[Ref, list[Ref]], held: dict[Ref, Blocked | Keep]) -> None:
+    """Something that is still referenced stays: by what stays anyway (`users`), or by an owned object that is held."""
     for each in candidates:  # users come before what they use
         if each.ref not in held and (by := users.get(each.ref)):
             wanted = Delete(each, "no manifest names it any more")

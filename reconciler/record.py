@@ -78,7 +78,7 @@ def _health(result: Result, resource: Resource[Any] | None, observation: Observa
         case Unknown(reason):
             return HealthReport(Health.UNKNOWN, reason, "ToolUnreachable")
         case Present() if resource is not None:
-            return kinds.controller(resource.ref.kind).health(resource, observation)
+            return _told(resource, observation, kinds)
         case Absent() if isinstance(action, Blocked):
             return HealthReport(Health.MISSING, action.why, action.reason)
         case Absent():
@@ -86,6 +86,13 @@ def _health(result: Result, resource: Resource[Any] | None, observation: Observa
         case _:
             why = action.why if isinstance(action, Blocked | Keep) else ""
             return HealthReport(Health.UNKNOWN, why)
+
+
+def _told(resource: Resource[Any], seen: Present, kinds: Kinds) -> HealthReport:
+    try:
+        return kinds.controller(resource.ref.kind).health(resource, seen)
+    except Exception as error:  # a defect of the controller is told where it shows, and the other statuses stand
+        return HealthReport(Health.UNKNOWN, f"the controller could not tell: {type(error).__name__}: {error}", "ControllerFailed")
 
 
 def _synced(result: Result) -> Condition:

@@ -12,9 +12,10 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 
 from reconciler.fields import pattern_of
-from reconciler.mistakes import Mistake, Reader, Steps
+from reconciler.mistakes import Mistake, Reader
 from reconciler.model import Diagnostic, Manifest, Ref, Resource, Source, digest_of
 from reconciler.registry import Kinds
+from reconciler.schemaerrors import Steps
 from reconciler.source.load import Loaded
 from reconciler.source.place import Places
 from schemas.base import DnsLabel, Envelope, KindInfo, Secret, Spec, marked
@@ -100,7 +101,8 @@ def _check(manifest: Manifest, infos: Mapping[str, KindInfo], kinds: Kinds, root
     dumped = spec.model_dump(mode="json") if spec is not None else {}
     mistakes += [_not_a_number(steps, manifest, places) for steps in _turned(manifest.data.get("spec"), dumped, ("spec",))]
     if mistakes or info is None or envelope is None or spec is None or ref is None:
-        return _Checked(manifest, ref, None, tuple(_told(each, manifest, ref, places) for each in mistakes))
+        told = [_told(each, manifest, ref, places) for each in mistakes]
+        return _Checked(manifest, ref, None, tuple(sorted(told, key=lambda each: (each.location.line, each.location.column))))
     labels, lifecycle = envelope.metadata.labels, envelope.lifecycle
     meaning = {"kind": info.name, "spec": dumped, "lifecycle": lifecycle.model_dump(mode="json"), "labels": labels}
     resource = Resource(

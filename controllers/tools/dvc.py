@@ -21,11 +21,10 @@ from controllers.tools.dvc_calls import Called, Calls
 from controllers.tools.dvc_files import Entry, Snapshot, Version, checked, confine, look, render_entry, write_text
 from controllers.tools.dvc_namespace import Namespaces
 from controllers.tools.dvc_remote import Remote, absent_from, download_repo, download_url, fetch, push, quieten
-from reconciler.controller import Call, Context
+from reconciler.controller import Call
 from reconciler.errors import Terminal
-from schemas.platform import Remote as RemoteSpec
 
-__all__ = ["Dvc", "Entry", "Remote", "Snapshot", "Version", "open_dvc"]
+__all__ = ["Dvc", "Entry", "Remote", "Snapshot", "Version"]
 
 
 class Dvc:
@@ -86,8 +85,8 @@ class Dvc:
     def restore(self, project: str, name: str, root: Path, relative: str, md5: str, notes: Mapping[str, str]) -> Snapshot:
         """Put a version from the cache at the path; the stat that it has there.
 
-        Other bytes there are saved first, under `notes`: nothing of a user's is lost. Raises Terminal when the cache does not hold
-        the version whole and undamaged, Transient when somebody writes at the same time."""
+        Other bytes there are saved first, under `notes`: nothing of a user's is lost. Raises Transient when the cache does not hold
+        the version whole and undamaged (then `repair` it), or when somebody writes at the same time."""
         path = self.place(root, relative)
         with self._using("checkout", f"{project}:{relative}", write=True), self._locked(project):
             seen = look(path, root=root, cache=self.cache.objects)
@@ -95,7 +94,7 @@ class Dvc:
                 other, seen = self.cache.add(path, root)
                 if other.md5 == md5:
                     return seen
-                if other.md5 not in {each.version.md5 for each in self.names.history(project, name)}:
+                if other.md5 not in self.names.digests(project, name):
                     self.names.save(project, name, Entry(path.name, other, notes))
             return self.cache.check_out(md5, path, plain=_tracked(path), unchanged=seen, root=root)
 
@@ -211,7 +210,7 @@ class Dvc:
 
         Objects go before the records, which after a crash still say what is left to remove. Raises Terminal, and removes nothing, when
         the listing of a version that stays cannot be read: its files could not be told apart."""
-        with self._using("release", f"{project}/{name}", write=True) as call:
+        with self._using("release", f"{project}/{name}", write=True) as call, self._locked(project):
             doomed, stay = self.names.split(project, name, md5s)
             safe: set[str] = set()
             for each in sorted({*keep, *stay}):
@@ -223,8 +222,8 @@ class Dvc:
             gone = {part for each in doomed if self.cache.has(each) for part in self.cache.parts(each)} - safe
             dropped = self.cache.drop(sorted(gone, key=lambda oid: oid.endswith(".dir")))
             call.write = dropped > 0
-        self.names.forget(project, name, md5s)
-        return dropped
+            self.names.forget(project, name, md5s)
+            return dropped
 
     # --- around every call ---
 
@@ -252,32 +251,16 @@ class Dvc:
                 yield
 
 
-def open_dvc(ctx: Context) -> Dvc:
-    """The client as the Platform configures it. Secrets are asked for when a remote is used, so that one that is missing stops
-    only what needs it."""
-    dvc = ctx.platform.dvc
-    cache = ctx.root / dvc.cache_dir if dvc.cache_dir else None
-    remotes = [_remote(each, ctx) for each in dvc.remotes]
-    return Dvc(ctx.state_dir / "dvc", wire=ctx.wire, remotes=remotes, cache_dir=cache, links=dvc.cache_types)
-
-
-def _remote(spec: RemoteSpec, ctx: Context) -> Remote:
-    def keys() -> tuple[str | None, str | None]:
-        first, second = (ctx.secret(each) if each is not None else None for each in (spec.access_key_id, spec.secret_access_key))
-        return first, second
-
-    url = spec.url if "://" in spec.url else str((ctx.root / spec.url).absolute())
-    return Remote(spec.name, url, spec.endpoint_url, spec.region, keys)
-
-
 def _tracked(path: Path) -> bool:
-    """True when git tracks the file, or a file below the folder: then it must stay a plain file, not a link into the cache."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    command = ["git", "-C", str(path.parent), "ls-files", "-z", "--", path.name]
+    """True when git tracks the file, or a file below the folder: then it must stay a plain file, not a link into the cache.
+
+    Also when git cannot say (a repository of another user, a time-out): a copy is never wrong."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")} | {"LC_ALL": "C"}
+    command = ["git", "-c", "core.fsmonitor=false", "-C", str(path.parent), "ls-files", "-z", "--", path.name]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=30, check=False)
     except FileNotFoundError:
         return False
     except subprocess.TimeoutExpired:
         return True
-    return bool(done.stdout)
+    return bool(done.stdout) or (done.returncode != 0 and b"not a git repository" not in done.stderr)

@@ -192,7 +192,7 @@ class Cache:
 
         `unchanged` is the stat that what is there now must still have, None = nothing is there. Raises Transient when it changed."""
         if bad := self.damaged(md5):
-            raise Terminal(f"{len(bad)} objects of {md5} are missing from the DVC cache or damaged, first {bad[0]}")
+            raise Transient(f"{len(bad)} objects of {md5} are missing from the DVC cache or damaged, first {bad[0]}")
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
         half = beside(path)

@@ -51,6 +51,8 @@ def translated(error: Exception, method: str, target: str) -> ReconcilerError:
     names = {each.__name__ for each in type(error).__mro__}
     packages = {each.__module__.split(".")[0] for each in type(error).__mro__}
     what = f"dvc {method} {target}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    if isinstance(error, ModuleNotFoundError):
+        return Terminal(f"the package '{error.name}' is not installed", hint="pip install 'mlops-reconciler[dvc]'")
     if "LockError" in names:
         return Transient(f"dvc {method} {target}: another DVC process holds the lock of this namespace", retry_after=5.0)
     if isinstance(error, OSError) and error.errno in _FULL:

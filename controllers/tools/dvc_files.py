@@ -125,7 +125,7 @@ def confine(root: Path, relative: str, *, private: tuple[str, ...], cache: Path)
     found = os.path.join(os.path.realpath(os.path.dirname(lexical)), os.path.basename(lexical))  # noqa: PTH118, PTH119, PTH120
     if found == base or not _below(found, base):
         raise Terminal(f"'{relative}' is outside the project ({found})", hint="name a path below the project's folder")
-    if any(_below(found, own) or _below(own, found) for own in private) or ".git" in found.split("/"):
+    if any(_below(found, own) or _below(own, found) for own in private) or ".git" in found[len(base) :].split("/"):
         raise Terminal(f"'{relative}' names the installation's own files", hint="choose a path that holds only the data")
     place = Path(found)
     if place.is_symlink():

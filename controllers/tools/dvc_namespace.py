@@ -106,6 +106,11 @@ class Namespaces:
         """Earlier versions, newest first."""
         return _newest_first(_read(*self._kept(project, _VERSIONS, name)))
 
+    def digests(self, project: str, name: str) -> set[str]:
+        """The present version and the earlier ones."""
+        present = self.entry(project, name)
+        return {each.version.md5 for each in (*([present] if present else []), *self.history(project, name))}
+
     def saved(self, project: str, name: str) -> list[Entry]:
         """Bytes that a restore displaced, newest first."""
         return _newest_first(_read(*self._kept(project, _SAVED, name)))

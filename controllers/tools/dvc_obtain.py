@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from controllers.tools.dvc import Dvc, Entry, Snapshot, Version
+from reconciler.controller import Context
 from reconciler.errors import Terminal
 from schemas.dataset import DatasetSpec, Source
 
@@ -153,4 +154,19 @@ def _repository(want: Want, repo: str) -> str:
             f"project '{want.project}' may not import from {repo}",
             hint="its `allow.hosts` must list the host, or file:///folder for a folder outside it",
         )
+    return place
+
+
+def nested(ctx: Context) -> dict[str, list[Path]]:
+    """For each project the folders of other projects that lie inside its own. Usually there are none."""
+    folders = {name: (ctx.root / each.spec.path).resolve() for name, each in ctx.projects.items()}
+    return {name: [each for each in folders.values() if own in each.parents] for name, own in folders.items()}
+
+
+def own_place(dvc: Dvc, project: str, root: Path, relative: str, inner: Mapping[str, list[Path]]) -> Path:
+    """A dataset's path. Raises Terminal when it leaves the project, or lies in (or around) another project's folder (`nested`)."""
+    place = dvc.place(root, relative)
+    for folder in inner.get(project, ()):
+        if place.is_relative_to(folder) or folder.is_relative_to(place):
+            raise Terminal(f"'{relative}' belongs to another project, in '{folder.name}'", hint="declare it there, and share it")
     return place

@@ -108,6 +108,7 @@ def download_repo(repo: str, path: str, rev: str | None, to: Path) -> str:
     from dvc.fs import download
     from dvc.repo import Repo
     from dvc.repo.open_repo import clean_repos
+    from dvc.scm import NoSCM
 
     try:
         with Repo.open(url=repo, rev=rev, subrepos=True, uninitialized=True) as opened:
@@ -116,8 +117,7 @@ def download_repo(repo: str, path: str, rev: str | None, to: Path) -> str:
             if not fs.exists(place):
                 raise Terminal(f"'{path}' is not in {repo}" + (f" at {rev}" if rev else ""))
             download(fs, place, str(to))
-            found = opened.get_rev()
-            return str(found or "")
+            return "" if isinstance(opened.scm, NoSCM) else str(opened.get_rev() or "")
     finally:
         clean_repos()
 

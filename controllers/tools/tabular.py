@@ -72,7 +72,8 @@ def begins_with(path: Path, size: int, md5: str) -> bool:
 
 def table_change(old: Facts, new: Facts, grown: bool) -> tuple[str, str]:
     """(type, words) of a change: `append`, `rows`, `schema-additive` or `schema-breaking`. `grown`: the old bytes are its beginning."""
-    rows = f"{new.rows - old.rows:+,} rows"
+    more = new.rows - old.rows
+    rows = f"{more:+,} row{'' if abs(more) == 1 else 's'}"
     added = [each for each in new.columns if each not in old.columns]
     gone = [each for each in old.columns if each not in new.columns]
     if gone:

@@ -9,7 +9,11 @@ def kinds(incomplete: str) -> list[str]:
 
     from reconciler.registry import GROUP
 
-    return sorted({each.name for each in entry_points(group=GROUP) if each.name.lower().startswith(incomplete.lower())})
+    names = {each.name for each in entry_points(group=GROUP)}
+    spelled = (
+        names if incomplete[:1].isupper() else {each.lower() for each in names}
+    )  # both are understood; the shell compares letter by letter
+    return sorted(each for each in spelled if each.startswith(incomplete))
 
 
 def refs(incomplete: str) -> list[str]:

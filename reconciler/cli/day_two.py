@@ -93,8 +93,9 @@ def delete(
 
     from reconciler.cli.exit import of_proposal, of_report
     from reconciler.cli.output import say
-    from reconciler.cli.pass_ import open_for, proposal_in, report_in, stop_on_signal
+    from reconciler.cli.pass_ import open_for, report_in, stop_on_signal
     from reconciler.loop import carry_out, propose
+    from reconciler.report.text import chosen_text
 
     asked = given(ctx)
     house = open_for(asked, read_only=dry_run)
@@ -102,13 +103,14 @@ def delete(
     _refuse_declared(chosen, house, asked)
     selection = asked.selection(house.settings, house.kinds, confirmed=tuple(str(each) for each in chosen))
     proposal = _only(chosen, propose(selection, house))
-    say(proposal_in(PlanFormat.TEXT, proposal, asked, all_=True))
+    say(chosen_text(proposal, color=asked.color(), width=width()))
     if dry_run or not proposal.plan.writes:
         raise typer.Exit(of_proposal(proposal, detailed=False))
     if not confirm and not typer.confirm("Delete this?", err=True):
         raise typer.Exit(1)
     with stop_on_signal() as stop:
         report = carry_out(replace(proposal, selection=replace(proposal.selection, refs=chosen)), house, stop)
+    house.store.put_statuses((), gone=chosen - {each.ref for each in report.statuses})
     say(report_in(PlanFormat.TEXT, report, asked))
     raise typer.Exit(of_report(report, wait=False, detailed=False))
 
@@ -180,7 +182,7 @@ def _refuse_declared(chosen: frozenset[Ref], house: House, asked: Globals) -> No
     from reconciler.cli.inspect import declared
     from reconciler.errors import UsageError
 
-    still = sorted(chosen & declared(house, asked))
+    still = sorted(chosen & declared(house, asked), key=str)
     if still:
         raise UsageError(f"{still[0]} has a manifest, so the next pass would make it again", hint="remove its manifest first")
 

@@ -131,10 +131,10 @@ def overview(house: House) -> Overview:
     from reconciler.cli.services import service_words
     from reconciler.report.status import Overview
 
-    last = next(iter(house.store.history(limit=1)), None)
+    last = next((each for each in house.store.history(limit=100) if each.glyph), None)  # what a person said (suspend) has no glyph
     platform = next((each.applied for ref, each in house.store.inventory().items() if ref.kind == "Platform"), {})
     return Overview(
-        installation=str(platform.get("spec", {}).get("installation", "")),
+        installation=str(platform.get("installation", "")),
         revision=house.store.meta("applied_revision") or "",
         applied_at=last.at if last else None,
         applied_by=last.actor if last else "",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 GLOBAL = ("manifests", "project", "kind", "selector", "root", "state_dir", "no_color", "verbose")
 """Parameters of the bare command that every sub-command takes too."""
 DEFAULT_MANIFESTS = "manifests"
+_SHARED = "global_"
 
 
 class Format(StrEnum):
@@ -120,12 +121,13 @@ def _share_with(group: Any, shared: list[Parameter]) -> None:
 def _copy(option: Parameter) -> Parameter:
     """The same option for a sub-command: its value joins the globals instead of becoming an argument."""
     copied: Any = copy.copy(option)
+    copied.name = f"{_SHARED}{option.name}"  # a sub-command may have an argument of the same name
     copied.expose_value, copied.hidden, copied.callback = False, True, _remember
     return copied  # type: ignore[no-any-return]
 
 
 def _remember(ctx: Context, option: Parameter, value: Any) -> Any:
-    root, name = ctx.find_root(), str(option.name)
+    root, name = ctx.find_root(), str(option.name).removeprefix(_SHARED)
     if value and isinstance(root.obj, Globals):
         before = getattr(root.obj, name)
         if isinstance(before, tuple):

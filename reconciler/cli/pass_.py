@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -46,7 +47,7 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
     from reconciler.loop import converge, propose
     from reconciler.report.progress import progress
 
-    seconds = timeout_seconds(asked.timeout)
+    began, seconds = time.monotonic(), timeout_seconds(asked.timeout)
     settings = given.settings()
     with progress(sys.stderr, quiet=asked.output is PlanFormat.JSON, color=given.color(sys.stderr)) as listen:
         house = open_house(settings, read_only=asked.dry_run, on_event=listen, wire_log=asked.wire_log)
@@ -56,6 +57,7 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
         else:
             with stop_on_signal() as stop:
                 report = converge(selection, house, wait=asked.wait, timeout=seconds, stop=stop)
+            report = replace(report, seconds=time.monotonic() - began)  # of all passes, and of the services coming up
     if asked.dry_run:
         say(proposal_in(asked.output, proposal, given, all_=asked.all_))
         return of_proposal(proposal, detailed=asked.detailed)

@@ -20,7 +20,7 @@ def parse_ref(text: str, kinds: Kinds, known: Iterable[Ref], *, must_exist: bool
     """`kind/project/name`, `kind/name`, `project/name` or a name alone where it is unique; a child with `#key`.
 
     `known` are the resources that exist. Raises UsageError when nothing or more than one fits, naming the candidates."""
-    everything = sorted(set(known))
+    everything = sorted(set(known), key=str)
     fitting = [ref for ref in everything if _fits(text, ref, kinds)]
     if len(fitting) == 1:
         return fitting[0]
@@ -31,7 +31,7 @@ def parse_ref(text: str, kinds: Kinds, known: Iterable[Ref], *, must_exist: bool
         return spelled
     names = {str(ref): ref for ref in everything} | {ref.name: ref for ref in everything}
     close = [names[each] for each in get_close_matches(text.lower(), names, n=3, cutoff=0.6)]
-    hint = f"did you mean {_some(sorted(set(close)))}?" if close else "`reconcile status --all` lists them"
+    hint = f"did you mean {_some(sorted(set(close), key=str))}?" if close else "`reconcile status --all` lists them"
     raise UsageError(f"there is no resource '{text}' here", hint=hint)
 
 

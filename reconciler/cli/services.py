@@ -65,7 +65,10 @@ def service_words(house: House) -> dict[str, str]:
 
     try:
         found = context(house, {}, house.store.inventory())
-        report = Shared(found.platform, house.settings.state, secret).report() if found else {}
+        if found is None:
+            return {}
+        report = Shared(found.platform, house.settings.state, secret).report()
     except (ReconcilerError, OSError) as error:
         return {"services": f"not known ({error})"}
-    return {name: "ok" if each["state"] in ("running", "external") else str(each["state"]) for name, each in report.items()}
+    words = {name: "ok" if each["state"] in ("running", "external") else str(each["state"]) for name, each in report.items()}
+    return {name: word for name, word in words.items() if word != "stopped" or name in found.wanted}  # what nothing needs may be stopped

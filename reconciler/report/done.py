@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def report_text(report: Report, *, color: bool = False, width: int = 100, all_: bool = False) -> str:
     """Outcome first, one line per action that was done, the failures with their reasons, what to do next."""
     proposal = report.proposal
-    if not any(each.outcome is not None for each in report.results) and not proposal.plan.writes and not _waiting(report):
+    if all(isinstance(each.action, Keep) for each in report.results) and not proposal.diagnostics and not _waiting(report):
         return plan_text(proposal, color=color, width=width, all_=all_)
     parts = [headline(report), ""]
     body = [line for each in report.results for line in _result_lines(each, color, width, all_)]
@@ -36,7 +36,8 @@ def headline(report: Report) -> str:
     at = f" @ {clean(revision(report.proposal))}" if revision(report.proposal) else ""
     failed = len(failures(report))
     wrong = errors(report.proposal)
-    word = "Stopped" if report.interrupted else "Failed in part" if failed or wrong else "Done"
+    tried = any(each.outcome is not None for each in report.results)
+    word = "Stopped" if report.interrupted else "Failed in part" if failed or wrong else "Done" if tried else "Nothing done"
     told = _totals(report)
     if wrong:
         told.append(count(wrong, "error") + " in the manifests")

@@ -28,7 +28,7 @@ def _entry(each: AuditEntry, width: int) -> list[str]:
     name = clean(str(each.ref)) if each.ref else "the installation"
     revision = f" @ {clean(each.revision)}" if each.revision else ""
     head = f"{rfc3339(each.at)}  {each.glyph or ' '} {clean(each.action):<9} {name}{result}   by {clean(each.actor)}{revision}"
-    return [head, *(line for key, value in each.detail.items() for line in _detail(key, value, width))]
+    return [head, *(line for key, value in each.detail.items() if key != "seconds" for line in _detail(key, value, width))]
 
 
 def _detail(key: str, value: object, width: int) -> list[str]:

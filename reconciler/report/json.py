@@ -35,14 +35,14 @@ def report_json(report: Report, *, all_: bool = False, at: datetime | None = Non
             "seconds": round(report.seconds, 3),
             "plan": plan_value(report.proposal, all_=all_, at=at),
             "results": [result_value(each) for each in report.results if all_ or each.outcome is not None or each.left_over],
-            "statuses": [status_value(each) for each in sorted(report.statuses, key=lambda each: each.ref)],
+            "statuses": [status_value(each) for each in sorted(report.statuses, key=lambda each: str(each.ref))],
         },
     )
 
 
 def status_json(statuses: Iterable[Status], *, about: Mapping[str, Any], at: datetime | None = None) -> str:
     """Every status with its conditions; `about` says of which installation and revision they are."""
-    found = sorted(statuses, key=lambda each: each.ref)
+    found = sorted(statuses, key=lambda each: str(each.ref))
     counted = {str(health): sum(each.health == health for each in found) for health in Health}
     return _text("status", {"at": rfc3339(at), **about, "totals": counted, "resources": [status_value(each) for each in found]})
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from reconciler.model import Location, Ref
 from reconciler.report.rows import Row, installation, plan_digest, revision, rows, totals, totals_text
-from reconciler.report.show import clean, clean_lines, count, listed, shorten, value
+from reconciler.report.show import clean, clean_lines, count, listed, pair, shorten
 
 if TYPE_CHECKING:
     from reconciler.loop import Proposal
 
 LIMIT = 65_000
 """Characters; GitHub refuses a comment of more than 65,536, GitLab takes 1,000,000."""
-_SPECIAL = re.compile(r"[\\`*_{}\[\]<>()#!|~@&$]")
-_ENTITIES = {"@": "@<!-- -->", "<": "&lt;", ">": "&gt;", "&": "&amp;", "|": "&#124;"}
-"""Where a backslash does not help: HTML, a bar in a table's cell, and a mention (found after rendering, so it is split)."""
+_SPECIAL = re.compile(r"[\\`*_{}\[\]<>#!|~@&$]|://")
+_ENTITIES = {"@": "@<!-- -->", "<": "&lt;", ">": "&gt;", "&": "&amp;", "|": "&#124;", "://": ":<!-- -->//"}
+"""Where a backslash does not help: HTML, a bar in a table's cell, mentions and addresses (found after rendering, so they are split)."""
 _IN_CODE = re.compile(r"[\\`*_\[\]<>|~@&$]|://")
 _VALUE = 160
 """Columns of one side of a change: a comment is for reading, the manifest has the rest."""
@@ -127,9 +127,9 @@ def _details(each: Row) -> str:
         return ""
     lines = [f"{code(f'{each.glyph} {each.ref}')}", "", "| field | have | want | |", "|---|---|---|---|"]
     for change in each.changes:
-        have, want = ("(changed)", "") if change.secret else (value(change.have), value(change.want))
+        have, want = ("(changed)", "") if change.secret else pair(change.have, change.want, _VALUE)
         note = ", ".join(filter(None, [change.note, "forces replacement" if change.forces_replace else ""]))
-        cells = (code(change.path), code(shorten(have, _VALUE)), code(shorten(want, _VALUE)) if want else "", escape(note))
+        cells = (code(change.path), code(have), code(want) if want else "", escape(note))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

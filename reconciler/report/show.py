@@ -94,7 +94,10 @@ def took(seconds: float) -> str:
 
 def since(at: datetime | None, now: datetime) -> str:
     """How long ago `at` was; `-` when that is not known."""
-    return "-" if at is None else took(max(0.0, round((now - at).total_seconds())))
+    if at is None:
+        return "-"
+    seconds = max(0.0, (now - at).total_seconds())
+    return took(seconds) if seconds >= 10 else f"{seconds:.0f} s"
 
 
 def rfc3339(at: datetime | None) -> str | None:

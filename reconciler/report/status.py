@@ -40,7 +40,7 @@ def status_text(
         return (
             "Nothing has been reconciled here yet.\nNext: `reconcile` makes what the manifests say; `reconcile --dry-run` shows it first."
         )
-    shown = sorted((each for each in statuses if all_ or not each.ready), key=lambda each: (-each.health, each.ref))
+    shown = sorted((each for each in statuses if all_ or not each.ready), key=lambda each: (-each.health, str(each.ref)))
     parts = [_first_line(statuses, about, now, color, width)]
     if shown:
         parts += ["", *_table(shown, now, color, width)]

@@ -47,6 +47,12 @@ def plan_text(proposal: Proposal, *, color: bool = False, width: int = 100, all_
     return "\n".join(parts)
 
 
+def chosen_text(proposal: Proposal, *, color: bool = False, width: int = 100) -> str:
+    """Only the actions and their totals, for a question that follows."""
+    found = rows(proposal)
+    return "\n".join([f"{totals_text(totals(found)).capitalize()}:", "", *rows_lines(found, color=color, width=width), ""])
+
+
 def drift_text(proposal: Proposal, *, color: bool = False, width: int = 100) -> str:
     """Only how the tools differ from the manifests, field by field; `have` is the tool's side, `want` the manifest's."""
     found = rows(proposal)
@@ -163,11 +169,14 @@ def _change(change: Change, column: int, width: int, indent: str) -> list[str]:
 def notes(proposal: Proposal, width: int) -> list[str]:
     """What a reader must know beside the actions: tools that did not answer, sources that are not whole, orphans."""
     said = [f"{tool} could not be read: {clean(why)}" for tool, why in sorted(proposal.tools.items()) if why != "ok"]
-    said += [
-        f"Nothing is deleted for source {clean(each.name)}: {clean(each.why_incomplete) or 'it did not load completely'}"
-        for each in proposal.sources
-        if not each.complete
-    ]
+    for each in proposal.sources:
+        if not each.complete:
+            told = (
+                "until its errors are corrected"
+                if errors(proposal)
+                else f"now: {clean(each.why_incomplete) or 'it did not load completely'}"
+            )
+            said.append(f"Nothing is deleted for source {clean(each.name)} {told}.")
     if proposal.orphans:
         held = count(len(proposal.orphans), "object")
         said.append(f"{held} with this installation's mark and no manifest, left alone: {listed(proposal.orphans)}")

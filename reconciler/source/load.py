@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import stat
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from reconciler.source.yamltext import MAX_BYTES, Document, Fault, decode, docum
 SUFFIXES = (".yaml", ".yml")
 OVERLAYS = "overlays"
 """Folders of patches over the manifests, not of manifests."""
+IGNORE = ".reconcileignore"
+"""A folder that holds a file of this name is left out, unless it, or something in it, is named itself."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class Loaded:
 def load(paths: Sequence[Path], *, root: Path, cache: Path | None = None, source: str = "root") -> Loaded:
     """Read every manifest below `paths`: files, or folders with all that is in them, in the order of their names.
 
-    Hidden files and folders and `overlays/` are left out, and so is every link that leads out of its tree. Places are told relative to
-    `root` where they are below it. `cache` is a private folder that parsed files are kept in, by digest; None = none is kept.
+    Hidden files and folders, `overlays/`, folders with a `.reconcileignore` and links that lead out of their tree are left out. Places
+    are told relative to `root` where they are below it. `cache` is a private folder that parsed files are kept in, by digest; None = none.
     Raises nothing: what cannot be read is a diagnostic, and makes the source incomplete."""
     reading = _Reading(source, root.absolute(), Parsed(cache, source))
     for path in paths:
@@ -51,9 +53,11 @@ def load(paths: Sequence[Path], *, root: Path, cache: Path | None = None, source
 class _Found:
     """A file that is a manifest by its name."""
 
-    path: Path
+    path: str
     shown: str
     trouble: Fault | None = None
+    resolved: str = ""
+    """Where it really is: a file that is reached twice is read once."""
 
 
 class _Reading:
@@ -64,7 +68,7 @@ class _Reading:
         self.manifests: list[Manifest] = []
         self.faulty: list[Manifest] = []
         self.diagnostics: list[Diagnostic] = []
-        self.seen: set[Path] = set()
+        self.seen: set[str] = set()
 
     def read(self, path: Path) -> None:
         for found in self._found(path):
@@ -89,16 +93,10 @@ class _Reading:
         return Loaded((source,), tuple(self.manifests), tuple(self.diagnostics), tuple(self.faulty))
 
     def _file(self, found: _Found) -> None:
-        resolved = found.path.resolve()
-        if resolved in self.seen:
+        if found.resolved in self.seen:
             return
-        self.seen.add(resolved)
-        with found.path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-        if len(raw) > MAX_BYTES:
-            raise Fault(
-                f"the file has {found.path.stat().st_size / MAX_BYTES:.1f} MiB; at most 1 MiB is read", hint="split it into several files"
-            )
+        self.seen.add(found.resolved)
+        raw = read_bytes(found.path)
         digest = digest_of_file(raw)
         read = self.parsed.get(digest)
         if read is None:
@@ -125,53 +123,58 @@ class _Reading:
     # --- finding files ---
 
     def _found(self, path: Path) -> Iterator[_Found]:
-        shown = self._shown(path)
+        name, shown = str(path), self._shown(path)
         try:
             resolved = path.resolve(strict=True)
             if self.source != "root" and not resolved.is_relative_to(self.root.resolve()):
-                yield _Found(path, shown, Fault(f"the folder of source {self.source} is not inside the installation's root"))
+                yield _Found(name, shown, Fault(f"the folder of source {self.source} is not inside the installation's root"))
             elif resolved.is_dir():
-                yield from self._below(path, resolved)
+                yield from self._below(name, "" if shown == "." else shown, resolved)
             else:
-                yield self._checked(path, resolved.parent)
+                yield self._linked(name, shown, resolved.parent)
         except FileNotFoundError:
-            yield _Found(path, shown, Fault("there is no such file or folder"))
+            yield _Found(name, shown, Fault("there is no such file or folder"))
         except (OSError, RuntimeError) as error:
-            yield _Found(path, shown, Fault(f"it cannot be read: {getattr(error, 'strerror', None) or error}"))
+            yield _Found(name, shown, Fault(f"it cannot be read: {getattr(error, 'strerror', None) or error}"))
 
-    def _below(self, folder: Path, tree: Path) -> Iterator[_Found]:
+    def _below(self, folder: str, shown: str, tree: Path) -> Iterator[_Found]:
         try:
-            entries = sorted(folder.iterdir())
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda each: each.name)
         except OSError as error:
-            yield _Found(folder, self._shown(folder), Fault(f"the folder cannot be read: {error.strerror}"))
+            yield _Found(folder, shown, Fault(f"the folder cannot be read: {error.strerror}"))
+            return
+        real = os.path.realpath(folder)
+        if Path(real) != tree and any(each.name == IGNORE for each in entries):
             return
         for each in entries:
+            told = f"{shown}/{each.name}" if shown else each.name
             if each.name.startswith("."):
                 continue
-            if each.is_dir() and not each.is_symlink():
+            if each.is_dir(follow_symlinks=False):
                 if each.name != OVERLAYS:
-                    yield from self._below(each, tree)
-            elif each.is_dir():
+                    yield from self._below(each.path, told, tree)
+            elif each.is_symlink() and Path(each.path).is_dir():
                 # A linked folder inside the tree is read where it really is.
-                if not each.resolve().is_relative_to(tree):
-                    yield _Found(each, self._shown(each), _leads_out())
-            elif each.suffix in SUFFIXES:
-                yield self._checked(each, tree)
+                if not Path(each.path).resolve().is_relative_to(tree):
+                    yield _Found(each.path, told, _leads_out())
+            elif each.name.endswith(SUFFIXES):
+                plain = each.is_file(follow_symlinks=False) and told.isprintable()
+                yield _Found(each.path, told, None, f"{real}/{each.name}") if plain else self._linked(each.path, told, tree)
 
-    def _checked(self, path: Path, tree: Path) -> _Found:
-        shown = self._shown(path)
+    def _linked(self, path: str, shown: str, tree: Path) -> _Found:
+        """Anything but a plain file with a plain name."""
         if not shown.isprintable():
             return _Found(path, ascii(shown)[1:-1], Fault("the file's name holds control characters", hint="rename it"))
         try:
-            resolved = path.resolve(strict=True)
-            mode = resolved.stat().st_mode
+            resolved = Path(path).resolve(strict=True)
         except (OSError, RuntimeError):
             return _Found(path, shown, Fault("the link leads nowhere", hint="remove it, or restore what it points to"))
         if not resolved.is_relative_to(tree):
             return _Found(path, shown, _leads_out())
-        if not stat.S_ISREG(mode):
+        if not resolved.is_file():
             return _Found(path, shown, Fault("this is not a regular file"))
-        return _Found(path, shown)
+        return _Found(path, shown, None, str(resolved))
 
     def _shown(self, path: Path) -> str:
         """Relative to the root where that is possible; a file is opened again by joining this to the root."""
@@ -180,6 +183,16 @@ class _Reading:
             if absolute.is_relative_to(root):
                 return str(absolute.relative_to(root))
         return str(absolute)
+
+
+def read_bytes(path: str) -> bytes:
+    """A file's bytes. Raises Fault when there are too many of them, and OSError."""
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path for each of ten thousand files costs as much as reading them
+        raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            size = os.fstat(file.fileno()).st_size / MAX_BYTES
+            raise Fault(f"the file has {size:.1f} MiB; at most 1 MiB is read", hint="split it into several files")
+    return raw
 
 
 _BEGINS = "it begins with `apiVersion:`, `kind:`, `metadata:` and `spec:`"

@@ -23,6 +23,7 @@ _SURELY_SHALLOW: Final = 300
 """Up to this many brackets and characters per line, a text cannot nest so deep that composing it overflows a thread's stack."""
 _TAG: Final = "tag:yaml.org,2002:"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
+_CONFLICT = re.compile(r"^(<{7}|>{7})( |$)", re.MULTILINE)
 _MEANING = {"bool": "as true or false", "null": "as nothing", "int": "as a number", "float": "as a number", "timestamp": "as a date"}
 _SAFE = SafeConstructor()
 _SCALARS: dict[str, Callable[[yaml.ScalarNode], Any]] = {
@@ -55,8 +56,6 @@ class Document:
 
 def decode(raw: bytes) -> str:
     """The text of a file: UTF-8, with or without a byte order mark, and free of control characters. Raises Fault."""
-    if len(raw) > MAX_BYTES:
-        raise Fault(f"the file has {len(raw) / MAX_BYTES:.1f} MiB; at most 1 MiB is read", hint="split it into several files")
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise Fault("the file is encoded as UTF-16", hint="save it as UTF-8")
     try:
@@ -88,7 +87,7 @@ def compose(text: str) -> list[yaml.Node]:
             _check_depth(text)
         return list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
     except yaml.MarkedYAMLError as error:
-        raise _syntax(error) from None
+        raise _syntax(error, text) from None
     except yaml.YAMLError as error:
         raise Fault(f"this is not YAML: {str(error).splitlines()[0]}") from None
 
@@ -109,18 +108,26 @@ def _too_deep(mark: Any) -> Fault:
     return Fault(f"more than {MAX_DEPTH} levels of lists and mappings", mark.line + 1, mark.column + 1)
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> Fault:
+def _syntax(error: yaml.MarkedYAMLError, text: str) -> Fault:
+    conflict = _CONFLICT.search(text)
+    if conflict:
+        return Fault("git's mark of a merge conflict was left in the file", *_place(text[: conflict.start()]), hint="resolve the conflict")
     problem = (error.problem or "it cannot be parsed").split(";")[0]
     mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return Fault(f"this is not YAML: {problem}")
+    line, column = text.split("\n")[min(mark.line, text.count("\n"))], mark.column
     hint = ""
-    if "tab character" in problem or "cannot start any token" in problem:
-        problem, hint = f"{problem} (a tab, or a sign such as @ or `)", "indent with spaces; put text that starts with a sign in quotes"
+    if "\t" in line[: column + 1] and ("cannot start any token" in problem or "tab" in problem):
+        return Fault("a tab is used for indentation", mark.line + 1, line.index("\t") + 1, hint="indent with spaces")
+    if "cannot start any token" in problem:
+        problem, hint = f"a value cannot start with {line[column : column + 1]!r}", "put the text in quotes"
     elif "did not find expected" in problem or "mapping values" in problem or "could not find expected" in problem:
         began = f"; it belongs to what begins in line {error.context_mark.line + 1}" if error.context_mark else ""
         hint = f"check the indentation, the colons and the brackets of this line and the one above{began}"
     elif "undefined alias" in problem:
         hint = "an alias (*name) needs an anchor (&name) above it in the same document"
-    return Fault(f"this is not YAML: {problem}", *((mark.line + 1, mark.column + 1) if mark else (0, 0)), hint=hint)
+    return Fault(f"this is not YAML: {problem}", mark.line + 1, column + 1, hint=hint)
 
 
 def _place(before: str) -> tuple[int, int]:

@@ -40,11 +40,11 @@ class Database:
     @classmethod
     def open(cls, url_or_path: str | Path, *, read_only: bool) -> Database:
         """Connect, check the schema and bring it up to date. Raises StoreError."""
-        url = make_url(url_or_path) if isinstance(url_or_path, str) and "://" in url_or_path else None
+        url = _url(url_or_path) if isinstance(url_or_path, str) and "://" in url_or_path else None
         if url is not None and url.get_backend_name() != "sqlite":
-            database = cls(_postgresql(url, read_only), url.render_as_string(hide_password=True), read_only=read_only)
+            database = cls(_postgresql(url, read_only), _shown(url), read_only=read_only)
         else:
-            path = Path(url.database or "" if url is not None else url_or_path).absolute()
+            path = Path(_file(url) if url is not None else url_or_path).absolute()
             database = cls(_sqlite(path, read_only), str(path), read_only=read_only)
         try:
             database._prepare()
@@ -95,8 +95,7 @@ class Database:
             if connection.dialect.name == "postgresql":
                 # Two processes that open a new Store at once: the second waits, then finds the tables.
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 0x4D4C4F5053})
-            if state_of(connection, self.place) is not SchemaState.CURRENT:
-                migrate(connection, self.place)
+            migrate(connection, self.place)
 
     def _prepare_for_reading(self, state: SchemaState) -> None:
         if state is SchemaState.OLDER:
@@ -114,6 +113,28 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
     statement = make(table)
     others = {name: statement.excluded[name] for name in rows[0] if name not in keys}
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others), list(rows))
+
+
+_FORMS = "use a path or sqlite:///path for SQLite, or postgresql+psycopg://..."
+
+
+def _url(given: str) -> URL:
+    """Never shows what it could not read: a password may be in it."""
+    try:
+        return make_url(given)
+    except (exc.ArgumentError, ValueError) as error:
+        raise StoreError("the Store's URL cannot be understood", hint=_FORMS) from error
+
+
+def _shown(url: URL) -> str:
+    """For people: no password, and of the options only where it is, since a password may be among them too."""
+    return url.set(query={name: url.query[name] for name in ("host", "port") if name in url.query}).render_as_string(hide_password=True)
+
+
+def _file(url: URL) -> str:
+    if not url.database or url.database == ":memory:":
+        raise StoreError("the Store must outlive the program: its SQLite URL names no file", hint=_FORMS)
+    return url.database
 
 
 @contextmanager
@@ -218,9 +239,9 @@ def _configure(connection: sqlite3.Connection, read_only: bool) -> None:
 
 
 def _postgresql(url: URL, read_only: bool) -> Engine:
-    shown = url.render_as_string(hide_password=True)
+    shown = _shown(url)
     if url.get_backend_name() != "postgresql":
-        raise StoreError(f"the Store cannot live in {shown}", hint="use a path or sqlite:///path for SQLite, or postgresql+psycopg://...")
+        raise StoreError(f"the Store cannot live in {shown}", hint=_FORMS)
     options = {} if "options" in url.query else {"options": f"-c lock_timeout={BUSY_SECONDS:.0f}s"}
     try:
         return create_engine(
@@ -234,3 +255,5 @@ def _postgresql(url: URL, read_only: bool) -> Engine:
     except ModuleNotFoundError as error:
         hint = "install mlops-reconciler[postgres], or name an installed driver in the URL"
         raise StoreError(f"the Store {shown} needs the Python package {error.name}", hint=hint) from error
+    except exc.NoSuchModuleError as error:
+        raise StoreError(f"the Store {shown} names a driver that does not exist", hint=_FORMS) from error

@@ -124,4 +124,5 @@ def experiment(name: str, of: str, spec: str = "  description: test\n") -> str:
 
 def dataset(name: str, of: str, path: str, extra: str = "") -> str:
     """A Dataset manifest that becomes a version at once."""
-    return f"apiVersion: reconciler.mlops/v1\nkind: Dataset\nmetadata: {{name: {name}, project: {of}}}\nspec:\n  path: {path}\n  settle: 0s\n{extra}"
+    head = f"apiVersion: reconciler.mlops/v1\nkind: Dataset\nmetadata: {{name: {name}, project: {of}}}\n"
+    return f"{head}spec:\n  path: {path}\n  settle: 0s\n{extra}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -56,8 +57,9 @@ def _experiment_id(url: str, name: str) -> str:
 
 def _by_client(url: str, code: str) -> None:
     """Do something through MLflow's own client, in a process of its own."""
-    program = f"import os; os.environ['MLFLOW_HTTP_REQUEST_MAX_RETRIES'] = '1'\nfrom mlflow import MlflowClient\nclient = MlflowClient({url!r})\n{code}"
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, capture_output=True)
+    program = f"from mlflow import MlflowClient\nclient = MlflowClient({url!r})\n{code}"
+    env = {**os.environ, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, capture_output=True, env=env)
 
 
 def test_manifests_become_real_and_a_second_pass_writes_nothing(here: Installation) -> None:
