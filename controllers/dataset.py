@@ -56,9 +56,10 @@ class DatasetController:
     services: tuple[str, ...] = ()
 
     def observe(self, resources: Sequence[Resource[DatasetSpec]], ctx: Context) -> Mapping[Ref, Observation]:
-        """One reading of each project's namespace, one stat for each dataset."""
+        """One reading of the namespaces, one stat for each dataset."""
         dvc, inner = ctx.client(Dvc, open_dvc), nested(ctx)
-        entries = {project: dvc.names.entries(project) for project in {*dvc.names.projects(), *(each.ref.owner for each in resources)}}
+        owners = {each.ref.owner for each in resources}
+        entries = dvc.names.listing(owners if ctx.focused else {*dvc.names.projects(), *owners})
         seen: dict[Ref, Observation] = {
             Ref("Dataset", project, name): _held(project, name, entry)
             for project, found in entries.items()

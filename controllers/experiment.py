@@ -44,7 +44,7 @@ OURS = "mlops."
 IMMUTABLE = marked(ExperimentSpec, ImmutableMarker)
 LIFECYCLE = "lifecycleStage"
 FEW = 3
-"""Up to this many are asked for by name; more are one listing."""
+"""Up to this many are asked for by name when nothing else is wanted; more are one listing."""
 
 
 class ExperimentController:
@@ -56,7 +56,7 @@ class ExperimentController:
 
     def observe(self, resources: Sequence[Resource[ExperimentSpec]], ctx: Context) -> Mapping[Ref, Observation]:
         mlflow = connect(ctx)
-        if len(resources) <= FEW:
+        if ctx.focused and len(resources) <= FEW:
             found = {each.ref: mlflow.experiment_named(each.ref.path) for each in resources}
             return {ref: Absent() if info is None else _present(info) for ref, info in found.items()}
         by_name = {each.ref.path: each.ref for each in resources}

@@ -306,7 +306,7 @@ def verify(results: Iterable[Result], ctx: Context, kinds: Kinds, tell: Listener
     for kind, resources in by_kind.items():
         tell(Event("phase", f"looking again at {len(resources)} {kind.lower()}s"))
         try:
-            seen |= kinds.controller(kind).observe(resources, ctx)
+            seen |= kinds.controller(kind).observe(resources, replace(ctx, focused=True))
         except Exception as error:  # what was written stands, and is recorded; the next pass looks again
             ctx.log.warning("verify_failed", kind=kind, error=repr(error))
     return tuple(_verified(each, seen, kinds, ctx) for each in results)

@@ -13,7 +13,8 @@ conditions and events are the engine's. Everything that a controller needs from 
 
 Rules
  * observe returns `Absent` only after a complete listing; a failed page, a missing key or a refused connection is `Unknown`.
- * observe may return more Refs than it was asked for: objects that carry this installation's mark. They are orphans, or about to be pruned.
+ * observe returns more Refs than it was asked for, unless `ctx.focused`: objects that carry this installation's mark. They are
+   orphans, or about to be pruned.
  * apply writes exactly `action.changes` (all fields on Create) and the mark, and is safe to repeat after a crash.
  * delete gets only what was recorded: the manifest is gone. "Already gone" is success.
  * Raise `Transient` for what may pass (the engine retries), `Terminal` for what will not.
@@ -100,6 +101,8 @@ class Context:
     """Tell every call to a tool."""
     deadline: float = 60.0
     """Seconds that one call to a tool may take."""
+    focused: bool = False
+    """True: only what is asked for matters (a filter, a second look); observe need not list what else carries our mark."""
     clients: MutableMapping[type, Any] = field(default_factory=dict)
     """Clients opened in this pass; use `client`."""
     lock: RLock = field(default_factory=RLock)

@@ -126,7 +126,9 @@ def open_house(
     )
 
 
-def context(house: House, resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned]) -> Context | None:
+def context(
+    house: House, resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned], *, focused: bool = False
+) -> Context | None:
     """The controllers' view of the house for this pass; None when no Platform is declared or recorded."""
     spec = _platform(resources, inventory)
     if spec is None:
@@ -146,6 +148,7 @@ def context(house: House, resources: Mapping[Ref, Resource[Any]], inventory: Map
         now=house.now,
         log=house.log,
         wire=house.wire,
+        focused=focused,
     )
 
 

@@ -49,7 +49,7 @@ from reconciler.model import (
 )
 from reconciler.observe import Observed, observe
 from reconciler.plan import Policy, plan
-from reconciler.record import statuses
+from reconciler.record import refused, statuses
 from reconciler.selection import Selection
 from reconciler.source.read import Desired, read
 
@@ -80,6 +80,8 @@ class Proposal:
     context: Context | None
     """None: no Platform is declared, so nothing could be looked at."""
     selection: Selection = field(default_factory=Selection)
+    refused: frozenset[Ref] = frozenset()
+    """Named by a manifest that is wrong: their last good state stays."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def propose(selection: Selection, house: House) -> Proposal:
     house.tell(Event("phase", "reading manifests"))
     desired = read(selection, house.kinds, house.settings, inventory, house.store.meta("root_paths") or "")
     selection = desired.selection
-    ctx = context(house, desired.graph.resources, inventory)
+    ctx = context(house, desired.graph.resources, inventory, focused=selection.partial)
     chosen = {ref: each for ref, each in desired.graph.resources.items() if selection.holds(each)}
     house.tell(Event("phase", "looking at the tools"))
     looked_at = [each for ref, each in chosen.items() if ref not in desired.graph.blocked]
@@ -122,6 +124,7 @@ def propose(selection: Selection, house: House) -> Proposal:
         applied_revision=house.store.meta("applied_revision") or "",
         context=ctx,
         selection=selection,
+        refused=desired.graph.refused,
     )
 
 
@@ -137,7 +140,7 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
                 proposal.plan, ctx, house.kinds, journal, proposal.inventory, tell=house.tell, stop=stop, parallelism=parallelism
             )
             results = verify(results, ctx, house.kinds, house.tell)
-        found = statuses(results, proposal.resources, proposal.observations, house.kinds)
+        found = statuses(results, proposal.resources, proposal.observations, house.kinds) + refused(proposal.refused, proposal.diagnostics)
         interrupted = stop is not None and stop.is_set()
         _record(proposal, results, found, house, journal, whole=not interrupted)
     return Report(proposal, tuple(results), found, time.monotonic() - began, interrupted)
@@ -179,12 +182,6 @@ def converge(
     return replace(report, proposal=proposal, results=_latest(done), interrupted=stop.is_set())
 
 
-def remove(refs: Sequence[Ref], selection: Selection, house: House) -> Report:
-    """Delete what has no manifest any more, for `reconcile delete`: the same pass, with these Refs confirmed."""
-    confirmed = replace(selection, confirmed=selection.confirmed | {str(each) for each in refs})
-    return carry_out(propose(confirmed, house), house)
-
-
 def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, observed: Observed) -> Policy:
     now = house.now()
     return Policy(
@@ -199,6 +196,7 @@ def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, 
         recent_deletions=[ref for _, ref in house.store.deletions_since(now - DELETION_WINDOW)],
         preview=_previews(bound, observed.seen, house),
         unfinished=frozenset(house.store.open_intents()),
+        settling=_settling(bound, observed.seen, house),
     )
 
 
@@ -210,6 +208,16 @@ def _previews(bound: Bound, seen: Mapping[Ref, Observation], house: House) -> di
         if isinstance(seen.get(ref), Absent) and desired is not None:
             shown[ref] = compare(desired(resource), {})
     return shown
+
+
+def _settling(bound: Bound, seen: Mapping[Ref, Observation], house: House) -> dict[Ref, str]:
+    """What the controllers want to look at again before they say more, with their words for it."""
+    found: dict[Ref, str] = {}
+    for ref, resource in bound.resources.items():
+        observation = seen.get(ref)
+        if isinstance(observation, Present) and observation.recheck_at is not None:
+            found[ref] = house.kinds.controller(ref.kind).health(resource, observation).message
+    return found
 
 
 def _blind(resources: Sequence[Resource[Any]]) -> Observed:
@@ -279,7 +287,7 @@ def _found_orphans(proposal: Proposal, house: House) -> list[Owned]:
 
 
 def _wrote(result: Result) -> bool:
-    return isinstance(result.outcome, Done) and isinstance(result.action, Create | Update | Replace | Adopt)
+    return isinstance(result.outcome, Done | Started) and isinstance(result.action, Create | Update | Replace | Adopt)
 
 
 def _latest(results: Sequence[Result]) -> tuple[Result, ...]:
@@ -296,4 +304,4 @@ def _nobody(proposal: Proposal) -> None:
     """Nobody wants to know."""
 
 
-__all__ = ["House", "Proposal", "Report", "Selection", "carry_out", "converge", "owned", "propose", "remove"]
+__all__ = ["House", "Proposal", "Report", "Selection", "carry_out", "converge", "owned", "propose"]

@@ -98,7 +98,8 @@ class Reader:
         if raw == "":
             return Mistake(steps, "there is no value", "write one, or remove the line")
         shown = "…" if _sensitive(steps) else raw[:_LONGEST]
-        reads = f"YAML reads `{shown}` as {_meaning(found)}"
+        meaning = "a number" if _sensitive(steps) and not isinstance(found, bool | date | None) else _meaning(found)
+        reads = f"YAML reads `{shown}` as {meaning}"
         quoted = self._quoted(steps, data, raw)
         if not quoted:
             return Mistake(steps, reads, f"write '{shown}' in quotes")

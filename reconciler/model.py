@@ -42,7 +42,8 @@ class Ref:
     kind: str
     project: str | None
     name: str
-    key: str | None = None
+    key: str = ""
+    """Of a child; empty for the resource itself."""
 
     def __str__(self) -> str:
         parts = [self.kind.lower(), self.name] if self.project is None else [self.kind.lower(), self.project, self.name]
@@ -56,7 +57,7 @@ class Ref:
         kind = {each.lower(): each for each in kinds}.get(parts[0])
         if kind is None or not 2 <= len(parts) <= 3 or not all(parts):
             return None
-        return cls(kind, parts[1] if len(parts) == 3 else None, parts[-1], key or None)
+        return cls(kind, parts[1] if len(parts) == 3 else None, parts[-1], key)
 
     @property
     def path(self) -> str:

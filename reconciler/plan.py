@@ -61,6 +61,8 @@ class Policy:
     """Deleted within the last 24 hours without a confirmation."""
     unfinished: frozenset[Ref] = frozenset()
     """Begun by an earlier pass that was cut short (journal)."""
+    settling: Mapping[Ref, str] = field(default_factory=dict)
+    """Ref -> why nothing is done about it yet although something goes on (the observation names a time to look again)."""
     preview: Mapping[Ref, Diff] = field(default_factory=dict)
     """What a Create would set, for showing."""
 
@@ -149,6 +151,8 @@ def _present(
         return _allowed(Adopt(resource, seen, changes, begun if ours else "lifecycle.adopt is set"), resource, policy)
     if changes:
         return _allowed(Update(resource, seen, changes), resource, policy)
+    if ref in policy.settling:
+        return Blocked(ref, "Settling", policy.settling[ref], "`reconcile --wait` goes on once it has settled", location=resource.location)
     return Keep(ref)
 
 

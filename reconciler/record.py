@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reconciler.errors import ReconcilerError, Terminal
@@ -12,6 +12,7 @@ from reconciler.model import (
     Blocked,
     Condition,
     Delete,
+    Diagnostic,
     Failed,
     Health,
     HealthReport,
@@ -38,6 +39,18 @@ def statuses(
         for each in results
         if not _is_gone(each)
     )
+
+
+def refused(refs: Iterable[Ref], diagnostics: Sequence[Diagnostic]) -> tuple[Status, ...]:
+    """Status of what a wrong manifest names: it was not looked at, and its last good state stays."""
+    first = {each.ref: each for each in reversed(diagnostics) if each.ref is not None}
+    found = []
+    for ref in sorted(refs):
+        problem = first.get(ref)
+        why = f"its manifest is wrong: {problem.path or 'it'}: {problem.message}" if problem else "its manifest is wrong"
+        conditions = (Condition("Ready", None, "InvalidManifest", why), Condition("Synced", None, "InvalidManifest", why))
+        found.append(Status(ref, Health.UNKNOWN, conditions, "", problem.location if problem else Location(""), why))
+    return tuple(found)
 
 
 def _is_gone(result: Result) -> bool:

@@ -48,10 +48,10 @@ def resolve(validated: Validated, kinds: Kinds, *, known: Mapping[Ref, Owned], p
         references, found = links(each, world)
         breaches += found
         linked[each.ref] = replace(each, references=references, requires=_requires(each, world), root=_root(each, world))
-    breaches += _cycles(linked)
+    whole = _ordered(linked)
+    breaches += _cycles(linked) if len(whole) < len(linked) else []
     refused = validated.refused | {each.resource.ref for each in breaches if each.error}
-    sound = {ref: each for ref, each in linked.items() if ref not in refused}
-    ordered = _ordered(sound)
+    ordered = whole if refused.isdisjoint(linked) else _ordered({ref: each for ref, each in linked.items() if ref not in refused})
     places = Places(validated.resources[0].root if validated.resources else Path())
     told = [(each.resource.source, _told(each, places)) for each in breaches] + _without_platform(validated, world)
     return Graph(
@@ -69,8 +69,7 @@ def _requires(resource: Resource[Any], world: World) -> tuple[Ref, ...]:
         return ()
     if resource.ref.project is not None:
         return (Ref("Project", None, resource.ref.project),)
-    platforms = [ref for ref in (*world.declared, *world.invalid) if ref.kind == "Platform"]
-    return tuple(sorted(platforms, key=lambda ref: ref not in world.known)[:1])
+    return world.platforms[:1]
 
 
 def _root(resource: Resource[Any], world: World) -> Path:
@@ -111,7 +110,7 @@ def _needs(resource: Resource[Any]) -> tuple[Ref, ...]:
 
 
 def _key(ref: Ref) -> tuple[str, str, str, str]:
-    return (ref.kind, ref.project or "", ref.name, ref.key or "")
+    return (ref.kind, ref.project or "", ref.name, ref.key)
 
 
 def _ordered(resources: Mapping[Ref, Resource[Any]]) -> dict[Ref, Resource[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from posixpath import normpath
 from typing import Any, TypeAlias
 
@@ -52,9 +53,16 @@ class World:
         spec = self._spec(Ref("Project", None, name), ProjectSpec)
         return spec if isinstance(spec, ProjectSpec) else None
 
+    @cached_property
+    def platforms(self) -> tuple[Ref, ...]:
+        """Every Platform that is declared, right or wrong; the one that was applied before first."""
+        found = [ref for ref in (*self.declared, *self.invalid) if ref.kind == "Platform"]
+        return tuple(sorted(found, key=lambda ref: ref not in self.known))
+
     def platform(self) -> PlatformSpec | None:
-        candidates = [*self.declared, *(self.known if self.partial else ())]
-        ref = next((each for each in candidates if each.kind == "Platform"), None)
+        """What the Platform's manifest says, or said when it was applied; None when that is not known."""
+        recorded = [ref for ref in self.known if ref.kind == "Platform"] if self.partial else []
+        ref = next((each for each in (*self.platforms, *recorded)), None)
         spec = self._spec(ref, PlatformSpec) if ref else None
         return spec if isinstance(spec, PlatformSpec) else None
 
@@ -64,7 +72,7 @@ class World:
             return spec
         if not self.partial or ref not in self.known or ref in self.invalid:
             return None
-        applied = self.known[ref].applied.get("spec", {})
+        applied = self.known[ref].applied
         fields = {info.alias or name for name, info in model.model_fields.items()}
         try:
             return model.model_validate({name: value for name, value in applied.items() if name in fields})
@@ -86,12 +94,14 @@ def nearest(text: str, words: Iterable[str]) -> str:
 
 def one_platform(world: World) -> Iterator[Breach]:
     """There is one Platform; the one that was applied before stays, else the first."""
-    found = [each for ref, each in world.declared.items() if ref.kind == "Platform"]
-    first = min(found, key=lambda each: each.ref not in world.known, default=None)
-    for each in found:
-        if first is not None and each is not first:
-            why = f"there is one Platform for an installation, and {first.ref} ({first.location}) is it"
-            yield Breach(each, "metadata.name", why, "remove one of them", "Duplicate")
+    if not world.platforms:
+        return
+    first, place = world.platforms[0], world.declared.get(world.platforms[0])
+    for ref in world.platforms[1:]:
+        if ref in world.declared:
+            where = f" ({place.location})" if place is not None else ""
+            why = f"there is one Platform for an installation, and {first}{where} is it"
+            yield Breach(world.declared[ref], "metadata.name", why, "remove one of them", "Duplicate")
 
 
 def from_its_source(world: World) -> Iterator[Breach]:

@@ -86,17 +86,21 @@ class Namespaces:
 
     # --- reading ---
 
-    def entries(self, project: str) -> dict[str, Entry | ReconcilerError]:
-        """The present version of each dataset; an error in the place of a `.dvc` file that cannot be read."""
-        with self.calls("list", project):
-            found: dict[str, Entry | ReconcilerError] = {}
-            for name in _names(self.path(project)):
-                try:
-                    if entry := self.entry(project, name):
-                        found[name] = entry
-                except ReconcilerError as error:
-                    found[name] = error
-            return found
+    def listing(self, projects: Iterable[str]) -> dict[str, dict[str, Entry | ReconcilerError]]:
+        """For each project the present version of each dataset; an error in the place of a `.dvc` file that cannot be read."""
+        wanted = sorted(projects)
+        with self.calls("list", f"{len(wanted)} projects" if len(wanted) > 1 else "".join(wanted)):
+            return {project: self._entries(project) for project in wanted}
+
+    def _entries(self, project: str) -> dict[str, Entry | ReconcilerError]:
+        found: dict[str, Entry | ReconcilerError] = {}
+        for name in _names(self.path(project)):
+            try:
+                if entry := self.entry(project, name):
+                    found[name] = entry
+            except ReconcilerError as error:
+                found[name] = error
+        return found
 
     def entry(self, project: str, name: str) -> Entry | None:
         """The present version of one dataset. Raises Terminal when its `.dvc` file cannot be read."""

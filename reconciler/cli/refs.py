@@ -44,15 +44,15 @@ def written_out(text: str, kinds: Kinds) -> Ref | None:
         return None
     scope = kinds.kinds[found].scope
     if scope == "project" and len(rest) == 2:
-        return Ref(found, rest[0], rest[1], key or None)
+        return Ref(found, rest[0], rest[1], key)
     if scope == "installation" and len(rest) == 1:
-        return Ref(found, None, rest[0], key or None)
+        return Ref(found, None, rest[0], key)
     return None
 
 
 def _fits(text: str, ref: Ref, kinds: Kinds) -> bool:
     body, _, key = text.partition("#")
-    if (key or None) != ref.key:
+    if key != ref.key:
         return False
     first, *rest = body.split("/")
     spoken = [first.lower(), *rest]

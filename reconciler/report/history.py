@@ -34,5 +34,7 @@ def _entry(each: AuditEntry, width: int) -> list[str]:
 def _detail(key: str, value: object, width: int) -> list[str]:
     if value in ("", None, [], {}):
         return []
+    if isinstance(value, list):
+        value = ", ".join(str(each).removeprefix("spec.") for each in value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return wrap(f"{clean(key)}: {clean(shorten(text, 400))}", width, "      ")

@@ -124,7 +124,7 @@ def row_value(each: Row, after: Sequence[Ref] = ()) -> dict[str, Any]:
 
 def ref_value(ref: Ref) -> dict[str, Any]:
     """A Ref written out and in its parts."""
-    return {"ref": str(ref), "kind": ref.kind, "project": ref.project, "name": ref.name, "key": ref.key}
+    return {"ref": str(ref), "kind": ref.kind, "project": ref.project, "name": ref.name, "key": ref.key or None}
 
 
 def changes_value(changes: Diff) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 from reconciler.model import Diagnostic, Owned, Ref
@@ -12,7 +14,7 @@ from reconciler.registry import Kinds
 from reconciler.resolve import Graph, resolve
 from reconciler.selection import Selection
 from reconciler.settings import Settings
-from reconciler.source.load import Loaded, load
+from reconciler.source.load import load
 from reconciler.validate import Validated, validate
 from schemas.platform import PlatformSpec
 
@@ -40,17 +42,9 @@ def read(selection: Selection, kinds: Kinds, settings: Settings, inventory: Mapp
     platform = next((each.spec for each in validated.resources if isinstance(each.spec, PlatformSpec)), None)
     if platform is not None and platform.sources:
         extra = [load([root / each.path], root=root, cache=cache, source=each.name) for each in platform.sources]
-        validated = validate(_together([loaded, *extra]), kinds, root=root, incumbents=incumbents)
+        validated = validate(reduce(add, extra, loaded), kinds, root=root, incumbents=incumbents)
     graph = resolve(validated, kinds, known=inventory, partial=selection.partial)
     return Desired(graph, _sorted(validated, graph), platform.installation if platform else _recorded(inventory), selection)
-
-
-def _together(loaded: list[Loaded]) -> Loaded:
-    return Loaded(
-        sources=tuple(source for each in loaded for source in each.sources),
-        manifests=tuple(manifest for each in loaded for manifest in each.manifests),
-        diagnostics=tuple(diagnostic for each in loaded for diagnostic in each.diagnostics),
-    )
 
 
 def _sorted(validated: Validated, graph: Graph) -> tuple[Diagnostic, ...]:

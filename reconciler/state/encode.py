@@ -32,11 +32,11 @@ def from_text(text: str) -> Any:
 
 
 def ref_row(ref: Ref) -> dict[str, Any]:
-    return {"kind": ref.kind, "project": ref.project or "", "name": ref.name, "key": ref.key or ""}
+    return {"kind": ref.kind, "project": ref.project or "", "name": ref.name, "key": ref.key}
 
 
 def ref_from(kind: str, project: str, name: str, key: str) -> Ref:
-    return Ref(kind, project or None, name, key or None)
+    return Ref(kind, project or None, name, key)
 
 
 def owned_row(owned: Owned) -> Row:

@@ -158,7 +158,7 @@ class Store:
         table = tables.audit.c
         wanted: list[ColumnElement[bool]] = []
         if ref is not None:
-            wanted.append(tables.is_ref(tables.audit, ref, family=ref.key is None))
+            wanted.append(tables.is_ref(tables.audit, ref, family=not ref.key))
         if project is not None:
             wanted.append(or_(table.project == project, and_(table.kind == "Project", table.name == project)))
         if since is not None:

@@ -137,5 +137,5 @@ def ref_columns(table: Table) -> list[Column[str]]:
 def is_ref(table: Table, ref: Ref, *, family: bool = False) -> ColumnElement[bool]:
     """True for the rows of `ref`; with `family` for those of its children too."""
     parts = {"kind": ref.kind, "project": ref.project or "", "name": ref.name}
-    whole = parts if family else {**parts, "key": ref.key or ""}
+    whole = parts if family else {**parts, "key": ref.key}
     return and_(*(table.c[name] == value for name, value in whole.items()))

@@ -251,7 +251,7 @@ def test_several_threads_add_to_one_namespace(house: House) -> None:
         each.start()
     for each in threads:
         each.join()
-    assert len(house.dvc.names.entries("p")) == 8
+    assert len(house.dvc.names.listing(["p"])["p"]) == 8
     assert len(objects(house)) == 5
 
 
@@ -267,6 +267,6 @@ def test_a_broken_record_is_told_and_the_others_are_read(house: House) -> None:
     house.keep("one", "a.csv")
     house.keep("two", "a.csv")
     (house.dvc.names.path("p") / "two" / "a.csv.dvc").write_text("outs: [")
-    entries = house.dvc.names.entries("p")
+    entries = house.dvc.names.listing(["p"])["p"]
     assert isinstance(entries["one"], Entry)
     assert isinstance(entries["two"], Terminal)

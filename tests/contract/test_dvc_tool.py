@@ -39,7 +39,7 @@ def test_a_file_and_a_folder_become_versions_that_stock_dvc_pushes_fetches_and_p
     assert house.dvc.damaged(one.md5) == house.dvc.damaged(two.md5) == []
     house.cli("pull", "-r", "store")
     assert (house.dvc.names.path("p") / "two/pictures/sub 2/2.txt").read_text() == "picture 2\n"
-    assert house.dvc.names.entries("p").keys() == {"one", "two"}
+    assert house.dvc.names.listing(["p"])["p"].keys() == {"one", "two"}
     assert "up to date" in house.cli("status")
 
 
@@ -188,7 +188,7 @@ from pathlib import Path
 from controllers.tools.dvc import Dvc
 dvc = Dvc(Path({str(tmp_path)!r}) / "state" / "dvc", wire=print)
 dvc.names.make("p")
-dvc.names.entries("p")
+dvc.names.listing(["p"])["p"]
 dvc.look(Path({str(tmp_path)!r}) / "tree" / "p", "a.csv")
 print([each for each in sys.modules if each.split(".")[0] in ("dvc", "dvc_data", "dvc_objects", "fsspec", "httpx")])
 """
@@ -206,7 +206,7 @@ def test_the_stat_of_a_thousand_datasets_is_cheap(house: House) -> None:
             f'outs:\n- md5: {version.md5}\n  size: 5\n  hash: md5\n  path: {number}.csv\nmeta:\n  mlops: \'{{"at": "1"}}\'\n',
         )
     began = time.process_time()
-    entries = house.dvc.names.entries("p")
+    entries = house.dvc.names.listing(["p"])["p"]
     seen = [house.dvc.look(house.root, f"data/{number}.csv") for number in range(1000)]
     print(f"1,000 datasets: {time.process_time() - began:.3f} s CPU")
     assert len(entries) == 1000

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Annotated, Any, cast
 
 import pytest
+from pydantic import Field
 
 from reconciler.model import Owned, Ref
 from reconciler.registry import Kinds, discover
@@ -21,7 +22,7 @@ HEAD = "apiVersion: reconciler.mlops/v1\n"
 class LinkSpec(Spec):
     to: tuple[Annotated[ResourceName, RefTo("Link")], ...] = ()
     maybe: Annotated[ResourceName, RefTo("Link", optional=True)] | None = None
-    named: dict[str, Annotated[ResourceName, RefTo("Link")]] = {}
+    named: dict[str, Annotated[ResourceName, RefTo("Link")]] = Field(default_factory=dict)
     whole: Annotated[ResourceName, RefTo("Beacon")] | None = None
 
 
@@ -64,7 +65,7 @@ def solve(root: Path, loaded: Loaded, *, known: tuple[Owned, ...] = (), partial:
 
 
 def owned(kind: str, name: str, project: str | None = "p", **spec: Any) -> Owned:
-    return Owned(Ref(kind, project, name), "id", "root", "digest", {"spec": spec}, "auto")
+    return Owned(Ref(kind, project, name), "id", "root", "digest", spec, "auto")
 
 
 def told(found: Graph) -> list[tuple[str, str, str]]:
@@ -100,7 +101,7 @@ def test_a_dangling_reference_is_refused(tmp_path: Path) -> None:
     found = graph(tmp_path, PLATFORM, project(), doc("Link", "a", "to: [bee]"), doc("Link", "been"))
     assert told(found) == [("link/p/a", "spec.to.0", "NotFound")]
     assert found.diagnostics[0].hint == "Did you mean `been`?"
-    assert str(found.diagnostics[0].location) == "root/m.yaml:14:13"
+    assert str(found.diagnostics[0].location) == "root/m.yaml:15:13"
     assert found.refused == {Ref("Link", "p", "a")}
     assert not found.sources[0].complete
 
@@ -136,7 +137,7 @@ def test_dependants_of_the_refused_are_blocked_and_the_rest_goes_on(tmp_path: Pa
         "link/p/b": "DependencyInvalid",
         "link/p/c": "DependencyInvalid",
     }
-    assert "link/p/a (root/m.yaml:11), which is refused" in found.blocked[Ref("Link", "p", "b")].why
+    assert "link/p/a (root/m.yaml:12), which is refused" in found.blocked[Ref("Link", "p", "b")].why
     assert set(names(found)) == {"platform/main", "project/p", "link/p/b", "link/p/c", "link/p/d"}
 
 
@@ -227,20 +228,6 @@ def test_a_source_names_only_what_it_is_granted(tmp_path: Path, granted: str, do
 
 
 @pytest.mark.parametrize(
-    ("shares", "reason"), [("[link/b]", ""), ("", "NotShared"), ("[dataset/b]", "NotShared"), ("[dataset/*]", "NotShared")]
-)
-def test_sharing_is_asked_of_the_owner(tmp_path: Path, shares: str, reason: str) -> None:
-    owner = project("q").replace("path:", f"shares: {shares}, path:") if shares else project("q")
-    loaded = read(tmp_path, PLATFORM, project("p"), owner, doc("Link", "b", project="q"), doc("Link", "a", "to: [q/b]"))
-    validated = validate(loaded, KINDS, root=tmp_path)
-    found = resolve(validated, KINDS, known={}, partial=False)
-    if "link" in shares:  # the schema lets only datasets and experiments be shared
-        assert Ref("Project", None, "q") in validated.refused
-    else:
-        assert [each.reason for each in found.diagnostics] == [reason]
-
-
-@pytest.mark.parametrize(
     ("shares", "fine"), [("[dataset/d]", True), ('["dataset/*"]', True), ("[dataset/e]", False), ("[experiment/d]", False)]
 )
 def test_a_dataset_of_another_project(tmp_path: Path, shares: str, fine: bool) -> None:
@@ -254,7 +241,7 @@ def test_a_dataset_of_another_project(tmp_path: Path, shares: str, fine: bool) -
     found = graph(tmp_path, *documents)
     assert told(found) == ([] if fine else [("experiment/p/e", "spec.datasets.0", "NotShared")])
     if not fine:
-        assert found.diagnostics[0].hint == 'add "dataset/d" to spec.shares of project q (root/m.yaml:11)'
+        assert found.diagnostics[0].hint == 'add "dataset/d" to spec.shares of project q (root/m.yaml:12)'
 
 
 @pytest.mark.parametrize(

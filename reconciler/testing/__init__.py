@@ -1,0 +1,33 @@
+"""For authors of kinds: the contract suite that every controller passes, and honest fakes to test against.
+
+::
+
+    contract.py   test classes; subclass those that fit your kind (needs pytest)
+    context.py    a Context and Resources without an engine and without a Store
+    fake.py       a small tool with pages, marks, soft delete, outages and lost answers; in memory or in a file
+    widget.py     the kind that looks after that tool: an example of a complete controller
+    kinds.py      the Widget kind as the engine sees it
+
+Nothing here is imported by the reconciler itself."""
+
+from __future__ import annotations
+
+from reconciler.testing.context import NoServices, Notebook, Recorder, make_context, make_resource
+from reconciler.testing.fake import FakeTool, FileShelf, MemoryShelf, Thing
+from reconciler.testing.kinds import fake_kinds
+from reconciler.testing.widget import WidgetController, WidgetSpec
+
+__all__ = [
+    "FakeTool",
+    "FileShelf",
+    "MemoryShelf",
+    "NoServices",
+    "Notebook",
+    "Recorder",
+    "Thing",
+    "WidgetController",
+    "WidgetSpec",
+    "fake_kinds",
+    "make_context",
+    "make_resource",
+]
