@@ -84,8 +84,7 @@ def _terraform(folder: Path, resources: int, size: Size, log: Path) -> None:
     here = folder / f"terraform-{resources}"
     estate.terraform(here, resources)
     quiet = {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
-    for arguments in (["init", "-input=false"], ["apply", "-auto-approve", "-input=false"]):
-        _checked(measure.run([program, *arguments], here, log, quiet), log)
+    _checked(measure.run([program, "init", "-input=false"], here, log, quiet), log)
     runs = [_checked(measure.run([program, "plan", "-detailed-exitcode", "-input=false"], here, log, quiet), log) for _ in range(REPEATS)]
     size.rows["terraform plan, nothing to do"] = measure.median(runs)
     print(f"{resources}: terraform plan: {size.rows['terraform plan, nothing to do']}", flush=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from pathlib import Path
 
 PER_PROJECT = 200
@@ -52,10 +54,27 @@ def _experiment(project: str, index: int, datasets: int) -> str:
 
 
 def terraform(folder: Path, size: int) -> None:
-    """The same number of `terraform_data` resources, the cheapest that Terraform has: they call no remote at all."""
+    """The same number of `terraform_data` resources, the cheapest that Terraform has: they call no remote at all.
+
+    The state is written as `terraform apply` would leave it (state format 4); applying 10,000 resources takes longer than 10 minutes."""
     folder.mkdir(parents=True)
-    blocks = (
-        f'resource "terraform_data" "r{index}" {{\n  input = {{ name = "sweep-{index}", owner = "bench", number = "{index}" }}\n}}\n'
-        for index in range(size)
-    )
-    (folder / "main.tf").write_text("\n".join(blocks))
+    blocks = (f'resource "terraform_data" "r{index}" {{\n  input = {json.dumps(_input(index))}\n}}\n' for index in range(size))
+    (folder / "main.tf").write_text("\n".join(blocks).replace('": "', '" = "'))
+    state = {"version": 4, "terraform_version": "1.0.0", "serial": 1, "lineage": str(uuid.UUID(int=size)), "outputs": {}}
+    (folder / "terraform.tfstate").write_text(json.dumps({**state, "resources": [_applied(index) for index in range(size)]}))
+
+
+def _input(index: int) -> dict[str, str]:
+    return {"name": f"sweep-{index}", "owner": "bench", "number": str(index)}
+
+
+def _applied(index: int) -> dict[str, object]:
+    value = {"value": _input(index), "type": ["object", dict.fromkeys(_input(index), "string")]}
+    attributes = {"id": str(uuid.UUID(int=index)), "input": value, "output": value, "triggers_replace": None}
+    return {
+        "mode": "managed",
+        "type": "terraform_data",
+        "name": f"r{index}",
+        "provider": 'provider["terraform.io/builtin/terraform"]',
+        "instances": [{"schema_version": 0, "attributes": attributes, "sensitive_attributes": []}],
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
@@ -30,7 +30,6 @@ from reconciler.model import (
     Blocked,
     Create,
     Delete,
-    Diff,
     Done,
     Failed,
     Keep,
@@ -38,7 +37,6 @@ from reconciler.model import (
     Outputs,
     Owned,
     Plan,
-    Present,
     Ref,
     Replace,
     Resource,
@@ -293,39 +291,6 @@ def owned(resource: Resource[Any], external_id: str, outputs: Outputs, kinds: Ki
         references=(*resource.requires, *resource.references),
         location=resource.location,
     )
-
-
-def verify(results: Iterable[Result], ctx: Context, kinds: Kinds, tell: Listener) -> tuple[Result, ...]:
-    """Look again at everything that was written, one batch per kind, and note what still differs."""
-    results = tuple(results)
-    by_kind: dict[str, list[Resource[Any]]] = {}
-    for each in results:
-        if isinstance(each.outcome, Done) and isinstance(each.action, Create | Update | Replace | Adopt):
-            by_kind.setdefault(each.action.ref.kind, []).append(each.action.resource)
-    seen: dict[Ref, Any] = {}
-    for kind, resources in by_kind.items():
-        tell(Event("phase", f"looking again at {len(resources)} {kind.lower()}s"))
-        try:
-            seen |= kinds.controller(kind).observe(resources, replace(ctx, focused=True))
-        except Exception as error:  # what was written stands, and is recorded; the next pass looks again
-            ctx.log.warning("verify_failed", kind=kind, error=repr(error))
-    return tuple(_verified(each, seen, kinds, ctx) for each in results)
-
-
-def _verified(result: Result, seen: Mapping[Ref, Any], kinds: Kinds, ctx: Context) -> Result:
-    action = result.action
-    observation = seen.get(action.ref)
-    if observation is None or not isinstance(action, Create | Update | Replace | Adopt):
-        return result
-    left: Diff = ()
-    if isinstance(observation, Present):
-        try:
-            changes = kinds.controller(action.ref.kind).diff(action.resource, observation)
-        except Exception as error:
-            ctx.log.warning("verify_failed", ref=str(action.ref), error=repr(error))
-            return replace(result, observation=observation)
-        left = without_ignored(changes, action.resource.lifecycle.ignore, ctx.now())
-    return replace(result, observation=observation, left_over=left)
 
 
 _WORDS: Mapping[type, tuple[str, str]] = {

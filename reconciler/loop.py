@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from reconciler.apply import apply, owned, verify
+from reconciler.apply import apply, owned
 from reconciler.bind import Bound, bind
 from reconciler.controller import Context
 from reconciler.diff import compare
@@ -52,6 +52,7 @@ from reconciler.plan import Policy, plan
 from reconciler.record import refused, statuses
 from reconciler.selection import Selection
 from reconciler.source.read import Desired, read
+from reconciler.verify import verify
 
 DELETION_WINDOW = timedelta(hours=24)
 SERVICES_SECONDS = 180.0
@@ -136,6 +137,7 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
         journal = _journal(proposal, house)
         if ctx is not None:
             parallelism = house.settings.parallelism
+            house.tell(Event("phase", "applying"))
             results = apply(
                 proposal.plan, ctx, house.kinds, journal, proposal.inventory, tell=house.tell, stop=stop, parallelism=parallelism
             )

@@ -1,8 +1,7 @@
-"""What several folders of tests share: one real MLflow server on one real PostgreSQL, and the `--full` switch."""
+"""The real services that tests share."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,43 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.platform import Services, ServiceSpec
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="run the long matrices too")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--full` the long matrices are left out (deselected, so that no skip hides anything)."""
-    if config.getoption("--full"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("full")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _quiet_environment() -> Iterator[None]:
-    """No setting of the machine reaches the tests, and the tools send nothing home."""
-    before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith(("MLOPS_", "MLFLOW_", "GIT_"))]:
-        del os.environ[name]
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ.update({"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1"})
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+START_SECONDS = 240.0
+"""Longest wait for PostgreSQL and MLflow together on a busy machine of two cores."""
 
 
 @pytest.fixture(scope="session")
 def mlflow_url() -> Iterator[str]:
-    """Address of a real MLflow server. Tests that use it stand in `xdist_group("mlflow")`, so that one worker starts it, once."""
-    from reconciler.platform import Services, ServiceSpec
+    """Base URL of a real MLflow server on a real PostgreSQL, started once for the session and stopped at its end.
 
-    folder = Path(tempfile.mkdtemp(prefix="mlops-test-"))  # short: a socket's path has 107 bytes
+    Tests that use it carry `@pytest.mark.xdist_group("mlflow")`, so that one worker runs them all and starts it once.
+    They share it: each works with names of its own and expects other experiments to be there."""
+    folder = Path(tempfile.mkdtemp(prefix="mlops-", dir="/tmp"))  # short: a socket's path may have 104 characters on macOS
     services = Services(folder, [ServiceSpec("mlflow")])
     try:
-        services.ensure(["mlflow"])
+        services.ensure(["mlflow"], deadline=START_SECONDS)
         yield services.endpoint("mlflow").url
     finally:
         services.stop()

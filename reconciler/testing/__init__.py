@@ -3,6 +3,7 @@
 ::
 
     contract.py   test classes; subclass those that fit your kind (needs pytest)
+    steps.py      a resource taken through a pass step by step, without an engine
     context.py    a Context and Resources without an engine and without a Store
     fake.py       a small tool with pages, marks, soft delete, outages and lost answers; in memory or in a file
     widget.py     the kind that looks after that tool: an example of a complete controller
@@ -12,7 +13,7 @@ Nothing here is imported by the reconciler itself."""
 
 from __future__ import annotations
 
-from reconciler.testing.context import NoServices, Notebook, Recorder, make_context, make_resource
+from reconciler.testing.context import NoServices, Notebook, Recorder, ServicesAt, make_context, make_resource
 from reconciler.testing.fake import FakeTool, FileShelf, MemoryShelf, Thing
 from reconciler.testing.kinds import fake_kinds
 from reconciler.testing.widget import WidgetController, WidgetSpec
@@ -24,6 +25,7 @@ __all__ = [
     "NoServices",
     "Notebook",
     "Recorder",
+    "ServicesAt",
     "Thing",
     "WidgetController",
     "WidgetSpec",

@@ -73,6 +73,19 @@ class NoServices:
         return False
 
 
+class ServicesAt(NoServices):
+    """Services that run already, started by the test: service name -> base URL."""
+
+    def __init__(self, urls: Mapping[str, str]) -> None:
+        self._urls = dict(urls)
+
+    def endpoint(self, name: str) -> str:
+        return self._urls[name] if name in self._urls else super().endpoint(name)
+
+    def report(self) -> Mapping[str, Mapping[str, JSON]]:
+        return {name: {"state": "external", "url": url, "pid": None, "version": None, "message": ""} for name, url in self._urls.items()}
+
+
 class Lines:
     """A logger that keeps its lines."""
 

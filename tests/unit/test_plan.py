@@ -287,7 +287,7 @@ def test_deletes_come_last_and_against_the_dependencies() -> None:
     assert shown(found) == {"a": "Create", "top": "Delete", "base": "Delete"}
     assert list(shown(found)) == ["a", "top", "base"]
     assert found.after[ref("base")] == (ref("top"),)
-    assert [each for each in found.writes if isinstance(each, Delete)][0].ref == ref("top")
+    assert next(each for each in found.writes if isinstance(each, Delete)).ref == ref("top")
 
 
 # --- names for a plan ----------------------------------------------------------------------------------------------

@@ -196,7 +196,7 @@ def test_history_for_people_and_programs() -> None:
     )
     said = history_text([entry], NOW + timedelta(minutes=5))
     assert said.startswith("1 entry, the newest 5 min ago.")
-    assert '2026-03-01T12:00:00Z  ~ update    dataset/v/d   by ann @ 3f9c2e1\n      changes: ["spec.tags.a"]' in said
+    assert "2026-03-01T12:00:00Z  ~ update    dataset/v/d   by ann @ 3f9c2e1\n      changes: tags.a" in said
     assert json.loads(history_json([entry]))["entries"][0]["at"] == "2026-03-01T12:00:00Z"
     assert history_text([], NOW).startswith("Nothing is recorded.")
 

@@ -1,0 +1,61 @@
+"""The values that flow through the corridor. All frozen; no I/O; imports the envelope's types only.
+
+::
+
+    Manifest -> Resource -> Observation -> Diff -> Action -> Plan -> Result -> Status
+"""
+
+from __future__ import annotations
+
+from reconciler.model.actions import Action, Adopt, Blocked, Change, Create, Delete, Diff, Glyph, Keep, Plan, Replace, Update, Write
+from reconciler.model.names import NOWHERE, Diagnostic, Location, Ref, ref_names
+from reconciler.model.resources import Absent, Manifest, Mark, Observation, Owned, Present, Resource, S, Source, Unknown
+from reconciler.model.results import Condition, Done, Failed, Health, HealthReport, Outcome, Result, Started, Status
+from reconciler.model.values import JSON, KNOWN_AFTER_APPLY, Fields, Outputs, canonical, digest_of, output
+
+__all__ = [
+    "JSON",
+    "KNOWN_AFTER_APPLY",
+    "NOWHERE",
+    "Absent",
+    "Action",
+    "Adopt",
+    "Blocked",
+    "Change",
+    "Condition",
+    "Create",
+    "Delete",
+    "Diagnostic",
+    "Diff",
+    "Done",
+    "Failed",
+    "Fields",
+    "Glyph",
+    "Health",
+    "HealthReport",
+    "Keep",
+    "Location",
+    "Manifest",
+    "Mark",
+    "Observation",
+    "Outcome",
+    "Outputs",
+    "Owned",
+    "Plan",
+    "Present",
+    "Ref",
+    "Replace",
+    "Resource",
+    "Result",
+    "S",
+    "Source",
+    "Started",
+    "Status",
+    "Unknown",
+    "Update",
+    "Write",
+    "canonical",
+    "digest_of",
+    "output",
+    "ref_names",
+]
