@@ -95,7 +95,7 @@ class ProjectController:
         if seen.raw["clashes"]:
             return HealthReport(Health.HEALTHY, "; ".join(seen.raw["clashes"]), "RequirementsConflict")
         if seen.raw["unchecked"]:
-            return HealthReport(Health.HEALTHY, str(seen.raw["unchecked"]), "RequirementsNotChecked")
+            return HealthReport(Health.HEALTHY, str(seen.raw["unchecked"]))
         return HealthReport(Health.HEALTHY)
 
 

@@ -66,6 +66,8 @@ def _status(result: Result, resource: Resource[Any] | None, observation: Observa
     if ready.status is False and health.health is Health.HEALTHY:
         ready = Condition("Ready", False, synced.reason, synced.message)
     conditions = [ready, synced]
+    if health.health is Health.HEALTHY and health.reason:  # works, and still somebody should know
+        conditions.append(Condition("Compatible", False, health.reason, health.message))
     if isinstance(result.outcome, Failed) and isinstance(result.outcome.error, Terminal):
         conditions.append(Condition("Stalled", True, type(result.outcome.error).__name__, str(result.outcome.error)))
     message = synced.message if synced.status is not True else health.message
@@ -77,6 +79,10 @@ def _status(result: Result, resource: Resource[Any] | None, observation: Observa
         location=resource.location if resource else getattr(result.action, "location", Location("")),
         message=message,
     )
+
+
+def _reason(health: HealthReport) -> str:
+    return str(health.health) if health.health is Health.HEALTHY else health.reason or str(health.health)
 
 
 def _health(result: Result, resource: Resource[Any] | None, observation: Observation | None, kinds: Kinds) -> HealthReport:

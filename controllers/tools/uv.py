@@ -83,7 +83,8 @@ class Resolver:
             return None
         text = " ".join(done.stderr.replace("╰─▶", "").replace("×", "").split())
         if "No solution found" in text:
-            return text.removeprefix("No solution found when resolving dependencies:").strip()[:600]
+            because = text.find("Because")
+            return text[max(because, 0) :][:600]
         if any(word in text.lower() for word in _OFFLINE):
             raise Transient("the package index cannot be reached, so requirements were not checked against each other")
         raise Terminal(f"uv could not read the requirements: {text[:300]}")

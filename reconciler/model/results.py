@@ -34,7 +34,7 @@ class HealthReport:
     health: Health
     message: str = ""
     reason: str = ""
-    """CamelCase; empty = the health's own name."""
+    """CamelCase; empty = the health's own name. On what is Healthy: a remark that `status` shows although all is well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,17 +35,22 @@ class Overview:
 def status_text(
     statuses: Sequence[Status], about: Overview, now: datetime, *, all_: bool = False, color: bool = False, width: int = 100
 ) -> str:
-    """The worst first; what is Ready only with `all_`; the tools last."""
+    """The worst first; what is Ready and without remarks only with `all_`; the tools last."""
     if not statuses:
         return (
             "Nothing has been reconciled here yet.\nNext: `reconcile` makes what the manifests say; `reconcile --dry-run` shows it first."
         )
-    shown = sorted((each for each in statuses if all_ or not each.ready), key=lambda each: (-each.health, str(each.ref)))
+    shown = sorted((each for each in statuses if all_ or not each.ready or _remarked(each)), key=lambda each: (-each.health, str(each.ref)))
     parts = [_first_line(statuses, about, now, color, width)]
     if shown:
         parts += ["", *_table(shown, now, color, width)]
     parts += ["", *_last_lines(len(statuses) - len(shown), about, bool(shown))]
     return "\n".join(parts)
+
+
+def _remarked(each: Status) -> bool:
+    """Ready, and something about it should be known all the same."""
+    return any(condition.type == "Compatible" and condition.status is False for condition in each.conditions)
 
 
 def _first_line(statuses: Sequence[Status], about: Overview, now: datetime, color: bool, width: int) -> str:

@@ -53,7 +53,7 @@ class Server:
         return found
 
 
-def without(port_of: str = "") -> str:
+def nowhere() -> str:
     """An address where nothing listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -80,7 +80,7 @@ class TestExperiment(LostAnswerContract, OwnershipContract, ToolContract, Replac
         return make_resource(KIND, resource.ref.name, spec, labels={"tier": "silver", "new": "label"})
 
     def other_form(self, resource: Resource[Any]) -> Resource[Any]:
-        return self.make(resource.ref.name, artifactLocation="mlflow-artifacts:/elsewhere")
+        return self.make(resource.ref.name, artifactLocation="s3://elsewhere/experiments")
 
     def drift(self, ctx: Context, resource: Resource[Any], seen: Present) -> str:
         self.server.post("set-experiment-tag", experiment_id=seen.external_id, key="team", value="somebody else's")
@@ -88,7 +88,7 @@ class TestExperiment(LostAnswerContract, OwnershipContract, ToolContract, Replac
 
     @contextmanager
     def down(self, ctx: Context) -> Iterator[Context]:
-        yield replace(ctx, services=ServicesAt({"mlflow": without()}), clients={})
+        yield replace(ctx, services=ServicesAt({"mlflow": nowhere()}), clients={})
 
     @contextmanager
     def losing(self, ctx: Context) -> Iterator[Context]:

@@ -1,0 +1,133 @@
+"""Every kind's examples made real: applied, Ready, left alone by a second pass, and deleted again when their manifest is gone."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reconciler.registry import discover
+from tests.e2e.installation import REPOSITORY, Installation
+
+pytestmark = pytest.mark.xdist_group("mlflow")
+EXAMPLES = REPOSITORY / "manifests" / "kinds"
+SIZES = ("minimal", "full")
+EXAMPLE = Path("manifests/example.yaml")
+BESIDE = sorted(discover().kinds.keys() - {"Platform"})
+"""Kinds whose examples stand beside the playground; a Platform example takes the place of the playground's own."""
+
+
+def _furnished(root: Path) -> Installation:
+    """An installation with the folder of the examples where their paths expect it, and a playground to stand on.
+
+    The installation's and the playground's names get a tag, for the server is shared with other tests."""
+    here, tag = Installation(root), uuid.uuid4().hex[:6]
+    shutil.copytree(EXAMPLES, root / "manifests" / "kinds")
+    here.env = {"TAG": tag, "PLAYGROUND": f"playground-{tag}"}
+    here.write({"manifests/playground.yaml": _tagged(here, (EXAMPLES / "playground.yaml").read_text())})
+    return here
+
+
+def _tagged(here: Installation, text: str) -> str:
+    name = here.env["PLAYGROUND"]
+    text = text.replace("metadata: {name: playground}\nspec:\n  path:", f"metadata: {{name: {name}}}\nspec:\n  path:")
+    text = text.replace("project: playground", f"project: {name}").replace("{name: minimal}", f"{{name: minimal-{here.env['TAG']}}}")
+    return text.replace("name: full\n", f"name: full-{here.env['TAG']}\n")
+
+
+def _example(here: Installation, kind: str, size: str) -> list[str]:
+    """Put the example into the tree; the Refs that it declares."""
+    text = _tagged(here, (EXAMPLES / kind.lower() / f"{size}.yaml").read_text())
+    here.write({str(EXAMPLE): text})
+    parts = [(each["kind"].lower(), each["metadata"].get("project"), each["metadata"]["name"]) for each in yaml.safe_load_all(text)]
+    return ["/".join(part for part in each if part) for each in parts]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory, mlflow_url: str) -> Installation:
+    """The playground alone, made real once on the shared server."""
+    found = _furnished(tmp_path_factory.mktemp("examples") / "root")
+    playground = found.root / "manifests" / "playground.yaml"
+    server = f"installation: examples-{found.env['TAG']}\n  mlflow: {{managed: false, endpoint: '{mlflow_url}'}}"
+    playground.write_text(playground.read_text().replace("installation: playground", server))
+    found.ok("--wait")
+    return found
+
+
+def _settled(here: Installation, refs: list[str]) -> None:
+    """Ready, and neither a second pass nor a dry run finds anything to do."""
+    told = here.status()
+    assert {ref: told[ref]["health"] for ref in refs if not told[ref]["ready"]} == {}
+    ran, calls = here.wire()
+    assert ran.code == 0, ran.text
+    assert "No changes" in ran.out
+    assert [each for each in calls if each["write"]] == []
+    assert here.run("--dry-run", "--detailed-exitcode").code == 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", BESIDE)
+def test_example_is_made_real_and_goes_again(here: Installation, kind: str, size: str) -> None:
+    refs = _example(here, kind, size)
+    assert {each["action"] for each in here.plan()["actions"] if each["ref"] in refs} == {"create"}
+    here.ok("--wait")
+    _settled(here, refs)
+
+    (here.root / EXAMPLE).unlink()
+    ran = here.run()
+    held = {each["ref"] for each in here.plan()["actions"]}
+    asks = discover().kinds[kind].prune == "confirm"
+    assert held == (set(refs) if asks else set())
+    assert ran.code == (3 if asks else 0), ran.text
+    if asks:
+        here.ok(*(part for ref in refs for part in ("--confirm", ref)))
+    assert not here.status().keys() & set(refs)
+    assert "No changes" in here.ok().out
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Installation]:
+    """The playground's project with an experiment, and no Platform yet: its example brings it, with services of its own."""
+    found = _furnished(tmp_path / "root")
+    playground = found.root / "manifests" / "playground.yaml"
+    _, rest = playground.read_text().split("---\n", 1)
+    experiment = _tagged(found, (EXAMPLES / "experiment" / "minimal.yaml").read_text())
+    playground.write_text(f"{rest}---\n{experiment}")
+    try:
+        yield found
+    finally:
+        found.run("platform", "down")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_platform_example_starts_its_services_and_keeps_them(alone: Installation, size: str) -> None:
+    """Nothing but a Platform says where the tools are, so taking its manifest away is told as a mistake, and harms nothing."""
+    refs = _example(alone, "Platform", size)
+    text = (alone.root / EXAMPLE).read_text()
+    for port in ("25432", "25000"):  # the example's ports may be in use on this machine
+        text = text.replace(f"port: {port}", f"port: {_free_port()}")
+    (alone.root / EXAMPLE).write_text(text)
+    alone.ok("--wait")
+    everything = alone.status()
+    _settled(alone, [*refs, *everything])
+    assert alone.run("platform", "status").out.startswith("2 of 2 services work.")
+
+    (alone.root / EXAMPLE).unlink()
+    for arguments in ([], ["--confirm", *refs]):
+        ran, calls = alone.wire(*arguments)
+        assert ran.code == 1
+        assert "no Platform manifest was read" in ran.text
+        assert [each for each in calls if each["write"]] == []
+    assert alone.status().keys() == everything.keys()
+    assert alone.run("platform", "status").out.startswith("2 of 2 services work.")
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
