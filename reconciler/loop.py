@@ -48,7 +48,8 @@ from reconciler.model import (
     Update,
 )
 from reconciler.observe import Observed, observe
-from reconciler.plan import Policy, plan
+from reconciler.plan import plan
+from reconciler.policy import Policy
 from reconciler.record import refused, statuses
 from reconciler.selection import Selection
 from reconciler.source.read import Desired, read
@@ -164,9 +165,10 @@ def converge(
     deadline = time.monotonic() + timeout
     proposal = propose(selection, house)
     services = _services_only(proposal)
+    done: list[Result] = []
     if services is not None:
         (on_proposal or _nobody)(proposal)
-        carry_out(services, house, stop)
+        done += carry_out(services, house, stop).results
         if proposal.context is not None:
             await_services(
                 house, proposal.context.services, proposal.context.wanted, min(deadline, time.monotonic() + SERVICES_SECONDS), stop
@@ -175,7 +177,7 @@ def converge(
         proposal = propose(selection, house)
     (on_proposal or _nobody)(proposal)
     report = carry_out(proposal, house, stop)
-    done = list(report.results)
+    done = [*[each for each in done if _wrote(each)], *report.results]
     while wait and not stop.is_set() and (moving := _moving(report)) and time.monotonic() < deadline:
         house.tell(Event("wait", f"waiting for {moving[0].ref}: {moving[0].message}", moving[0].ref))
         stop.wait(1.0)
@@ -297,6 +299,8 @@ def _latest(results: Sequence[Result]) -> tuple[Result, ...]:
     latest: dict[Ref, Result] = {}
     for each in results:
         before = latest.get(each.action.ref)
+        if before is not None and isinstance(before.outcome, Started) and isinstance(each.action, Keep):
+            each = replace(before, outcome=Done(before.outcome.token))  # what was started has come up meanwhile
         if before is None or each.outcome is not None or not _wrote(before):
             latest[each.action.ref] = each
     return tuple(latest.values())

@@ -6,12 +6,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reconciler.model import Action, Blocked, Delete, Keep, Owned, Ref, Resource, ref_names
-
-if TYPE_CHECKING:
-    from reconciler.plan import Policy
+from reconciler.policy import Policy
 
 BUDGET_COUNT = 3
 BUDGET_SHARE = 0.2

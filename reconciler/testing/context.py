@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.controller import Call, Context, Services
-from reconciler.errors import Terminal, Transient
+from reconciler.errors import Terminal
 from reconciler.model import JSON, Location, Outputs, Ref, Resource, digest_of
+from reconciler.testing.services import NoServices
 from schemas.base import FromEnv, KindInfo, Lifecycle, Spec
 from schemas.platform import PlatformSpec
 
@@ -51,39 +52,6 @@ class Notebook:
 
     def __call__(self, ref: Ref) -> MutableMapping[str, JSON]:
         return self.pages.setdefault(ref, {})
-
-
-class NoServices:
-    """Services for a kind that needs none."""
-
-    def endpoint(self, name: str) -> str:
-        raise Transient(f"{name} is not running here")
-
-    def start(self, names: Sequence[str]) -> None:
-        if names:
-            raise Terminal(f"there is no service {names[0]!r}")
-
-    def stop(self, names: Sequence[str]) -> None:
-        """Nothing runs."""
-
-    def report(self) -> Mapping[str, Mapping[str, JSON]]:
-        return {}
-
-    def pristine(self, names: Sequence[str]) -> bool:
-        return False
-
-
-class ServicesAt(NoServices):
-    """Services that run already, started by the test: service name -> base URL."""
-
-    def __init__(self, urls: Mapping[str, str]) -> None:
-        self._urls = dict(urls)
-
-    def endpoint(self, name: str) -> str:
-        return self._urls[name] if name in self._urls else super().endpoint(name)
-
-    def report(self) -> Mapping[str, Mapping[str, JSON]]:
-        return {name: {"state": "external", "url": url, "pid": None, "version": None, "message": ""} for name, url in self._urls.items()}
 
 
 class Lines:

@@ -3,9 +3,9 @@
 ::
 
     from reconciler.testing import make_context, make_resource
-    from reconciler.testing.contract import ControllerContract, ReplaceContract, ToolContract
+    from reconciler.testing.contract import ReplaceContract, ToolContract
 
-    class TestBucket(ToolContract, ReplaceContract, ControllerContract):
+    class TestBucket(ToolContract, ReplaceContract):
         @pytest.fixture
         def controller(self): return BucketController()
 
@@ -17,7 +17,7 @@
         def changed(self, resource): ...
         def drift(self, ctx, resource, seen): ...
 
-`ControllerContract` is for every kind. Add those that fit, each before it in the list of bases: `ReplaceContract` (a field cannot change in
+`ControllerContract` is for every kind. Add those that fit: `ManyContract` (there is more than one), `ReplaceContract` (a field cannot change in
 place), `ToolContract` (the things are in a tool behind a connection), `OwnershipContract` (people can make things there too),
 `LostAnswerContract` (a request can be carried out although its answer gets lost). Every class says which methods it needs.
 
@@ -178,6 +178,15 @@ class ControllerContract(ABC):
             assert first.external_id == second.external_id == seen.external_id
         assert engine.diff(resource) == ()
 
+    @staticmethod
+    def _applied(engine: Pass, resource: Resource[Any]) -> Mapping[str, JSON] | None:
+        show = getattr(engine.controller, "desired", None)
+        return show(resource) if show else None
+
+
+class ManyContract(ControllerContract):
+    """For kinds of which there is more than one; part of `ToolContract`."""
+
     def test_one_does_not_touch_another(self, engine: Pass, name: str) -> None:
         one, other = self.make(f"{name}-a"), self.make(f"{name}-b")
         seen = engine.create(one)
@@ -186,11 +195,6 @@ class ControllerContract(ABC):
         engine.delete(one, seen.external_id)
         after = engine.see(other)
         assert (after.external_id, after.fields, after.mark) == (before.external_id, before.fields, before.mark)
-
-    @staticmethod
-    def _applied(engine: Pass, resource: Resource[Any]) -> Mapping[str, JSON] | None:
-        show = getattr(engine.controller, "desired", None)
-        return show(resource) if show else None
 
 
 class ReplaceContract(ControllerContract):
@@ -218,7 +222,7 @@ class ReplaceContract(ControllerContract):
         assert second.mark.ref == str(resource.ref)
 
 
-class ToolContract(ControllerContract):
+class ToolContract(ManyContract):
     """For kinds whose things are in a tool behind a connection.
 
     Needs `down`, `twins` and `stranger`."""

@@ -31,9 +31,9 @@ def server(mlflow_url: str) -> Iterator[str]:
 def _set_aside(url: str) -> None:
     """Give up the names: MLflow keeps those of deleted experiments reserved, so they are renamed first."""
     with httpx.Client(base_url=f"{url}/api/2.0/mlflow/experiments/", trust_env=False, timeout=30) as client:
-        query = {"view_type": "ALL", "max_results": 1000, "filter": " OR ".join(f"name LIKE '{each}%'" for each in PROJECTS[:1])}
         for prefix in PROJECTS:
-            found = client.post("search", json={**query, "filter": f"name LIKE '{prefix}%'"}).raise_for_status().json()
+            query = {"view_type": "ALL", "max_results": 1000, "filter": f"name LIKE '{prefix}%'"}
+            found = client.post("search", json=query).raise_for_status().json()
             for each in found.get("experiments", []):
                 key = {"experiment_id": each["experiment_id"]}
                 if each["lifecycle_stage"] == "deleted":

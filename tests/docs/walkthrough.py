@@ -119,7 +119,9 @@ def rewritten(page: str, done: Sequence[Step], printed: Mapping[int, str]) -> st
 def environment(path: Path) -> dict[str, str]:
     """A newcomer's environment: `path` first on PATH, no settings of ours, no colours, 100 columns."""
     base = {key: value for key, value in os.environ.items() if not key.startswith(("MLOPS_", "MLFLOW_", "GIT_", "GITHUB_", "CI_"))}
-    names = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "Ada"), ("EMAIL", "ada@example.org"))}
+    names = {
+        f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "Ada"), ("EMAIL", "ada@example.org"))
+    }
     quiet = {"NO_COLOR": "1", "COLUMNS": "100", "LOGNAME": "ada", "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_CONFIG_NOSYSTEM": "1"}
     return {**base, **names, **quiet, "PATH": f"{path}{os.pathsep}{os.environ['PATH']}"}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.apply import ATTEMPTS, verify
+from reconciler.apply import ATTEMPTS
 from reconciler.controller import Context
 from reconciler.errors import Conflict, StoreError, Terminal, Transient
 from reconciler.model import (
@@ -28,6 +28,7 @@ from reconciler.model import (
 from reconciler.registry import Kinds
 from reconciler.testing import WidgetController, fake_kinds, make_resource
 from reconciler.testing.widget import KIND
+from reconciler.verify import verify
 from tests.unit.bench import Bench, create, delete, error, widget
 from tests.unit.widgets import HERE, ref
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from reconciler.bind import Bound
 from reconciler.model import Absent, Change, Diff, Mark, Observation, Owned, Plan, Present, Ref, Resource, Source
-from reconciler.plan import Policy, plan
+from reconciler.plan import plan
+from reconciler.policy import Policy
 from reconciler.testing import make_resource
 from reconciler.testing.widget import KIND
 

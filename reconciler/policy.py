@@ -1,0 +1,36 @@
+"""Everything besides desired and actual that a decision depends on. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reconciler.model import Blocked, Diff, Ref, Source
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Everything besides desired and actual that a decision depends on."""
+
+    installation: str
+    now: datetime
+    sources: Sequence[Source]
+    partial: bool = False
+    """Only a part of the manifests was looked at: nothing is pruned."""
+    refused: frozenset[Ref] = frozenset()
+    """Named by a manifest that is wrong: last good state stays, nothing is pruned."""
+    blocked: Mapping[Ref, Blocked] = field(default_factory=dict)
+    """Found by resolve."""
+    suspended: Mapping[Ref, str] = field(default_factory=dict)
+    """Ref -> why, from `reconcile suspend`; a Project's entry covers the project."""
+    confirmed: frozenset[str] = frozenset()
+    """Digests of deletion sets, or Refs, that somebody said yes to."""
+    recent_deletions: Sequence[Ref] = ()
+    """Deleted within the last 24 hours without a confirmation."""
+    unfinished: frozenset[Ref] = frozenset()
+    """Begun by an earlier pass that was cut short (journal)."""
+    settling: Mapping[Ref, str] = field(default_factory=dict)
+    """Ref -> why nothing is done about it yet although something goes on (the observation names a time to look again)."""
+    preview: Mapping[Ref, Diff] = field(default_factory=dict)
+    """What a Create would set, for showing."""
