@@ -43,6 +43,7 @@ NOTE = "mlflow.note.content"
 OURS = "mlops."
 IMMUTABLE = marked(ExperimentSpec, ImmutableMarker)
 LIFECYCLE = "lifecycleStage"
+NAME = "metadata.name"
 FEW = 3
 """Up to this many are asked for by name when nothing else is wanted; more are one listing."""
 
@@ -67,8 +68,8 @@ class ExperimentController:
                 seen[by_name[info.name]] = present
             elif present.mark and present.mark.installation == ctx.installation and info.stage == "active":
                 ref = Ref.parse(present.mark.ref, [KIND.name])
-                if ref is not None and ref not in seen:
-                    seen[ref] = present
+                if ref is not None and not isinstance(seen.get(ref), Present):
+                    seen[ref] = present  # an orphan; or, when it was asked for, one that goes by another name now
         return seen
 
     def desired(self, resource: Resource[ExperimentSpec]) -> Fields:
@@ -93,6 +94,8 @@ class ExperimentController:
         changes = compare(self.desired(resource), seen.fields, before, immutable=IMMUTABLE)
         if seen.raw["stage"] == "deleted":
             changes = (Change(LIFECYCLE, "deleted", "active", note="deleted in MLflow; its runs come back with it"), *changes)
+        if seen.raw["name"] != resource.ref.path:
+            changes = (Change(NAME, seen.raw["name"], resource.ref.path, note="renamed in MLflow"), *changes)
         return changes
 
     def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
@@ -148,6 +151,8 @@ class ExperimentController:
     def _update(self, mlflow: Mlflow, resource: Resource[ExperimentSpec], seen: Present, changes: Diff, ctx: Context) -> None:
         if any(each.path == LIFECYCLE for each in changes):
             mlflow.restore_experiment(seen.external_id)
+        if any(each.path == NAME for each in changes):
+            mlflow.rename_experiment(seen.external_id, resource.ref.path)
         wanted = self.desired(resource)
         tags, marks = _tags(wanted), _mark_tags(resource.ref, wanted, ctx.installation)
         have = seen.raw["tags"]

@@ -85,6 +85,7 @@ class ProjectController:
         """Removes the empty namespace. Raises Conflict while it still holds data."""
         ctx.client(Dvc, open_dvc).names.remove(owned.ref.name)
         ctx.memo(owned.ref).clear()
+        _check_requirements(ctx)  # what stood against it stands no more
         return Done(owned.external_id)
 
     def health(self, resource: Resource[ProjectSpec], seen: Present) -> HealthReport:

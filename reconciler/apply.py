@@ -60,7 +60,7 @@ class Journal(Protocol):
     def created(self, ref: Ref, external_id: str) -> None: ...
     def abandon(self, ref: Ref) -> None: ...
     def record(self, owned: Owned, *, action: str, glyph: str, detail: Mapping[str, Any], result: Literal["done", "started"]) -> None: ...
-    def forget(self, ref: Ref, *, glyph: str, detail: Mapping[str, Any]) -> None: ...
+    def forget(self, ref: Ref, *, action: str, glyph: str, detail: Mapping[str, Any]) -> None: ...
     def failed(self, ref: Ref, *, action: str, glyph: str, detail: Mapping[str, Any]) -> None: ...
     def check_writer(self) -> None:
         """Raises StoreError when this process is no longer the one writer."""
@@ -257,11 +257,11 @@ def _journalled(result: Result, here: _Pass) -> Result:
     try:
         match action, outcome:
             case _, Failed(error):
-                if isinstance(error, Terminal) and isinstance(action, Create):
+                if isinstance(error, Terminal):  # the tool said no: nothing was begun
                     here.journal.abandon(action.ref)
                 here.journal.failed(action.ref, action=verb, glyph=glyph, detail={**detail, "error": f"{type(error).__name__}: {error}"})
-            case Delete(), _:
-                here.journal.forget(action.ref, glyph=glyph, detail=detail)
+            case Delete(confirmed=confirmed), _:
+                here.journal.forget(action.ref, action="delete-confirmed" if confirmed else "delete", glyph=glyph, detail=detail)
             case ((Create() | Update() | Replace() | Adopt()), Done(external_id, outputs)):
                 here.journal.created(action.ref, external_id)
                 here.fresh[action.ref] = outputs

@@ -41,7 +41,7 @@ def _walk(want: Fields, have: Fields, last: Fields, path: str) -> list[tuple[str
         elif key not in want and isinstance(before, Mapping) and isinstance(actual, Mapping):
             found += _walk({}, actual, before, below)  # what others put beside ours stays
         elif isinstance(desired, Mapping) and actual is None:
-            found += [(f"{below}.{name}", None, value) for name, value in desired.items()]
+            found += _walk(desired, {}, {}, below)
         elif desired != actual:
             found.append((below, actual, desired))
     return found

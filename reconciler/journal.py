@@ -38,8 +38,8 @@ class StoreJournal:
     ) -> None:
         self.store.record(owned, audit=self._entry(owned.ref, action, result, glyph, detail))
 
-    def forget(self, ref: Ref, *, glyph: str, detail: Mapping[str, Any]) -> None:
-        self.store.forget(ref, audit=self._entry(ref, "delete", "done", glyph, detail))
+    def forget(self, ref: Ref, *, action: str, glyph: str, detail: Mapping[str, Any]) -> None:
+        self.store.forget(ref, audit=self._entry(ref, action, "done", glyph, detail))
 
     def failed(self, ref: Ref, *, action: str, glyph: str, detail: Mapping[str, Any]) -> None:
         self.store.audit([self._entry(ref, action, "failed", glyph, detail)])

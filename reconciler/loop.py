@@ -108,7 +108,9 @@ def propose(selection: Selection, house: House) -> Proposal:
     chosen = {ref: each for ref, each in desired.graph.resources.items() if selection.holds(each)}
     house.tell(Event("phase", "looking at the tools"))
     looked_at = [each for ref, each in chosen.items() if ref not in desired.graph.blocked]
-    observed = observe(looked_at, ctx, house.kinds, house.settings.parallelism) if ctx else _blind(looked_at)
+    # Where a pass was cut short, something of ours may have been left, though nothing is declared there any more.
+    also = () if selection.partial else {ref.kind for ref in house.store.open_intents()}
+    observed = observe(looked_at, ctx, house.kinds, house.settings.parallelism, also) if ctx else _blind(looked_at)
     bound = bind(
         chosen.values(), observed.seen, inventory, lambda resource, seen: house.kinds.controller(resource.ref.kind).diff(resource, seen)
     )
@@ -255,6 +257,8 @@ def _record(
     proposal: Proposal, results: Sequence[Result], found: Sequence[Status], house: House, journal: StoreJournal, *, whole: bool
 ) -> None:
     """Write down where everything stands: statuses, what changed in the inventory without a call to a tool, orphans, the revision."""
+    for ref in house.store.open_intents().keys() & {each.action.ref for each in results if isinstance(each.action, Keep)}:
+        journal.abandon(ref)  # it is as desired: what was begun has happened
     kept = [_refreshed(each.action.ref, proposal, house) for each in results if isinstance(each.action, Keep)]
     house.store.record_many([each for each in kept if each is not None])
     for entry in _found_orphans(proposal, house):

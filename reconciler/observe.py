@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +24,12 @@ class Observed:
     """Tool -> `ok`, or why it could not be read."""
 
 
-def observe(resources: Sequence[Resource[Any]], ctx: Context, kinds: Kinds, parallelism: int = 8) -> Observed:
-    """Observations for all `resources`. A tool that cannot be read gives `Unknown` for its kinds and never raises."""
+def observe(resources: Sequence[Resource[Any]], ctx: Context, kinds: Kinds, parallelism: int = 8, also: Collection[str] = ()) -> Observed:
+    """Observations for all `resources`. A tool that cannot be read gives `Unknown` for its kinds and never raises.
+
+    `also` names kinds that are looked at although no resource is of them: something of ours may have been left there."""
     by_kind: dict[str, list[Resource[Any]]] = defaultdict(list)
+    by_kind.update({kind: [] for kind in sorted(also) if kind in kinds.controllers})
     for each in resources:
         by_kind[each.ref.kind].append(each)
     with ThreadPoolExecutor(max_workers=min(parallelism, len(by_kind) or 1), thread_name_prefix="observe") as pool:

@@ -50,7 +50,9 @@ def prune(desired: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned], 
         if each.ref not in desired:
             held[each.ref] = _asks(each, over.get(each.ref.owner) or over.get(""), confirmation)
     _hold_what_is_in_use(candidates, _users(desired, inventory, policy), held)
-    actions = tuple(held[each.ref] if each.ref in held else Delete(each, "no manifest names it any more") for each in candidates)
+    actions = tuple(
+        held[each.ref] if each.ref in held else Delete(each, "no manifest names it any more", each.ref in agreed) for each in candidates
+    )
     return Pruned(actions, frozenset(each.ref for each in replaced if each not in left), confirmation)
 
 

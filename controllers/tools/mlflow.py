@@ -56,6 +56,9 @@ class Mlflow:
         while True:
             body = {"max_results": PAGE, "view_type": "ALL", **({"page_token": token} if token else {})}
             answer = self._call("POST", "experiments/search", json=body, write=False)
+            if token is None and "experiments" not in answer:
+                # A server always lists at least its own Default experiment, deleted or not.
+                raise Transient("MLflow answered a search of experiments without a list; is something else listening there?")
             yield from map(_info, answer.get("experiments", []))
             token = answer.get("next_page_token")
             if not token:
@@ -83,8 +86,13 @@ class Mlflow:
         return str(self._call("POST", "experiments/create", json=body)["experiment_id"])
 
     def restore_experiment(self, experiment_id: str) -> None:
-        """Bring a deleted experiment back, with its runs."""
-        self._call("POST", "experiments/restore", json={"experiment_id": experiment_id})
+        """Bring a deleted experiment back, with its runs. Active already is fine."""
+        try:
+            self._call("POST", "experiments/restore", json={"experiment_id": experiment_id})
+        except NotThere:  # the server says this of an active one as well
+            found = self.experiment(experiment_id)
+            if found is None or found.stage != "active":
+                raise
 
     def delete_experiment(self, experiment_id: str) -> None:
         """Mark as deleted; the server keeps it until its own garbage collection. Already deleted is fine."""

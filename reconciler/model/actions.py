@@ -91,6 +91,8 @@ class Replace:
 class Delete:
     owned: Owned
     why: str = ""
+    confirmed: bool = False
+    """Somebody said yes to it: it does not count against the deletion budget."""
     glyph: Glyph = Glyph.DELETE
 
     @property

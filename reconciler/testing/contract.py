@@ -17,8 +17,8 @@
         def changed(self, resource): ...
         def drift(self, ctx, resource, seen): ...
 
-`ControllerContract` is for every kind. Add those that fit: `ManyContract` (there is more than one), `ReplaceContract` (a field cannot change in
-place), `ToolContract` (the things are in a tool behind a connection), `OwnershipContract` (people can make things there too),
+`ControllerContract` is for every kind. Add those that fit: `ManyContract` (there is more than one), `ReplaceContract` (a field cannot
+change in place), `ToolContract` (the things are in a tool behind a connection), `OwnershipContract` (people can make things there too),
 `LostAnswerContract` (a request can be carried out although its answer gets lost). Every class says which methods it needs.
 
 Each test uses names of its own, so that one running tool can serve all of them. The verbs are called as the engine calls them:

@@ -15,6 +15,7 @@ from reconciler.errors import Conflict, Rejected
 from reconciler.model import (
     JSON,
     Absent,
+    Change,
     Create,
     Diff,
     Done,
@@ -54,6 +55,7 @@ class WidgetSpec(Spec):
 
 KIND = KindInfo(name="Widget", spec=WidgetSpec, scope="project", prune="auto", summary="A thing in the fake tool, for tests.")
 IMMUTABLE = marked(WidgetSpec, Immutable)
+NAME = "metadata.name"
 
 
 class WidgetController:
@@ -77,8 +79,8 @@ class WidgetController:
                 seen[wanted[thing.name]] = present
             elif present.mark is not None and present.mark.installation == ctx.installation:
                 ref = Ref.parse(present.mark.ref, [KIND.name])
-                if ref is not None:
-                    seen.setdefault(ref, present)
+                if ref is not None and not isinstance(seen.get(ref), Present):
+                    seen[ref] = present  # an orphan; or, when it was asked for, a thing that goes by another name now
         return seen
 
     def desired(self, resource: Resource[WidgetSpec]) -> Fields:
@@ -87,7 +89,10 @@ class WidgetController:
         return {"size": spec.size, "color": spec.color, "tags": dict(spec.tags), "parts": parts}
 
     def diff(self, resource: Resource[WidgetSpec], seen: Present) -> Diff:
-        return compare(self.desired(resource), seen.fields, resource.last, immutable=IMMUTABLE)
+        changes = compare(self.desired(resource), seen.fields, resource.last, immutable=IMMUTABLE)
+        if seen.raw["name"] != resource.ref.path:
+            changes = (Change(NAME, seen.raw["name"], resource.ref.path, note="renamed in the tool"), *changes)
+        return changes
 
     def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
         resource: Resource[Any] = action.resource
@@ -144,6 +149,8 @@ class WidgetController:
             return self._tool.update(ctx.wire, found.id, wanted, labels)
 
     def _update(self, action: Update, wanted: Fields, ctx: Context) -> Thing:
+        if any(each.path == NAME for each in action.changes):
+            self._tool.rename(ctx.wire, action.seen.external_id, action.ref.path)
         fields: dict[str, JSON] = {}
         for change in action.changes:
             parts = change.path.split(".", 2)[1:]
@@ -170,4 +177,4 @@ def _outputs(thing: Thing) -> dict[str, str]:
 
 def _present(thing: Thing) -> Present:
     mark = Mark(thing.labels["installation"], thing.labels["ref"], thing.labels.get("digest", "")) if "ref" in thing.labels else None
-    return Present(thing.id, thing.fields, _outputs(thing), mark, raw={"busy": thing.busy})
+    return Present(thing.id, thing.fields, _outputs(thing), mark, raw={"busy": thing.busy, "name": thing.name})

@@ -15,7 +15,7 @@ import pytest
 from controllers.experiment import ExperimentController
 from reconciler.controller import Context
 from reconciler.errors import Conflict, ReconcilerError, Transient
-from reconciler.model import KNOWN_AFTER_APPLY, Absent, Health, Present, Ref, Resource, Unknown, Update
+from reconciler.model import KNOWN_AFTER_APPLY, Health, Present, Ref, Resource, Unknown, Update
 from reconciler.testing import ServicesAt, make_context, make_resource
 from reconciler.testing.contract import LostAnswerContract, OwnershipContract, ReplaceContract, ToolContract
 from reconciler.testing.steps import Pass, owned_as
@@ -158,6 +158,19 @@ class TestExperiment(LostAnswerContract, OwnershipContract, ToolContract, Replac
         assert [each.path for each in engine.update(resource)] == ["lifecycleStage"]
         assert self.server.get(seen.external_id)["lifecycle_stage"] == "active"
 
+    def test_renamed_by_hand_is_drift_and_makes_no_twin(self, engine: Pass, name: str) -> None:
+        """The same is left by a replacement that was killed after its first step."""
+        resource = self.make(name)
+        made = engine.create(resource)
+        self.server.post("update", experiment_id=made.external_id, new_name=f"demo/{name}@renamed")
+        many = [self.make(f"{name}-{number}") for number in range(8)]
+        seen = engine.look(resource, *many)[resource.ref]
+        assert isinstance(seen, Present)
+        assert [each.path for each in engine.controller.diff(resource, seen)] == ["metadata.name"]
+        engine.done(engine.controller.apply(Update(resource, seen, engine.controller.diff(resource, seen)), engine.fresh()))
+        assert engine.see(resource).external_id == made.external_id
+        assert engine.diff(resource) == ()
+
     def test_a_mark_taken_away_by_hand_protects_from_our_delete(self, engine: Pass, name: str) -> None:
         resource = self.make(name)
         seen = engine.create(resource)
@@ -195,14 +208,6 @@ class TestExperiment(LostAnswerContract, OwnershipContract, ToolContract, Replac
         assert old["lifecycle_stage"] == "deleted"
         assert old["name"] == f"demo/{name}@replaced-{first.external_id}"
         assert "mlops.ref" not in self.server.tags(first.external_id)
-
-    def test_a_replacement_cut_short_can_be_repeated(self, engine: Pass, name: str) -> None:
-        """Killed after the old one has stepped aside: the name is free, and the next pass creates."""
-        resource = self.make(name)
-        seen = engine.create(resource)
-        self.server.post("update", experiment_id=seen.external_id, new_name=f"demo/{name}@replaced-{seen.external_id}")
-        assert engine.look(resource)[resource.ref] == Absent()
-        assert engine.create(resource).external_id != seen.external_id
 
     def test_export_and_adopt_plan_to_nothing(self, engine: Pass, name: str) -> None:
         engine.create(self.make(name))

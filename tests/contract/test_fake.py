@@ -87,6 +87,13 @@ class TestWidget(LostAnswerContract, OwnershipContract, ToolContract, ReplaceCon
         with pytest.raises(Transient):
             engine.look(self.make(f"{name}-11"))
 
+    def test_renamed_by_hand_is_drift_and_makes_no_twin(self, engine: Pass, tool: FakeTool, name: str) -> None:
+        resource = self.make(name)
+        made = engine.create(resource)
+        tool.edit(made.external_id, name="demo/another-name")
+        assert [each.path for each in engine.update(resource)] == ["metadata.name"]
+        assert (engine.see(resource).external_id, len(tool.things())) == (made.external_id, 1)
+
     def test_a_deleted_name_stays_reserved(self, tool: FakeTool) -> None:
         thing = tool.create(Recorder(), "demo/a", {}, {})
         tool.delete(Recorder(), thing.id)

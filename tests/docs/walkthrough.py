@@ -1,8 +1,8 @@
 """A page of the docs, executed: files are written, commands are run, what they print is held against what the page shows.
 
 In a page, an HTML comment `<!-- file: PATH -->` before a fenced block names the file that the block is written to. A ```console block
-holds commands (`$ ` first) and below each one what it prints: all of it, where `...` alone on a line stands for any lines, `…` or `<word>`
-inside a line for any text, and where times, revisions and digests need not be the same. Runs of spaces count as one, empty lines not at all.
+holds commands (`$ ` first) and below each one what it prints. `...` alone on a line stands for any lines, `…` or `<word>` inside a line for
+any text. Times, revisions and digests of plans need not be the same. Runs of spaces count as one, empty lines not at all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ VARIES = (
     (re.compile(r"\b\d+(\.\d+)? (s|min|h)\b"), "SPAN"),
     (re.compile(r"(?<=@ )[0-9a-f]{7}\b|(?<=before: )[0-9a-f]{7}\b|(?<=@ <code>)[0-9a-f]{7}\b"), "REVISION"),
     (re.compile(r"(?<=--confirm )[0-9a-f]{8}\b|(?<=<sub>plan )[0-9a-f]{64}\b"), "DIGEST"),
-    (re.compile(r"(?<=\"seconds\": )[\d.]+"), "NUMBER"),
+    (re.compile(r"(?<=\"seconds\": )[\d.]+|(?<=passed in )[\d.]+"), "NUMBER"),
 )
 """What differs from run to run although it means the same."""
 

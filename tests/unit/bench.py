@@ -58,7 +58,7 @@ class Told:
         self.lines.append(f"record {result} {owned.ref.name}")
         self.inventory[owned.ref] = owned
 
-    def forget(self, ref: Ref, *, glyph: str, detail: Mapping[str, Any]) -> None:
+    def forget(self, ref: Ref, *, action: str, glyph: str, detail: Mapping[str, Any]) -> None:
         self.lines.append(f"forget {ref.name}")
         self.inventory.pop(ref, None)
 
@@ -106,7 +106,7 @@ class Bench:
         thing = self.tool.create(Recorder(), f"p/{name}", fields, labels)
         mark = Mark(labels["installation"], labels["ref"]) if "ref" in labels else None
         self.journal.lines.clear()
-        return thing, Present(thing.id, thing.fields, {"serial": f"{thing.id}-grey"}, mark, raw={"busy": False})
+        return thing, Present(thing.id, thing.fields, {"serial": f"{thing.id}-grey"}, mark, raw={"busy": False, "name": thing.name})
 
 
 def widget(name: str, *uses: str, **spec: Any) -> Resource[Any]:

@@ -25,6 +25,7 @@ CASES: list[tuple[str, Any, Any, Any, dict[str, tuple[Any, Any]]]] = [
     ("dropped mapping takes only what is ours", {}, {"t": {"x": "1", "y": "2"}}, {"t": {"x": "1"}}, {"spec.t.x": ("1", None)}),
     ("a mapping where there was none is told key by key", {"t": {"x": "1"}}, {}, None, {"spec.t.x": (None, "1")}),
     ("an empty mapping is no difference", {"t": {}}, {}, None, {}),
+    ("a mapping where there was none, deep", {"t": {"x": {"y": 1, "z": None}}}, {}, None, {"spec.t.x.y": (None, 1)}),
     ("a list is one value", {"l": [1, 2]}, {"l": [1, 3]}, None, {"spec.l": ([1, 3], [1, 2])}),
     ("mapping in the place of a value", {"a": {"x": 1}}, {"a": 5}, None, {"spec.a": (5, {"x": 1})}),
     ("value in the place of a mapping", {"a": 5}, {"a": {"x": 1}}, None, {"spec.a": ({"x": 1}, 5)}),

@@ -183,6 +183,16 @@ def test_an_ignored_immutable_field_asks_for_nothing() -> None:
     assert (shown(found), found.confirmation) == ({"a": "Keep"}, "")
 
 
+def test_what_is_settling_waits_and_what_differs_already_is_done() -> None:
+    still = {ref("a"): "its bytes are still changing"}
+    action = one([A], {"a": there("a")}, {}, [MINE], settling=still)
+    assert isinstance(action, Blocked)
+    assert (action.reason, action.why, action.wanted) == ("Settling", "its bytes are still changing", None)
+    assert isinstance(one([A], {"a": there("a")}, {"a": (BIG,)}, [MINE], settling=still), Update)
+    behind = decide([A, widget("top", "a")], {"a": there("a")}, {}, [MINE], settling=still)
+    assert shown(behind) == {"a": "Settling", "top": "Create"}
+
+
 # --- what people said ----------------------------------------------------------------------------------------------
 
 WRITES: list[Any] = [

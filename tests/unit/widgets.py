@@ -44,7 +44,12 @@ def mark(name: str, project: str = "p", installation: str = HERE) -> Mark:
 
 def there(name: str, project: str = "p", **more: Any) -> Present:
     """The widget in the tool, ours."""
-    usual: dict[str, Any] = {"fields": {}, "outputs": {"serial": f"s-{name}"}, "mark": mark(name, project), "raw": {"busy": False}}
+    usual: dict[str, Any] = {
+        "fields": {},
+        "outputs": {"serial": f"s-{name}"},
+        "mark": mark(name, project),
+        "raw": {"busy": False, "name": f"{project}/{name}"},
+    }
     return Present(f"id-{name}", **{**usual, **more})
 
 
