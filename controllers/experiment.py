@@ -59,7 +59,8 @@ class ExperimentController:
         mlflow = connect(ctx)
         if ctx.focused and len(resources) <= FEW:
             found = {each.ref: mlflow.experiment_named(each.ref.path) for each in resources}
-            return {ref: Absent() if info is None else _present(info) for ref, info in found.items()}
+            if None not in found.values():  # one that is not there by its name may go by another: only the whole listing tells
+                return {ref: _present(info) for ref, info in found.items() if info is not None}
         by_name = {each.ref.path: each.ref for each in resources}
         seen: dict[Ref, Observation] = {ref: Absent() for ref in by_name.values()}
         for info in mlflow.experiments():
@@ -115,8 +116,12 @@ class ExperimentController:
         found = mlflow.experiment(owned.external_id)
         if found is not None and found.stage == "active":
             mark = _mark(found.tags)
-            if mark is None or mark.installation != ctx.installation:
-                raise Conflict(f"experiment {found.name} (id {found.id}) no longer carries this installation's mark; it was left alone")
+            if mark is None or mark.installation != ctx.installation or mark.ref != str(owned.ref):
+                # Also after a server was set up again, or exchanged: its ids then name other experiments.
+                raise Conflict(
+                    f"experiment {found.name} (id {found.id}) no longer carries the mark of {owned.ref}; it was left alone",
+                    hint="put its manifest back and reconcile, which writes the mark again; then remove the manifest",
+                )
             mlflow.delete_experiment(owned.external_id)
         return Done(owned.external_id)
 

@@ -34,6 +34,8 @@ from schemas.platform import KIND, PlatformSpec
 
 IMMUTABLE = marked(PlatformSpec, Immutable)
 UP = ("running", "external")
+NOT_OURS = "unreachable"
+"""State of somebody else's server that does not answer: told by health, for there is nothing here to start."""
 RESTARTING = ("spec.mlflow.port", "spec.mlflow.workers", "spec.mlflow.interpreter", "spec.mlflow.managed", "spec.database")
 """A change below one of these needs a service to be started again."""
 
@@ -65,7 +67,7 @@ class PlatformController:
 
     def diff(self, resource: Resource[PlatformSpec], seen: Present) -> Diff:
         changes = compare(self.desired(resource), seen.fields, immutable=IMMUTABLE)
-        late = {name: state for name, state in seen.fields["services"].items() if state not in (*UP, "starting")}
+        late = {name: state for name, state in seen.fields["services"].items() if state not in (*UP, "starting", NOT_OURS)}
         messages = {name: str(seen.raw["services"][name].get("message") or "") for name in late}
         return (*changes, *(Change(f"services.{name}", state, "running", note=messages[name]) for name, state in sorted(late.items())))
 
@@ -76,7 +78,7 @@ class PlatformController:
         ctx.services.start(ctx.wanted)
         ctx.memo(resource.ref)["applied"] = self.desired(resource)
         report = ctx.services.report() if ctx.wanted else {}
-        if all(report.get(name, {}).get("state") in UP for name in ctx.wanted):
+        if all(report.get(name, {}).get("state") in (*UP, NOT_OURS) for name in ctx.wanted):
             return Done(resource.spec.installation)
         return Started(resource.spec.installation)
 

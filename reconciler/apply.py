@@ -51,6 +51,8 @@ ATTEMPTS = 4
 """Tries of one action within a pass; the next pass tries again anyway."""
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 """Seconds; doubled each time, with full jitter up to a quarter."""
+LONGEST_ASKED = 30.0
+"""Seconds that a tool may ask us to wait within a pass (Retry-After); who asks for more is asked again by the next pass."""
 
 
 class Journal(Protocol):
@@ -192,7 +194,7 @@ def _retrying(ref: Ref, here: _Pass) -> Retrying:
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, Transient) else None
         backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (state.attempt_number - 1)) * (1 + (hash((ref, state.attempt_number)) % 1000) / 4000)
-        return float(asked if asked is not None else backoff)
+        return float(min(asked, LONGEST_ASKED) if asked is not None else backoff)
 
     def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

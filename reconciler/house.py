@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.controller import Call, Context, Services
-from reconciler.errors import Terminal
+from reconciler.errors import StoreError, Terminal
 from reconciler.events import Event, Listener, silent
 from reconciler.model import JSON, Owned, Ref, Resource
 from reconciler.registry import Kinds, discover
@@ -104,7 +104,7 @@ def open_house(
 
     where: str | Path = settings.store or settings.state / "store.db"
     if not read_only:
-        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_state_folder(settings.state)
     store = open_store(where, read_only=read_only, now=now)
 
     def services(spec: PlatformSpec) -> Services:
@@ -124,6 +124,13 @@ def open_house(
         log=_Log(),
         services=services,
     )
+
+
+def _make_state_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"the state folder {folder} cannot be made: {error.strerror}", hint="name another one with --state-dir") from error
 
 
 def context(
@@ -181,11 +188,13 @@ def writing(house: House) -> Iterator[None]:
 
 
 def await_services(house: House, services: Services, names: Sequence[str], deadline: float, stop: threading.Event) -> None:
-    """Wait until all of `names` work, starting what waits for another one; gives up at `deadline` (monotonic seconds)."""
+    """Wait until all of `names` work, starting what waits for another one; gives up at `deadline` (monotonic seconds).
+
+    Somebody else's server that does not answer is not waited for: nothing here brings it up."""
     while not stop.is_set() and time.monotonic() < deadline:
         services.start(names)
         report = services.report()
-        late = [name for name in names if report.get(name, {}).get("state") not in ("running", "external")]
+        late = [name for name in names if report.get(name, {}).get("state") not in ("running", "external", "unreachable")]
         if not late:
             return
         house.tell(Event("wait", f"waiting for {', '.join(late)} to come up"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from reconciler.apply import apply, owned
 from reconciler.bind import Bound, bind
 from reconciler.controller import Context
 from reconciler.diff import compare
+from reconciler.errors import UsageError
 from reconciler.events import Event
 from reconciler.house import House, await_services, context, writing
 from reconciler.journal import StoreJournal
@@ -51,6 +52,7 @@ from reconciler.observe import Observed, observe
 from reconciler.plan import plan
 from reconciler.policy import Policy
 from reconciler.record import refused, statuses
+from reconciler.rules import nearest
 from reconciler.selection import Selection
 from reconciler.source.read import Desired, read
 from reconciler.verify import verify
@@ -104,6 +106,7 @@ def propose(selection: Selection, house: House) -> Proposal:
     house.tell(Event("phase", "reading manifests"))
     desired = read(selection, house.kinds, house.settings, inventory, house.store.meta("root_paths") or "")
     selection = desired.selection
+    _must_know(selection.projects, {ref.owner for ref in (*desired.graph.resources, *desired.graph.refused, *inventory)})
     ctx = context(house, desired.graph.resources, inventory, focused=selection.partial)
     chosen = {ref: each for ref, each in desired.graph.resources.items() if selection.holds(each)}
     house.tell(Event("phase", "looking at the tools"))
@@ -204,6 +207,13 @@ def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, 
         unfinished=frozenset(house.store.open_intents()),
         settling=_settling(bound, observed.seen, house),
     )
+
+
+def _must_know(projects: Iterable[str], known: Collection[str]) -> None:
+    """Raise UsageError for a filter that names no project: a misspelt one would say "no changes" of nothing."""
+    for name in sorted(set(projects) - set(known)):
+        hint = nearest(name, known) or f"projects are: {', '.join(sorted(filter(None, known)))}"
+        raise UsageError(f"there is no project '{name}'", hint=hint)
 
 
 def _previews(bound: Bound, seen: Mapping[Ref, Observation], house: House) -> dict[Ref, Diff]:

@@ -42,13 +42,15 @@ def prune(desired: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned], 
     open_ = [each for each in candidates if each.ref not in held]
     replaced = [inventory[ref] for ref in sorted(replacing) if ref in inventory]
     over = _over_budget([*open_, *replaced], inventory, policy)
-    waiting = [each for each in (*open_, *replaced) if each.prune != "auto" or each.ref.owner in over or "" in over]
+    named = {each.name for each in policy.sources}
+    lost = {each.ref: f"its source {each.source} is not in the Platform any more" for each in open_ if each.source not in named}
+    waiting = [each for each in (*open_, *replaced) if each.prune != "auto" or each.ref.owner in over or "" in over or each.ref in lost]
     agreed = {each.ref for each in waiting if confirmation_of(waiting) in policy.confirmed or str(each.ref) in policy.confirmed}
     left = [each for each in waiting if each.ref not in agreed]
     confirmation = confirmation_of(left) if left else ""
     for each in left:
         if each.ref not in desired:
-            held[each.ref] = _asks(each, over.get(each.ref.owner) or over.get(""), confirmation)
+            held[each.ref] = _asks(each, over.get(each.ref.owner) or over.get("") or lost.get(each.ref), confirmation)
     _hold_what_is_in_use(candidates, _users(desired, inventory, policy), held)
     actions = tuple(
         held[each.ref] if each.ref in held else Delete(each, "no manifest names it any more", each.ref in agreed) for each in candidates
@@ -68,6 +70,8 @@ def _kept(owned: Owned, policy: Policy) -> Blocked | Keep | None:
     if owned.prune == "never":
         return Keep(owned.ref, "its manifest is gone, and lifecycle.prune was `never`")
     wanted = Delete(owned, "no manifest names it any more")
+    if source is None and policy.sources:
+        source = policy.sources[0]  # the Platform does not name it any more: the root source says so, if it was read completely
     if source is None or not source.complete or source.documents == 0:
         why = "its source was not read" if source is None else source.why_incomplete or "its source holds no manifests at all"
         return Blocked(

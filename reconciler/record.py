@@ -102,9 +102,10 @@ def _health(result: Result, resource: Resource[Any] | None, observation: Observa
             return HealthReport(Health.MISSING, action.why, action.reason)
         case Absent():
             return HealthReport(Health.MISSING, "not there")
+        case _ if isinstance(action, Keep):
+            return HealthReport(Health.HEALTHY, action.why)  # kept on purpose, although its manifest is gone
         case _:
-            why = action.why if isinstance(action, Blocked | Keep) else ""
-            return HealthReport(Health.UNKNOWN, why)
+            return HealthReport(Health.UNKNOWN, action.why if isinstance(action, Blocked) else "")
 
 
 def _told(resource: Resource[Any], seen: Present, kinds: Kinds) -> HealthReport:

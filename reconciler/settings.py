@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -18,10 +19,10 @@ class Settings(BaseSettings):
     """Private folder for the Store, the services' data and the DVC cache; unset = `.mlops` in the root."""
     store: str | None = None
     """SQLAlchemy URL of the Store; unset = SQLite in the state folder."""
-    parallelism: int = 8
+    parallelism: PositiveInt = 8
     """How many tool calls may be under way at once."""
 
     @property
     def state(self) -> Path:
-        """The state folder, absolute."""
-        return (self.state_dir or self.root / ".mlops").absolute()
+        """The state folder, absolute and free of links: what is written into the tools' configuration must not depend on the way here."""
+        return (self.state_dir or self.root / ".mlops").resolve()

@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.controller import Context
 from reconciler.diff import without_ignored
 from reconciler.events import Event, Listener
-from reconciler.model import Adopt, Create, Diff, Done, Present, Ref, Replace, Resource, Result, Update
+from reconciler.model import Adopt, Create, Diff, Done, Present, Ref, Replace, Resource, Result, Unknown, Update
 from reconciler.registry import Kinds
 
 
@@ -27,6 +27,8 @@ def verify(results: Iterable[Result], ctx: Context, kinds: Kinds, tell: Listener
             seen |= kinds.controller(kind).observe(resources, replace(ctx, focused=True))
         except Exception as error:  # what was written stands, and is recorded; the next pass looks again
             ctx.log.warning("verify_failed", kind=kind, error=repr(error))
+            unseen = Unknown(f"it was written, and could not be looked at again: {error}")
+            seen |= {each.ref: unseen for each in resources}
     return tuple(_verified(each, seen, kinds, ctx) for each in results)
 
 

@@ -53,16 +53,20 @@ class Mlflow:
     def experiments(self) -> Iterator[ExperimentInfo]:
         """Every experiment, deleted ones included, in pages. Complete when it ends without raising."""
         token: str | None = None
+        used: set[str] = set()
         while True:
             body = {"max_results": PAGE, "view_type": "ALL", **({"page_token": token} if token else {})}
             answer = self._call("POST", "experiments/search", json=body, write=False)
-            if token is None and "experiments" not in answer:
-                # A server always lists at least its own Default experiment, deleted or not.
+            if "experiments" not in answer:
+                # A server always lists at least its own Default experiment, deleted or not, and names a next page only when there is more.
                 raise Transient("MLflow answered a search of experiments without a list; is something else listening there?")
             yield from map(_info, answer.get("experiments", []))
             token = answer.get("next_page_token")
             if not token:
                 return
+            if token in used:
+                raise Transient("MLflow named the same page of experiments twice: the listing has no end")
+            used.add(token)
 
     def experiment_named(self, name: str) -> ExperimentInfo | None:
         """The experiment of this name, deleted or not; None when the name is free."""
@@ -163,7 +167,7 @@ def _answer(response: httpx.Response, path: str) -> Mapping[str, Any]:
 
 def _retry_after(response: httpx.Response) -> float | None:
     told = response.headers.get("Retry-After", "")
-    return float(told) if told.isdigit() else None
+    return float(told) if told.isdecimal() else None
 
 
 def _info(found: Mapping[str, Any]) -> ExperimentInfo:

@@ -63,14 +63,28 @@ class Globals:
 
     def settings(self) -> Settings:
         """From these options, then the environment (`MLOPS_*`), then the defaults."""
+        from pydantic import ValidationError
+
+        from reconciler.errors import UsageError
         from reconciler.settings import Settings
 
         given = {"root": self.root, "state_dir": self.state_dir}
-        return Settings(**{name: path for name, path in given.items() if path is not None})  # type: ignore[arg-type]
+        try:
+            return Settings(**{name: path for name, path in given.items() if path is not None})  # type: ignore[arg-type]
+        except ValidationError as error:
+            wrong = error.errors(include_input=False)[0]
+            name = "_".join(map(str, wrong["loc"])).upper()
+            hint = "correct the environment variable, or unset it"
+            raise UsageError(f"MLOPS_{name} cannot be used: {wrong['msg'].lower()}", hint=hint) from None
 
     def paths(self, settings: Settings) -> tuple[Path, ...]:
         """The manifests to read: what -f names, else `manifests` in the root."""
         return self.manifests or (settings.root / DEFAULT_MANIFESTS,)
+
+    def refuse_nowhere(self, settings: Settings) -> None:
+        """Raise UsageError where there is neither a manifest nor an installation, before anything is made in the wrong folder."""
+        if not settings.state.is_dir():
+            _must_exist(self.paths(settings), given=bool(self.manifests))
 
     def selection(self, settings: Settings, kinds: Kinds, *, confirmed: tuple[str, ...] = (), whole: bool = False) -> Selection:
         """What to look at; `whole` makes -f the whole tree from now on. Raises UsageError for a path, kind or selector that is not one."""

@@ -49,6 +49,7 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
 
     began, seconds = time.monotonic(), timeout_seconds(asked.timeout)
     settings = given.settings()
+    given.refuse_nowhere(settings)
     with progress(sys.stderr, quiet=asked.output is PlanFormat.JSON, color=given.color(sys.stderr)) as listen:
         house = open_house(settings, read_only=asked.dry_run, on_event=listen, wire_log=asked.wire_log)
         selection = given.selection(settings, house.kinds, confirmed=asked.confirm, whole=asked.whole_tree)
@@ -142,4 +143,7 @@ def open_for(given: Globals, *, read_only: bool, listen: Listener | None = None)
     from reconciler.events import silent
     from reconciler.house import open_house
 
-    return open_house(given.settings(), read_only=read_only, on_event=listen or silent)
+    settings = given.settings()
+    if not read_only:
+        given.refuse_nowhere(settings)
+    return open_house(settings, read_only=read_only, on_event=listen or silent)

@@ -183,7 +183,7 @@ def _explained(place: str, error: BaseException) -> StoreError:
 
 
 def _sqlite(path: Path, read_only: bool) -> Engine | None:
-    if not path.exists():
+    if not _is_there(path):
         if read_only:
             return None
         _create_private(path)
@@ -208,6 +208,13 @@ def _sqlite(path: Path, read_only: bool) -> Engine | None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # a folder on the way that we may not enter: whether there is a Store cannot be told
+        raise StoreError(f"the Store {path} cannot be opened: {error.strerror}", hint="run as the user that it belongs to") from error
 
 
 def _create_private(path: Path) -> None:

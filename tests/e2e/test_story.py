@@ -169,10 +169,21 @@ def test_removing_the_projects_deletes_nothing_until_exactly_that_set_is_confirm
     here.ok("--confirm", digest)
     assert data.exists(), "the bytes in the project's own tree are the user's"
     assert "No changes" in here.ok().out
+
+    here.write({"manifests/projects/new.yaml": project("later") + "---\n" + _quota("later"), "code/later/x.py": ""})
+    here.ok()
+    here.write({"manifests/projects/new.yaml": project("later")})
+    here.ok()
+    assert "resourcequota/later/share" not in here.status(), "what was confirmed does not count against the budget of the next deletion"
     import httpx
 
     answer = httpx.get(f"{mlflow_url}/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": f"{one}/sweep"}, trust_env=False)
     assert answer.json()["experiment"]["lifecycle_stage"] == "deleted"
+
+
+def _quota(of: str) -> str:
+    head = f"apiVersion: reconciler.mlops/v1\nkind: ResourceQuota\nmetadata: {{name: share, project: {of}}}\n"
+    return f"{head}spec: {{nominal: {{memory: 1Gi}}}}\n"
 
 
 def test_an_empty_tree_and_a_filter_delete_nothing(here: Installation) -> None:

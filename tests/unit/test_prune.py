@@ -48,6 +48,11 @@ def test_a_confirmed_deletion_goes_on(yes: str) -> None:
     assert (fate(found, "a"), found.confirmation) == ("Delete", "")
 
 
+def test_only_what_somebody_agreed_to_is_marked_as_confirmed() -> None:
+    found = after([owned("a", prune="confirm"), owned("b")], confirmed=frozenset({"widget/p/a"}))
+    assert {each.ref.name: each.confirmed for each in found.writes if isinstance(each, Delete)} == {"a": True, "b": False}
+
+
 def test_never_stays_whatever_is_confirmed() -> None:
     assert fate(after([owned("a", prune="never")], confirmed=frozenset({"widget/p/a"})), "a") == "Keep"
 
