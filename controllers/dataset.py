@@ -98,7 +98,7 @@ class DatasetController:
         if spec.versions is not None and raw["history"] > spec.versions:
             have["versions"], want["versions"] = raw["history"], spec.versions
         told = (
-            "the pin is put back, a copy of the other bytes is kept"
+            f"version {spec.pin} is put back; the other bytes are kept as an unreferenced copy in DVC"
             if have["data"] == "changed"
             else f"put back from version {have['version']}"
         )
@@ -129,7 +129,7 @@ class DatasetController:
             dvc.write_back(resource.root, spec.path, entry)
         else:
             dvc.take_back(resource.root, spec.path, entry)
-        if "spec.versions" in paths and spec.versions is not None and (old := dvc.names.history(project, name)[spec.versions :]):
+        if spec.versions is not None and (old := dvc.names.history(project, name)[spec.versions :]):
             dvc.let_go(project, name, [each.version.md5 for each in old])
         return Done(f"{project}/{name}", {"digest": entry.version.md5})
 
@@ -186,7 +186,9 @@ def _look(resource: Resource[DatasetSpec], entry: Entry, place: Path, ctx: Conte
     spec, held = resource.spec, _held(resource.ref.owner, resource.ref.name, entry)
     assert isinstance(held, Present)
     seen = dvc.stat(place, resource.root)
-    data, recheck, words = "missing" if seen is None else "same" if same(entry, seen) else "other", None, ""
+    memo = ctx.memo(resource.ref)
+    known = seen is not None and (same(entry, seen) or memo.get("sameAs") == [entry.version.md5, seen.digest])
+    data, recheck, words = "missing" if seen is None else "same" if known else "other", None, ""
     if seen is not None and data == "other":
         settled = seen.newest + duration_value(spec.settle).total_seconds()
         if ctx.now().timestamp() < settled:
@@ -194,6 +196,8 @@ def _look(resource: Resource[DatasetSpec], entry: Entry, place: Path, ctx: Conte
         elif seen.size <= READ_AT_MOST:
             found = dvc.hash(resource.root, spec.path)
             data = "same" if found == entry.version else "other"
+            if data == "same":  # touched, not changed: no need to read it again
+                memo["sameAs"] = [entry.version.md5, seen.digest]
             words = f": {change(entry, place, found)[1]}" if data == "other" else ""
     kept = dvc.cache.seal(entry.version.md5)
     wrote = "file" in (spec.write_back, entry.notes.get("writeBack")) and dvc.written_back(resource.root, spec.path, entry)

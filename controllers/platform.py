@@ -75,16 +75,18 @@ class PlatformController:
         resource: Resource[Any] = action.resource
         if isinstance(action, Update) and any(each.path.startswith(RESTARTING) for each in action.changes):
             ctx.services.stop(ctx.wanted)
+        before = _states(ctx)
+        ctx.services.stop([name for name in ctx.wanted if _must_restart(name, before, ctx.wanted)])
         ctx.services.start(ctx.wanted)
         ctx.memo(resource.ref)["applied"] = self.desired(resource)
-        report = ctx.services.report() if ctx.wanted else {}
-        if all(report.get(name, {}).get("state") in (*UP, NOT_OURS) for name in ctx.wanted):
+        after = _states(ctx)
+        if all(after.get(name) in (*UP, NOT_OURS) for name in ctx.wanted):
             return Done(resource.spec.installation)
         return Started(resource.spec.installation)
 
     def delete(self, owned: Owned, ctx: Context) -> Outcome:
-        """Stops the services; their data stays on disk."""
-        ctx.services.stop(tuple(ctx.services.report()))
+        """Stops what nothing else needs; the data stays on disk."""
+        ctx.services.stop([name for name in ctx.services.report() if not ctx.wanted])
         ctx.memo(owned.ref).clear()
         return Done(owned.external_id)
 
@@ -98,3 +100,13 @@ class PlatformController:
         if starting:
             return HealthReport(Health.PROGRESSING, f"{', '.join(starting)} starting")
         return HealthReport(Health.HEALTHY)
+
+
+def _states(ctx: Context) -> Mapping[str, str]:
+    return {name: str(each.get("state")) for name, each in ctx.services.report().items()} if ctx.wanted else {}
+
+
+def _must_restart(name: str, states: Mapping[str, str], wanted: Sequence[str]) -> bool:
+    """It runs otherwise than declared; or it hangs although all that it stands on works."""
+    below = all(state == "running" for other, state in states.items() if other not in wanted)
+    return states.get(name) == "degraded" or (states.get(name) == "unhealthy" and below)

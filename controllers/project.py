@@ -69,7 +69,7 @@ class ProjectController:
     def diff(self, resource: Resource[ProjectSpec], seen: Present) -> Diff:
         changes = compare(self.desired(resource), seen.fields)
         if not seen.fields["namespace"]:
-            changes = (*changes, Change("namespace.dvc", "missing or changed", "ready"))
+            changes = (*changes, Change("namespace.dvc", "missing or configured otherwise", "ready", note="the Platform's dvc settings"))
         return changes
 
     def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:

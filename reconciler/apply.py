@@ -232,7 +232,8 @@ def _act(action: Write, here: _Pass) -> tuple[Write, Outcome]:
                 changes = without_ignored(controller.diff(resource, action.seen), resource.lifecycle.ignore, ctx.now())
             action = replace(action, resource=resource, changes=changes)
             adopts = isinstance(action, Adopt)
-            marked = action.seen.mark is not None and action.seen.mark.ref == str(action.ref)
+            mark = action.seen.mark
+            marked = mark is not None and (mark.installation, mark.ref) == (ctx.installation, str(action.ref))
             if marked and not changes:
                 return action, Done(action.seen.external_id, action.seen.outputs)  # ours and as desired: only the inventory has to learn it
             journal.intend(action.ref, "adopt" if adopts else "update", resource.digest)
@@ -267,6 +268,7 @@ def _journalled(result: Result, here: _Pass) -> Result:
             case ((Create() | Update() | Replace() | Adopt()), Done(external_id, outputs)):
                 here.journal.created(action.ref, external_id)
                 here.fresh[action.ref] = outputs
+                detail = {**detail, "outputs": dict(outputs)}
                 here.journal.record(
                     owned(action.resource, external_id, outputs, here.kinds), action=verb, glyph=glyph, detail=detail, result="done"
                 )

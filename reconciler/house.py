@@ -8,11 +8,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from reconciler.controller import Call, Context, Services
 from reconciler.errors import StoreError, Terminal
@@ -48,6 +50,10 @@ class Wire:
                     out.write(json.dumps({**line, "seconds": round(call.seconds, 4)}) + "\n")
 
 
+ANSWERS = ("running", "external", "unreachable", "degraded")
+"""States of a service that waiting does not change; `unreachable` is one that somebody else runs."""
+
+
 @dataclass
 class Memos:
     """The notebooks of all Refs, read once, and the ones that changed."""
@@ -60,14 +66,16 @@ class Memos:
             self.before[ref] = json.dumps(self.loaded.get(ref, {}), sort_keys=True)
         return self.loaded.setdefault(ref, {})
 
+    def touched(self) -> set[Ref]:
+        """Refs whose notebooks were written since the last `changed`."""
+        return {ref for ref, before in list(self.before.items()) if json.dumps(self.loaded.get(ref, {}), sort_keys=True) != before}
+
     def changed(self) -> dict[Ref, dict[str, JSON] | None]:
         """Notebooks that were written since the last call; None = emptied."""
         found: dict[Ref, dict[str, JSON] | None] = {}
-        for ref, before in list(self.before.items()):
-            now = json.dumps(self.loaded.get(ref, {}), sort_keys=True)
-            if now != before:
-                found[ref] = self.loaded.get(ref) or None
-                self.before[ref] = now
+        for ref in self.touched():
+            found[ref] = self.loaded.get(ref) or None
+            self.before[ref] = json.dumps(self.loaded.get(ref, {}), sort_keys=True)
         return found
 
 
@@ -194,7 +202,7 @@ def await_services(house: House, services: Services, names: Sequence[str], deadl
     while not stop.is_set() and time.monotonic() < deadline:
         services.start(names)
         report = services.report()
-        late = [name for name in names if report.get(name, {}).get("state") not in ("running", "external", "unreachable")]
+        late = [name for name in names if report.get(name, {}).get("state") not in ANSWERS]
         if not late:
             return
         house.tell(Event("wait", f"waiting for {', '.join(late)} to come up"))
@@ -207,7 +215,8 @@ def _platform(resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Ow
             return resource.spec
     for ref, owned in inventory.items():
         if ref.kind == "Platform":
-            return PlatformSpec.model_validate(owned.applied)
+            with suppress(ValidationError):  # recorded by another version: the same as not known
+                return PlatformSpec.model_validate(owned.applied)
     return None
 
 

@@ -21,13 +21,14 @@ from reconciler.controller import Context
 from reconciler.diff import compare
 from reconciler.errors import UsageError
 from reconciler.events import Event
-from reconciler.house import House, await_services, context, writing
+from reconciler.house import ANSWERS, House, await_services, context, writing
 from reconciler.journal import StoreJournal
 from reconciler.model import (
     Absent,
     Adopt,
     Blocked,
     Create,
+    Delete,
     Diagnostic,
     Diff,
     Done,
@@ -147,7 +148,8 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
             results = apply(
                 proposal.plan, ctx, house.kinds, journal, proposal.inventory, tell=house.tell, stop=stop, parallelism=parallelism
             )
-            results = verify(results, ctx, house.kinds, house.tell)
+            noted = [proposal.resources[ref] for ref in sorted(house.memos.touched()) if ref in proposal.resources]
+            results = verify(results, ctx, house.kinds, house.tell, noted)
         found = statuses(results, proposal.resources, proposal.observations, house.kinds) + refused(proposal.refused, proposal.diagnostics)
         interrupted = stop is not None and stop.is_set()
         _record(proposal, results, found, house, journal, whole=not interrupted)
@@ -202,6 +204,7 @@ def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, 
         blocked={ref: each for ref, each in desired.graph.blocked.items() if ref in bound.resources or not selection.partial},
         suspended={ref: each.reason for ref, each in house.store.suspensions().items()},
         confirmed=selection.confirmed,
+        kinds=frozenset(house.kinds.kinds),
         recent_deletions=[ref for _, ref in house.store.deletions_since(now - DELETION_WINDOW)],
         preview=_previews(bound, observed.seen, house),
         unfinished=frozenset(house.store.open_intents()),
@@ -242,8 +245,12 @@ def _blind(resources: Sequence[Resource[Any]]) -> Observed:
 
 def _services_only(proposal: Proposal) -> Proposal | None:
     """The part of the proposal that starts services, when there is something to start."""
-    first = tuple(each for each in proposal.plan.writes if each.ref.kind == "Platform")
-    return replace(proposal, plan=Plan(first)) if first else None
+    first = tuple(each for each in proposal.plan.writes if each.ref.kind == "Platform" and not isinstance(each, Delete))
+    if not first or proposal.context is None:
+        return None
+    states = proposal.context.services.report()
+    up = all(states.get(name, {}).get("state") in ANSWERS for name in proposal.context.wanted)
+    return None if up else replace(proposal, plan=Plan(first))
 
 
 def _moving(report: Report) -> list[Status]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from reconciler.bind import Bound
@@ -50,6 +51,8 @@ def plan(bound: Bound, seen: Mapping[Ref, Observation], inventory: Mapping[Ref, 
             continue
         changes = _settled(resource, diffs.get(ref, ()), actions)
         action = _choose(resource, seen.get(ref), changes, inventory.get(ref), policy, pruned.may_replace)
+        if isinstance(action, Keep) and (left := len(bound.diffs.get(ref, ())) - len(diffs.get(ref, ()))):
+            action = replace(action, why=_ignored(resource, bound.diffs[ref], left))
         actions[ref] = _behind(action, resource, actions, seen, inventory)
     after = {ref: _waits_for(resource, actions) for ref, resource in bound.resources.items() if _is_write(actions[ref])}
     doomed = {each.ref for each in pruned.actions if isinstance(each, Delete)}
@@ -125,6 +128,14 @@ def _present(
     if ref in policy.settling:
         return Blocked(ref, "Settling", policy.settling[ref], "`reconcile --wait` goes on once it has settled", location=resource.location)
     return Keep(ref)
+
+
+def _ignored(resource: Resource[Any], changes: Diff, left: int) -> str:
+    """What a rule leaves to somebody else, with the rule's own reason."""
+    rules = resource.lifecycle.ignore
+    paths = [each.path for each in changes if any(f"{each.path}.".startswith(f"{rule.path}.") for rule in rules)][:left]
+    reasons = [rule.reason for rule in rules if any(f"{path}.".startswith(f"{rule.path}.") for path in paths)]
+    return f"ignored: {', '.join(paths)} ({'; '.join(reasons)})"
 
 
 def _settled(resource: Resource[Any], changes: Diff, actions: Mapping[Ref, Action]) -> Diff:

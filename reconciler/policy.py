@@ -16,6 +16,8 @@ class Policy:
     installation: str
     now: datetime
     sources: Sequence[Source]
+    kinds: frozenset[str] | None = None
+    """Kinds that are loaded; None = all that are met."""
     partial: bool = False
     """Only a part of the manifests was looked at: nothing is pruned."""
     refused: frozenset[Ref] = frozenset()

@@ -10,6 +10,7 @@ from typing import Any
 
 from reconciler.model import Action, Blocked, Delete, Keep, Owned, Ref, Resource, ref_names
 from reconciler.policy import Policy
+from reconciler.rules import ROOT_SOURCE
 
 BUDGET_COUNT = 3
 BUDGET_SHARE = 0.2
@@ -70,8 +71,11 @@ def _kept(owned: Owned, policy: Policy) -> Blocked | Keep | None:
     if owned.prune == "never":
         return Keep(owned.ref, "its manifest is gone, and lifecycle.prune was `never`")
     wanted = Delete(owned, "no manifest names it any more")
-    if source is None and policy.sources:
-        source = policy.sources[0]  # the Platform does not name it any more: the root source says so, if it was read completely
+    if policy.kinds is not None and owned.ref.kind not in policy.kinds:
+        why = f"the kind {owned.ref.kind} is not loaded, so nothing can delete it"
+        return Blocked(owned.ref, "KindNotLoaded", why, "install its package again; `reconcile doctor` tells more", wanted, owned.location)
+    if source is None:  # the Platform does not name it any more: the root source says so, if it was read completely
+        source = next((each for each in policy.sources if each.name == ROOT_SOURCE), None)
     if source is None or not source.complete or source.documents == 0:
         why = "its source was not read" if source is None else source.why_incomplete or "its source holds no manifests at all"
         return Blocked(

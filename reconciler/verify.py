@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from reconciler.controller import Context
 from reconciler.diff import without_ignored
 from reconciler.events import Event, Listener
-from reconciler.model import Adopt, Create, Diff, Done, Present, Ref, Replace, Resource, Result, Unknown, Update
+from reconciler.model import (
+    KNOWN_AFTER_APPLY,
+    Adopt,
+    Change,
+    Create,
+    Diff,
+    Done,
+    Keep,
+    Present,
+    Ref,
+    Replace,
+    Resource,
+    Result,
+    Unknown,
+    Update,
+)
 from reconciler.registry import Kinds
 
 
-def verify(results: Iterable[Result], ctx: Context, kinds: Kinds, tell: Listener) -> tuple[Result, ...]:
-    """Look again at everything that was written, one batch per kind, and note what still differs."""
+def verify(
+    results: Iterable[Result], ctx: Context, kinds: Kinds, tell: Listener, noted: Sequence[Resource[Any]] = ()
+) -> tuple[Result, ...]:
+    """Look again at everything that was written, one batch per kind, and note what still differs.
+
+    `noted` are resources that somebody's write said something new about: looked at again too, though nothing was written to them."""
     results = tuple(results)
-    by_kind: dict[str, list[Resource[Any]]] = {}
+    again = {each.ref: each for each in noted}
     for each in results:
         if isinstance(each.outcome, Done) and isinstance(each.action, Create | Update | Replace | Adopt):
-            by_kind.setdefault(each.action.ref.kind, []).append(each.action.resource)
+            again[each.action.ref] = each.action.resource
+    by_kind: dict[str, list[Resource[Any]]] = {}
+    for resource in again.values():
+        by_kind.setdefault(resource.ref.kind, []).append(resource)
     seen: dict[Ref, Any] = {}
     for kind, resources in by_kind.items():
         tell(Event("phase", f"looking again at {len(resources)} {kind.lower()}s"))
@@ -35,8 +57,10 @@ def verify(results: Iterable[Result], ctx: Context, kinds: Kinds, tell: Listener
 def _verified(result: Result, seen: Mapping[Ref, Any], kinds: Kinds, ctx: Context) -> Result:
     action = result.action
     observation = seen.get(action.ref)
-    if observation is None or not isinstance(action, Create | Update | Replace | Adopt):
+    if observation is None or (result.outcome is None and not isinstance(action, Keep)):
         return result
+    if not isinstance(action, Create | Update | Replace | Adopt):
+        return replace(result, observation=observation)
     left: Diff = ()
     if isinstance(observation, Present):
         try:
@@ -45,4 +69,15 @@ def _verified(result: Result, seen: Mapping[Ref, Any], kinds: Kinds, ctx: Contex
             ctx.log.warning("verify_failed", ref=str(action.ref), error=repr(error))
             return replace(result, observation=observation)
         left = without_ignored(changes, action.resource.lifecycle.ignore, ctx.now())
-    return replace(result, observation=observation, left_over=left)
+        action = replace(action, changes=tuple(_known(each, observation) for each in action.changes))
+    return replace(result, action=action, observation=observation, left_over=left)
+
+
+def _known(change: Change, observation: Present) -> Change:
+    """The change with the value that was only known after the apply."""
+    if change.want != KNOWN_AFTER_APPLY:
+        return change
+    found: Any = observation.fields
+    for key in change.path.split(".")[1:]:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return change if found is None else replace(change, want=found)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import reduce
 from operator import add
 from pathlib import Path
 
+from reconciler.errors import UsageError
 from reconciler.model import Diagnostic, Owned, Ref
 from reconciler.registry import Kinds
 from reconciler.resolve import Graph, resolve
@@ -44,7 +46,17 @@ def read(selection: Selection, kinds: Kinds, settings: Settings, inventory: Mapp
         extra = [load([root / each.path], root=root, cache=cache, source=each.name) for each in platform.sources]
         validated = validate(reduce(add, extra, loaded), kinds, root=root, incumbents=incumbents)
     graph = resolve(validated, kinds, known=inventory, partial=selection.partial)
+    _check_filters(selection, graph, inventory)
     return Desired(graph, _sorted(validated, graph), platform.installation if platform else _recorded(inventory), selection)
+
+
+def _check_filters(selection: Selection, graph: Graph, inventory: Mapping[Ref, Owned]) -> None:
+    """A filter that lets nothing through because of a typing mistake must not look like "nothing to do"."""
+    known = {ref.owner for ref in (*graph.resources, *graph.refused, *inventory)} - {""}
+    for name in sorted(selection.projects - known):
+        close = get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(sorted(known)) or 'none'}"
+        raise UsageError(f"there is no project '{name}'", hint=hint)
 
 
 def _sorted(validated: Validated, graph: Graph) -> tuple[Diagnostic, ...]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -104,21 +104,23 @@ def test_going_back_to_old_bytes_gives_the_old_version_and_no_second_copy(house:
 
 
 def test_bytes_that_change_while_they_are_read_do_not_become_a_version(house: House) -> None:
-    path = house.file("a.bin", os.urandom(1 << 20))
-    stop: list[bool] = []
+    path = house.file("a.bin", os.urandom(64 << 20))  # large enough that reading it takes longer than a write
+    stop, begun = Event(), Event()
 
     def scribble() -> None:
-        while not stop:
+        while not stop.is_set():
             with path.open("r+b") as file:
                 file.write(os.urandom(16))
+            begun.set()
 
     writer = Thread(target=scribble)
     writer.start()
+    assert begun.wait(10)
     try:
         with pytest.raises(Transient, match="changed while"):
             house.dvc.add("p", house.root, "a.bin")
     finally:
-        stop.append(True)
+        stop.set()
         writer.join()
     assert objects(house) == set()
 

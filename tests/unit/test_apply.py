@@ -23,6 +23,7 @@ from reconciler.model import (
     Outcome,
     Present,
     Result,
+    Unknown,
     Update,
 )
 from reconciler.registry import Kinds
@@ -215,4 +216,4 @@ def test_a_tool_that_cannot_be_read_again_raises_nothing(bench: Bench, trouble: 
     bench.tool.fail("list", trouble, times=99)
     result = look(bench, results.values())["a"]
     assert isinstance(result.outcome, Done)
-    assert result.observation is None
+    assert isinstance(result.observation, Unknown)

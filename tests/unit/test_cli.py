@@ -176,7 +176,7 @@ def test_an_option_of_the_bare_command_does_not_vanish_before_a_command(tmp_path
         (["explain", "dataset.pth"], "did you mean dataset.path?"),
         (["--dry-run", "--timeout", "soon"], "'soon' is not a duration"),
         (["status", "nope"], "there is no resource 'nope' here"),
-        (["resume", "nope"], "nothing is suspended here"),
+        (["resume", "nope"], "there are no manifests at manifests"),
         (["platform", "logs", "nope"], "nope is not one of the services"),
     ],
 )
