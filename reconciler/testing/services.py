@@ -52,6 +52,8 @@ class FakeServices:
         self._looks = looks
         self._left: dict[str, int] = {}
         self._lock = threading.Lock()
+        self.stopped: list[str] = []
+        """Every service that was stopped, in order."""
 
     def endpoint(self, name: str) -> str:
         if self._states.get(name) != "running":
@@ -68,6 +70,7 @@ class FakeServices:
         with self._lock:
             for name in map(self._known, names):
                 self._states[name] = "stopped"
+                self.stopped.append(name)
 
     def report(self) -> Mapping[str, Mapping[str, JSON]]:
         with self._lock:
@@ -86,8 +89,12 @@ class FakeServices:
 
     def kill(self, name: str) -> None:
         """What happens to a real one when its process dies."""
+        self.fall(name, "dead")
+
+    def fall(self, name: str, state: str) -> None:
+        """Put a service into a state, as a real one would get there: `dead`, `unhealthy` (hangs), `degraded` (not as declared)."""
         with self._lock:
-            self._states[self._known(name)] = "dead"
+            self._states[self._known(name)] = state
 
     def _known(self, name: str) -> str:
         if name not in self._states:

@@ -64,6 +64,7 @@ class House:
     def __init__(self, base: Path, **platform: Any) -> None:
         self.root, self.state, self.calls, self.ahead = base / "tree", base / "state", list[Call](), timedelta()
         self.platform = PlatformSpec.model_validate({"installation": "test", "dvc": {"remotes": STORE, **platform}})
+        self.memos: dict[Ref, dict[str, Any]] = {}
         self.allow: dict[str, dict[str, Any]] = {"p": {}, "q": {}}
         for each in self.allow:
             (self.root / each).mkdir(parents=True)
@@ -78,7 +79,7 @@ class House:
             services=NoServices(),
             wanted=(),
             secret=lambda _: "",
-            memo=lambda _: {},
+            memo=lambda ref: self.memos.setdefault(ref, {}),
             projects=projects,
             now=lambda: datetime.now(UTC) + self.ahead,
             log=Quiet(),

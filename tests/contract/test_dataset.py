@@ -133,6 +133,9 @@ def test_the_same_bytes_with_another_time_are_no_change(house: House) -> None:
     house.reconcile(data)
     path.touch()
     assert house.paths(data) == []
+    house.calls.clear()
+    assert house.paths(data) == []
+    assert [each.method for each in house.calls] == ["list"], "touched bytes are read once, not in every pass"
 
 
 def test_a_file_that_is_still_being_written_waits(house: House) -> None:

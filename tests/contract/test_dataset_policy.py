@@ -296,3 +296,13 @@ def test_export_gives_a_manifest_that_loads(house: House) -> None:
     for other in ("p/u", "nobody/t", "p/../q/t.csv"):
         with pytest.raises(Terminal):
             KIND.export(other, house.context())
+
+
+def test_a_limit_on_versions_holds_in_the_pass_that_brings_a_new_one(house: House) -> None:
+    path = house.file("p/t.csv", "x\n1\n")
+    data = house.dataset("t", "t.csv", versions=1)
+    house.reconcile(data)
+    for number in (2, 3, 4):
+        path.write_text(f"x\n{number}\n")
+        house.reconcile(data)
+    assert len(house.dvc.names.history("p", "t")) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from controllers.platform import PlatformController
 from reconciler.controller import Context
-from reconciler.model import Create, Health, Present, Resource, Started
+from reconciler.model import Create, Health, Present, Resource, Started, Update
 from reconciler.platform.shared import Shared
 from reconciler.testing import FakeServices, make_context, make_resource
 from reconciler.testing.context import INSTALLATION
@@ -58,6 +58,23 @@ class TestPlatform(ControllerContract):
         told = engine.controller.health(resource, engine.see(resource))
         assert (told.health, told.reason) == (Health.DEGRADED, "ServiceDown")
         assert "its process ended by itself" in told.message
+
+    @pytest.mark.parametrize(
+        ("below", "state", "restarted"),
+        [("running", "degraded", True), ("running", "unhealthy", True), ("dead", "unhealthy", False), ("running", "starting", False)],
+    )
+    def test_what_hangs_is_restarted_once_what_it_stands_on_works(
+        self, ctx: Context, engine: Pass, name: str, below: str, state: str, restarted: bool
+    ) -> None:
+        resource = self.make(name)
+        engine.create(resource)
+        self.services.start(["postgres"])
+        engine.ready(resource)
+        self.services.fall("postgres", below)
+        self.services.fall("mlflow", state)
+        seen = engine.see(resource)
+        engine.controller.apply(Update(resource, seen, engine.controller.diff(resource, seen)), ctx)
+        assert ("mlflow" in self.services.stopped) is restarted
 
     def test_services_that_nothing_needs_are_not_started(self, engine: Pass, name: str) -> None:
         idle = replace(engine, ctx=replace(engine.ctx, wanted=()))
