@@ -8,6 +8,7 @@
     │   ├── Conflict         an object of that name exists and is not ours
     │   └── Rejected         the tool understood and refused
     ├── InvalidManifest      the manifests say something that cannot be carried out; holds diagnostics
+    ├── StalePlan            somebody else wrote since the plan was made; make it again
     ├── StoreError           the Store cannot be read or written
     └── UsageError           the command line asks for something that does not exist
 """
@@ -64,6 +65,10 @@ class InvalidManifest(ReconcilerError):
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         super().__init__("\n".join(str(each) for each in diagnostics))
         self.diagnostics = tuple(diagnostics)
+
+
+class StalePlan(ReconcilerError):
+    """Somebody else carried out a pass between this plan and its turn to write."""
 
 
 class StoreError(ReconcilerError):

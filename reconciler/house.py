@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from reconciler.controller import Call, Context, Services
-from reconciler.errors import StoreError, Terminal
+from reconciler.errors import StalePlan, StoreError, Terminal
 from reconciler.events import Event, Listener, silent
 from reconciler.model import JSON, Owned, Ref, Resource
 from reconciler.registry import Kinds, discover
@@ -65,6 +65,10 @@ class Memos:
         if ref not in self.before:
             self.before[ref] = json.dumps(self.loaded.get(ref, {}), sort_keys=True)
         return self.loaded.setdefault(ref, {})
+
+    def reload(self, stored: dict[Ref, dict[str, JSON]]) -> None:
+        """Forget what was read and noted here, for what somebody else wrote meanwhile."""
+        self.loaded, self.before = stored, {}
 
     def touched(self) -> set[Ref]:
         """Refs whose notebooks were written since the last `changed`."""
@@ -179,14 +183,21 @@ def secret(reference: Any) -> str:
                 return Path(path).expanduser().read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise Terminal(f"the secret file {path} cannot be read: {error.strerror}") from None
+            except UnicodeDecodeError:
+                raise Terminal(f"the secret file {path} is not UTF-8 text") from None
         case _:
             raise Terminal("a secret must be given as {fromEnv: NAME} or {fromFile: path}")
 
 
 @contextmanager
-def writing(house: House) -> Iterator[None]:
-    """Be the one writer; save the notebooks at the end, whatever happened."""
-    with house.store.writer(house.actor):
+def writing(house: House, after: int) -> Iterator[None]:
+    """Be the one writer; save the notebooks at the end, whatever happened.
+
+    `after` is the last lease that the plan knew of. Raises StalePlan when somebody held one since, and StoreError while somebody does."""
+    with house.store.writer(house.actor) as token:
+        if token != after + 1:
+            house.memos.reload(house.store.memos())
+            raise StalePlan("another pass wrote between this plan and its turn", hint="make the plan again")
         try:
             yield
         finally:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -21,33 +21,24 @@ from reconciler.controller import Context
 from reconciler.diff import compare
 from reconciler.errors import UsageError
 from reconciler.events import Event
-from reconciler.house import ANSWERS, House, await_services, context, writing
+from reconciler.house import House, context, writing
 from reconciler.journal import StoreJournal
 from reconciler.model import (
     Absent,
-    Adopt,
-    Blocked,
-    Create,
-    Delete,
     Diagnostic,
     Diff,
-    Done,
     Glyph,
-    Health,
     Keep,
     Observation,
     Owned,
     Plan,
     Present,
     Ref,
-    Replace,
     Resource,
     Result,
     Source,
-    Started,
     Status,
     Unknown,
-    Update,
 )
 from reconciler.observe import Observed, observe
 from reconciler.plan import plan
@@ -59,8 +50,6 @@ from reconciler.source.read import Desired, read
 from reconciler.verify import verify
 
 DELETION_WINDOW = timedelta(hours=24)
-SERVICES_SECONDS = 180.0
-"""Longest wait for services that were just started; MLflow alone has been seen to take 50 s on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +74,8 @@ class Proposal:
     context: Context | None
     """None: no Platform is declared, so nothing could be looked at."""
     selection: Selection = field(default_factory=Selection)
+    lease: int = 0
+    """The last writer's lease when this was proposed; another one since makes the plan stale."""
     refused: frozenset[Ref] = frozenset()
     """Named by a manifest that is wrong: their last good state stays."""
 
@@ -102,7 +93,7 @@ class Report:
 
 def propose(selection: Selection, house: House) -> Proposal:
     """Read manifests, Store and tools, and decide what should be done. Writes nothing, anywhere."""
-    began, calls = time.monotonic(), house.wire.count
+    began, calls, lease = time.monotonic(), house.wire.count, house.store.last_token()
     inventory = house.store.inventory()
     house.tell(Event("phase", "reading manifests"))
     desired = read(selection, house.kinds, house.settings, inventory, house.store.meta("root_paths") or "")
@@ -132,14 +123,17 @@ def propose(selection: Selection, house: House) -> Proposal:
         applied_revision=house.store.meta("applied_revision") or "",
         context=ctx,
         selection=selection,
+        lease=lease,
         refused=desired.graph.refused,
     )
 
 
 def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = None) -> Report:
-    """Do what the proposal says, look again, and write down where everything stands."""
+    """Do what the proposal says, look again, and write down where everything stands.
+
+    Raises StalePlan, and does nothing, when another pass wrote since the proposal; StoreError while another one is writing."""
     began, ctx = time.monotonic(), proposal.context
-    with writing(house):
+    with writing(house, proposal.lease):
         results: Sequence[Result] = [Result(each, None) for each in proposal.plan.actions]
         journal = _journal(proposal, house)
         if ctx is not None:
@@ -154,43 +148,6 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
         interrupted = stop is not None and stop.is_set()
         _record(proposal, results, found, house, journal, whole=not interrupted)
     return Report(proposal, tuple(results), found, time.monotonic() - began, interrupted)
-
-
-def converge(
-    selection: Selection,
-    house: House,
-    *,
-    wait: bool = False,
-    timeout: float = 300.0,
-    stop: threading.Event | None = None,
-    on_proposal: Callable[[Proposal], None] | None = None,
-) -> Report:
-    """One pass, with the services that it needs brought up first; with `wait`, passes until all is Ready or `timeout` seconds are over.
-
-    `on_proposal` is told each proposal before it is carried out."""
-    stop = stop or threading.Event()
-    deadline = time.monotonic() + timeout
-    proposal = propose(selection, house)
-    services = _services_only(proposal)
-    done: list[Result] = []
-    if services is not None:
-        (on_proposal or _nobody)(proposal)
-        done += carry_out(services, house, stop).results
-        if proposal.context is not None:
-            await_services(
-                house, proposal.context.services, proposal.context.wanted, min(deadline, time.monotonic() + SERVICES_SECONDS), stop
-            )
-        on_proposal = None
-        proposal = propose(selection, house)
-    (on_proposal or _nobody)(proposal)
-    report = carry_out(proposal, house, stop)
-    done = [*[each for each in done if _wrote(each)], *report.results]
-    while wait and not stop.is_set() and (moving := _moving(report)) and time.monotonic() < deadline:
-        house.tell(Event("wait", f"waiting for {moving[0].ref}: {moving[0].message}", moving[0].ref))
-        stop.wait(1.0)
-        report = carry_out(propose(selection, house), house, stop)
-        done = [*[each for each in done if _wrote(each)], *report.results]
-    return replace(report, proposal=proposal, results=_latest(done), interrupted=stop.is_set())
 
 
 def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, observed: Observed) -> Policy:
@@ -243,27 +200,6 @@ def _blind(resources: Sequence[Resource[Any]]) -> Observed:
     return Observed({each.ref: Unknown("no Platform manifest says where the tools are") for each in resources}, {}, {})
 
 
-def _services_only(proposal: Proposal) -> Proposal | None:
-    """The part of the proposal that starts services, when there is something to start."""
-    first = tuple(each for each in proposal.plan.writes if each.ref.kind == "Platform" and not isinstance(each, Delete))
-    if not first or proposal.context is None:
-        return None
-    states = proposal.context.services.report()
-    up = all(states.get(name, {}).get("state") in ANSWERS for name in proposal.context.wanted)
-    return None if up else replace(proposal, plan=Plan(first))
-
-
-def _moving(report: Report) -> list[Status]:
-    """What is on its way and needs nothing but time."""
-    started = {each.action.ref for each in report.results if isinstance(each.outcome, Started)}
-    held = {
-        each.action.ref for each in report.results if isinstance(each.action, Blocked) and each.action.reason == "DependencyProgressing"
-    }
-    later = {ref for ref, seen in report.proposal.observations.items() if isinstance(seen, Present) and seen.recheck_at is not None}
-    on_its_way = (each for each in report.statuses if each.health is Health.PROGRESSING or each.ref in started | held | later)
-    return [each for each in on_its_way if not each.ready]
-
-
 def _journal(proposal: Proposal, house: House) -> StoreJournal:
     revisions = {each.name: each.revision for each in proposal.sources}
     locations = {ref: each.location for ref, each in proposal.resources.items()}
@@ -311,24 +247,4 @@ def _found_orphans(proposal: Proposal, house: House) -> list[Owned]:
     return entries
 
 
-def _wrote(result: Result) -> bool:
-    return isinstance(result.outcome, Done | Started) and isinstance(result.action, Create | Update | Replace | Adopt)
-
-
-def _latest(results: Sequence[Result]) -> tuple[Result, ...]:
-    """One result for each Ref over several passes: the last one that did something, else the last."""
-    latest: dict[Ref, Result] = {}
-    for each in results:
-        before = latest.get(each.action.ref)
-        if before is not None and isinstance(before.outcome, Started) and isinstance(each.action, Keep):
-            each = replace(before, outcome=Done(before.outcome.token))  # what was started has come up meanwhile
-        if before is None or each.outcome is not None or not _wrote(before):
-            latest[each.action.ref] = each
-    return tuple(latest.values())
-
-
-def _nobody(proposal: Proposal) -> None:
-    """Nobody wants to know."""
-
-
-__all__ = ["House", "Proposal", "Report", "Selection", "carry_out", "converge", "owned", "propose"]
+__all__ = ["House", "Proposal", "Report", "Selection", "carry_out", "owned", "propose"]

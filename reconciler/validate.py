@@ -23,6 +23,8 @@ from schemas.base import DnsLabel, Envelope, KindInfo, Secret, Spec, marked
 ROOT = "root"
 """The source that the command line names; every right comes from it."""
 _LABEL = re.compile(pattern_of(DnsLabel))
+_PASSWORD = re.compile(r"https?://[^/?#\s]*@|[a-z][a-z0-9+.-]*://[^/?#\s]*:[^/?#\s]*@", re.IGNORECASE)
+"""An address that says who calls: with a name alone it may be a token (RFC 3986, section 3.2.1)."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def _check(manifest: Manifest, infos: Mapping[str, KindInfo], kinds: Kinds, root
             mistakes += found or list(_own_check(info, spec, written))
     dumped = spec.model_dump(mode="json") if spec is not None else {}
     mistakes += [_not_a_number(steps, manifest, places) for steps in _turned(manifest.data.get("spec"), dumped, ("spec",))]
+    mistakes += [Mistake(steps, "the address holds a name or a password", _SECRETS) for steps in _passwords(dumped, ("spec",))]
     if mistakes or info is None or envelope is None or spec is None or ref is None:
         told = [_told(each, manifest, ref, places) for each in mistakes]
         return _Checked(manifest, ref, None, tuple(sorted(told, key=lambda each: (each.location.line, each.location.column))))
@@ -216,6 +219,22 @@ def _turned(data: Any, dumped: Any, steps: Steps) -> Iterator[Steps]:
     elif isinstance(data, list) and isinstance(dumped, list):
         for number, (value, other) in enumerate(zip(data, dumped, strict=False)):
             yield from _turned(value, other, (*steps, number))
+
+
+_SECRETS = "manifests, plans and the Store are no place for secrets: use a field that takes {fromEnv: NAME} or {fromFile: path}"
+
+
+def _passwords(dumped: Any, steps: Steps) -> Iterator[Steps]:
+    """Where an address carries a secret, which would be printed wherever the address is."""
+    if isinstance(dumped, str):
+        if "@" in dumped and _PASSWORD.match(dumped):
+            yield steps
+    elif isinstance(dumped, dict):
+        for key, value in dumped.items():
+            yield from _passwords(value, (*steps, key))
+    elif isinstance(dumped, list):
+        for number, value in enumerate(dumped):
+            yield from _passwords(value, (*steps, number))
 
 
 def _not_a_number(steps: Steps, manifest: Manifest, places: Places) -> Mistake:

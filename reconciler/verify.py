@@ -59,8 +59,8 @@ def _verified(result: Result, seen: Mapping[Ref, Any], kinds: Kinds, ctx: Contex
     observation = seen.get(action.ref)
     if observation is None or (result.outcome is None and not isinstance(action, Keep)):
         return result
-    if not isinstance(action, Create | Update | Replace | Adopt):
-        return replace(result, observation=observation)
+    if not isinstance(action, Create | Update | Replace | Adopt) or not isinstance(result.outcome, Done):
+        return replace(result, observation=observation)  # nothing was written, or what was started is still on its way
     left: Diff = ()
     if isinstance(observation, Present):
         try:

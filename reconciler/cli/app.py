@@ -27,9 +27,10 @@ Examples:
   reconcile status                        what is not Ready, and why
 
 \b
-Exit codes: 0 done or nothing to do; 1 something failed or a manifest is wrong;
-2 changes are pending (--detailed-exitcode only); 3 nothing failed, but something
-is held, blocked or could not be read; 130 interrupted.
+Exit codes: 0 done or nothing to do; 1 something failed, or a manifest or the
+command line is wrong; 2 changes are pending (--detailed-exitcode only);
+3 nothing failed, but something is held, blocked or could not be read;
+130 interrupted.
 
 \b
 Global options (-f, --project, --kind, --selector, --root, --state-dir, --no-color,

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from reconciler.house import House
     from reconciler.model import Ref, Status
     from reconciler.report.status import Overview
+    from reconciler.state import AuditEntry
 
+_ALL = 1_000_000
+"""Entries of the audit log that are looked through where the Store cannot choose them."""
 OneRef = Annotated[
     str | None, typer.Argument(metavar="REF", help="kind/project/name, or a name alone where it is unique.", autocompletion=refs)
 ]
@@ -44,11 +47,11 @@ def status(ctx: typer.Context, ref: OneRef = None, all_: All = False, output: Ou
     asked = given(ctx)
     house = open_for(asked, read_only=True)
     found, now = _chosen(house, asked, ref), datetime.now(UTC)
-    about = overview(house)
+    about, inventory = overview(house), house.store.inventory()
     if output is Format.JSON:
-        say(status_json(found, about=about_value(about), at=now))
+        say(status_json(found, about=about_value(about), inventory=inventory, at=now))
     elif ref is not None:
-        say("\n\n".join(one_text(each, now, color=asked.color(), width=width()) for each in found))
+        say("\n\n".join(one_text(each, now, inventory.get(each.ref), color=asked.color(), width=width()) for each in found))
     else:
         say(status_text(found, about, now, all_=all_, color=asked.color(), width=width()))
 
@@ -66,6 +69,7 @@ def diff(ctx: typer.Context, ref: OneRef = None, detailed_exitcode: Detailed = F
     from reconciler.cli.exit import of_proposal
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
+    from reconciler.cli.refs import must_select
     from reconciler.loop import propose
     from reconciler.report.json import plan_json
     from reconciler.report.text import drift_text
@@ -76,6 +80,7 @@ def diff(ctx: typer.Context, ref: OneRef = None, detailed_exitcode: Detailed = F
     if ref is not None:
         selection = replace(selection, refs=frozenset({find(ref, house, asked)}))
     proposal = propose(selection, house)
+    must_select(proposal)
     as_json = output is Format.JSON
     say(plan_json(proposal, at=datetime.now(UTC)) if as_json else drift_text(proposal, color=asked.color(), width=width()))
     raise typer.Exit(of_proposal(proposal, detailed=detailed_exitcode))
@@ -101,9 +106,8 @@ def history(
 
     asked = given(ctx)
     house = open_for(asked, read_only=True)
-    project = asked.project[0] if len(asked.project) == 1 else None
     wanted = None if ref is None else find(ref, house, asked, must_exist=False)
-    entries = house.store.history(ref=wanted, project=project, limit=limit)
+    entries = _entries(house, asked, wanted, limit)
     say(history_json(entries) if output is Format.JSON else history_text(entries, datetime.now(UTC), width=width()))
 
 
@@ -115,15 +119,24 @@ def find(text: str, house: House, asked: Globals, *, must_exist: bool = True) ->
     return parse_ref(text, house.kinds, known, must_exist=must_exist)
 
 
-def declared(house: House, asked: Globals) -> set[Ref]:
-    """What the manifests declare; empty when there are none."""
+def declared(house: House, asked: Globals, *, labels: bool = False) -> set[Ref]:
+    """What the manifests declare, with `labels` only what carries those that `--selector` names; empty when there are none.
+
+    Raises UsageError when nothing carries them."""
     if not all(path.exists() for path in asked.paths(house.settings)):
         return set()
+    from reconciler.cli.options import label
+    from reconciler.cli.refs import no_label
     from reconciler.selection import Selection
     from reconciler.source.read import read
 
+    wanted = dict(label(each) for each in asked.selector) if labels else {}
     selection = Selection(paths=asked.paths(house.settings))
-    return set(read(selection, house.kinds, house.settings, house.store.inventory()).graph.resources)
+    resources = read(selection, house.kinds, house.settings, house.store.inventory()).graph.resources
+    found = {ref for ref, each in resources.items() if all(each.labels.get(key) == value for key, value in wanted.items())}
+    if wanted and not found:
+        raise no_label(wanted)
+    return found
 
 
 def overview(house: House) -> Overview:
@@ -142,15 +155,35 @@ def overview(house: House) -> Overview:
     )
 
 
+def _entries(house: House, asked: Globals, ref: Ref | None, limit: int) -> list[AuditEntry]:
+    """The newest entries that the filters let through. Raises UsageError for a project or kind that there is and was none of."""
+    from reconciler.cli.options import kind_named
+    from reconciler.cli.refs import must_know
+
+    kinds = {kind_named(each, house.kinds) for each in asked.kind}
+    for name in asked.project:
+        if not house.store.history(project=name, limit=1):  # what is gone has a history too
+            must_know([name], {*house.store.inventory(), *house.store.statuses(), *declared(house, asked)})
+    if len(asked.project) < 2 and not kinds:
+        return house.store.history(ref=ref, project=next(iter(asked.project), None), limit=limit)
+    found = house.store.history(ref=ref, limit=_ALL)
+    chosen = [each for each in found if each.ref and _passes(each.ref, asked, kinds)]
+    return chosen[:limit]
+
+
+def _passes(ref: Ref, asked: Globals, kinds: set[str]) -> bool:
+    return (not asked.project or ref.owner in asked.project) and (not kinds or ref.kind in kinds)
+
+
 def _chosen(house: House, asked: Globals, ref: str | None) -> list[Status]:
+    from reconciler.cli.options import kind_named
+    from reconciler.cli.refs import must_know, parse_ref
+
     statuses = house.store.statuses()
     if ref is not None:
-        from reconciler.cli.refs import parse_ref
-
         return [statuses[parse_ref(ref, house.kinds, statuses)]]
-    kinds = {house.kinds.canonical(each) or each for each in asked.kind}
-    return [
-        each
-        for each in statuses.values()
-        if (not asked.project or each.ref.owner in asked.project) and (not kinds or each.ref.kind in kinds)
-    ]
+    kinds = {kind_named(each, house.kinds) for each in asked.kind}
+    if asked.project:
+        must_know(asked.project, {*house.store.inventory(), *statuses, *declared(house, asked)})
+    labelled = declared(house, asked, labels=True) if asked.selector else statuses.keys()
+    return [each for each in statuses.values() if _passes(each.ref, asked, kinds) and each.ref in labelled]

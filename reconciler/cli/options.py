@@ -86,6 +86,12 @@ class Globals:
         if not settings.state.is_dir():
             _must_exist(self.paths(settings), given=bool(self.manifests))
 
+    def refuse_below(self, settings: Settings) -> None:
+        """Raise UsageError in a folder of somebody's tree: "nothing here" would be true and of no help."""
+        nowhere = not settings.store and not settings.state.is_dir() and not self.manifests
+        if nowhere and not settings.root.is_absolute() and _tree_above() is not None:
+            _must_exist(self.paths(settings), given=False)
+
     def selection(self, settings: Settings, kinds: Kinds, *, confirmed: tuple[str, ...] = (), whole: bool = False) -> Selection:
         """What to look at; `whole` makes -f the whole tree from now on. Raises UsageError for a path, kind or selector that is not one."""
         from reconciler.selection import Selection
@@ -95,8 +101,8 @@ class Globals:
         return Selection(
             paths=paths,
             projects=frozenset(self.project),
-            kinds=frozenset(_kind(text, kinds) for text in self.kind),
-            labels=dict(_label(text) for text in self.selector),
+            kinds=frozenset(kind_named(text, kinds) for text in self.kind),
+            labels=dict(label(text) for text in self.selector),
             whole=whole,
             confirmed=frozenset(confirmed),
         )
@@ -157,11 +163,26 @@ def _must_exist(paths: tuple[Path, ...], *, given: bool) -> None:
 
     for path in paths:
         if not path.exists():
-            hint = "check what -f names" if given else "name them with -f PATH, or begin a new tree with `reconcile init DIR`"
-            raise UsageError(f"there are no manifests at {path}", hint=hint)
+            looked = "" if path.is_absolute() else f" (looked for {path.absolute()})"
+            raise UsageError(f"there are no manifests at {path}{looked}", hint="check what -f names" if given else _elsewhere())
 
 
-def _kind(text: str, kinds: Kinds) -> str:
+def _elsewhere() -> str:
+    """Where the manifests may be instead: at the top of the tree that we are in."""
+    tree = _tree_above()
+    if tree is None:
+        return "name the tree with --root DIR or its manifests with -f PATH, or begin a new tree with `reconcile init DIR`"
+    up = os.path.relpath(tree)
+    return f"{tree} has some: go there, or say `reconcile --root {up}`; -f PATH names manifests anywhere else"
+
+
+def _tree_above() -> Path | None:
+    """The nearest folder above this one that holds manifests."""
+    return next((each for each in Path.cwd().parents if (each / DEFAULT_MANIFESTS).is_dir()), None)
+
+
+def kind_named(text: str, kinds: Kinds) -> str:
+    """The kind that `text` means. Raises UsageError with the likely one."""
     from reconciler.errors import UsageError
 
     found = kinds.canonical(text)
@@ -172,7 +193,8 @@ def _kind(text: str, kinds: Kinds) -> str:
     return found
 
 
-def _label(text: str) -> tuple[str, str]:
+def label(text: str) -> tuple[str, str]:
+    """Key and value of a `--selector`. Raises UsageError when it is not one."""
     from reconciler.errors import UsageError
 
     key, equals, value = text.partition("=")

@@ -43,8 +43,10 @@ class Pass:
 
 def run_pass(asked: Pass, given: Globals) -> Exit:
     """Propose, and unless it is a dry run carry it out; write the result; the exit code says how it went."""
+    from reconciler.cli.refs import must_select
+    from reconciler.converge import converge
     from reconciler.house import open_house
-    from reconciler.loop import converge, propose
+    from reconciler.loop import propose
     from reconciler.report.progress import progress
 
     began, seconds = time.monotonic(), timeout_seconds(asked.timeout)
@@ -55,9 +57,10 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
         selection = given.selection(settings, house.kinds, confirmed=asked.confirm, whole=asked.whole_tree)
         if asked.dry_run:
             proposal = propose(selection, house)
+            must_select(proposal)
         else:
             with stop_on_signal() as stop:
-                report = converge(selection, house, wait=asked.wait, timeout=seconds, stop=stop)
+                report = converge(selection, house, wait=asked.wait, timeout=seconds, stop=stop, on_proposal=must_select)
             report = replace(report, seconds=time.monotonic() - began)  # of all passes, and of the services coming up
     if asked.dry_run:
         say(proposal_in(asked.output, proposal, given, all_=asked.all_))
@@ -144,6 +147,5 @@ def open_for(given: Globals, *, read_only: bool, listen: Listener | None = None)
     from reconciler.house import open_house
 
     settings = given.settings()
-    if not read_only:
-        given.refuse_nowhere(settings)
+    (given.refuse_below if read_only else given.refuse_nowhere)(settings)
     return open_house(settings, read_only=read_only, on_event=listen or silent)

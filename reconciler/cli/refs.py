@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from reconciler.errors import UsageError
 from reconciler.model import Ref
 
 if TYPE_CHECKING:
+    from reconciler.loop import Proposal
     from reconciler.registry import Kinds
 
 _PART = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -33,6 +34,28 @@ def parse_ref(text: str, kinds: Kinds, known: Iterable[Ref], *, must_exist: bool
     close = [names[each] for each in get_close_matches(text.lower(), names, n=3, cutoff=0.6)]
     hint = f"did you mean {_some(sorted(set(close), key=str))}?" if close else "`reconcile status --all` lists them"
     raise UsageError(f"there is no resource '{text}' here", hint=hint)
+
+
+def must_know(projects: Iterable[str], known: Iterable[Ref]) -> None:
+    """Raise UsageError for a `--project` that names none of the projects of `known`: a misspelt one would say that all is well."""
+    names = sorted({ref.owner for ref in known} - {""})
+    for each in projects:
+        if each not in names:
+            close = get_close_matches(each, names, n=1, cutoff=0.6)
+            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(names) or 'none yet'}"
+            raise UsageError(f"there is no project '{each}'", hint=hint)
+
+
+def must_select(proposal: Proposal) -> None:
+    """Raise UsageError when `--selector` chose nothing: a misspelt label would say that all is well."""
+    if proposal.selection.labels and not proposal.resources and not proposal.refused:
+        raise no_label(proposal.selection.labels)
+
+
+def no_label(labels: Mapping[str, str]) -> UsageError:
+    """What to say when nothing carries `labels`."""
+    told = " and ".join(f"{key}={value}" for key, value in labels.items())
+    return UsageError(f"no resource that was asked for has the label {told}", hint="labels are in `metadata.labels` of the manifests")
 
 
 def written_out(text: str, kinds: Kinds) -> Ref | None:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from reconciler.cli.exit import Exit
 
 if TYPE_CHECKING:
+    from typer._click import Command
+    from typer._click.exceptions import ClickException
+
     from reconciler.errors import ReconcilerError
 
 
@@ -20,7 +23,7 @@ def start() -> None:
 
     verbose = "-v" in sys.argv or "--verbose" in sys.argv
     try:
-        build()(prog_name="reconcile")
+        sys.exit(_run(build()))
     except ReconcilerError as error:
         sys.exit(_failed(error))
     except KeyboardInterrupt:
@@ -33,6 +36,43 @@ def start() -> None:
         if verbose:
             raise
         sys.exit(_defect(error))
+
+
+def _run(command: Command) -> int:
+    """The exit code of a command. A misspelt option is an error as any other: 2, which its kind ends with elsewhere, means changes here."""
+    from typer import Abort
+    from typer._click.exceptions import ClickException
+
+    try:
+        code = command.main(prog_name="reconcile", standalone_mode=False)
+    except ClickException as error:
+        return _misused(error)
+    except Abort:
+        from reconciler.cli.output import tell
+
+        tell("Nothing was done.")
+        return Exit.ERROR
+    return code if isinstance(code, int) else Exit.OK
+
+
+def _misused(error: ClickException) -> Exit:
+    from typer._click.exceptions import NoArgsIsHelpError
+
+    from reconciler.cli.output import complain, say
+    from reconciler.report.json import error_json
+
+    if isinstance(error, NoArgsIsHelpError):
+        error.show()
+        return Exit.ERROR
+    said = error.format_message().replace("Value error, ", "")
+    said = f"{said[:1].lower()}{said[1:]}"
+    ctx = getattr(error, "ctx", None)
+    hint = f"`{ctx.command_path if ctx else 'reconcile'} --help` tells how it is used"
+    if wants_json(sys.argv):
+        say(error_json(said, hint))
+    else:
+        complain(said, hint)
+    return Exit.ERROR
 
 
 def _failed(error: ReconcilerError) -> Exit:

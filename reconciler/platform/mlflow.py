@@ -14,6 +14,8 @@ from reconciler.platform.spec import Endpoint, Probe, ServiceSpec, Site
 PROBE_SECONDS = 5.0
 BUSY = ("address already in use",)
 """A chosen port that somebody took between the choice and the start: the next start chooses another."""
+_DATABASES = ("postgresql", "mysql", "sqlite", "mssql")
+"""Source: MLflow 3, mlflow.store.db.db_types.DATABASE_ENGINES."""
 _OPTIONS = frozenset({"database", "artifacts", "allowedHosts"})
 """What `extra` may say: a SQLAlchemy URL instead of the embedded PostgreSQL, where artifacts go, further names that clients call us by."""
 
@@ -31,6 +33,8 @@ def prepare(site: Site) -> None:
         raise Terminal("MLflow is not installed", hint="pip install 'mlops-reconciler[mlflow]'")
     if site.spec.interpreter is not None and not os.access(site.spec.interpreter, os.X_OK):
         raise Terminal(f"the interpreter of mlflow is not a program: {site.spec.interpreter}")
+    if "database" in site.spec.extra:
+        _check_url(site.spec.extra["database"])
     (site.home / "artifacts").mkdir(mode=0o700, exist_ok=True)
     if "postgres" in site.needs:
         postgres.ensure_database(site.needs["postgres"], "mlflow")
@@ -77,6 +81,20 @@ def probe(site: Site) -> Probe:
         return Probe(False, f"a search of experiments was not answered in {PROBE_SECONDS:.0f} s")
     except (httpx.HTTPError, ValueError) as error:
         return Probe(False, f"a search of experiments was not answered: {type(error).__name__}")
+
+
+def _check_url(url: str) -> None:
+    """Refuse what MLflow could not use: it writes such a URL into its log, password and all. Raises Terminal, which never shows it."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        found = make_url(url).get_backend_name()
+    except (ArgumentError, ValueError):
+        found = ""
+    if found not in _DATABASES:
+        hint = f"expected a URL such as postgresql://user:password@host:5432/name; MLflow knows {', '.join(_DATABASES)}"
+        raise Terminal("the secret of spec.database.url is not the URL of a database for MLflow", hint=hint) from None
 
 
 def _check_version(site: Site, version: str) -> Probe:

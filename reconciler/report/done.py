@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError, Transient
 from reconciler.model import Blocked, Diff, Done, Failed, Keep, Result, Started, Status
-from reconciler.report.rows import DONE, Row, Verb, errors, revision, row
+from reconciler.report.rows import DONE, Row, command, confirm_step, counted_words, empty_source, errors, revision, row
 from reconciler.report.show import clean, count, listed, paint, took, wrap
-from reconciler.report.text import COLORS, change_lines, diagnostics_text, notes, plan_text, rows_lines
+from reconciler.report.text import COLORS, change_lines, diagnostics_text, mistakes, notes, plan_text, promised, rows_lines
 
 if TYPE_CHECKING:
     from reconciler.loop import Report
+
+
+_COLUMN = 44
+"""Columns that names are aligned to, and more where a longer one is shown."""
+_STATE = 24
+"""Columns that are left for what became of it."""
+
+
+@dataclass(frozen=True)
+class _Page:
+    """How results are written."""
+
+    color: bool
+    width: int
+    names: int
+    all_: bool
 
 
 def report_text(report: Report, *, color: bool = False, width: int = 100, all_: bool = False) -> str:
@@ -21,12 +38,15 @@ def report_text(report: Report, *, color: bool = False, width: int = 100, all_: 
     if all(isinstance(each.action, Keep) for each in report.results) and not proposal.diagnostics and not _waiting(report):
         return plan_text(proposal, color=color, width=width, all_=all_)
     parts = [headline(report), ""]
-    body = [line for each in report.results for line in _result_lines(each, color, width, all_)]
+    names = max((len(clean(str(each.action.ref))) for each in report.results if _told(each)), default=0)
+    page = _Page(color, width, min(max(_COLUMN, names), width - _STATE), all_)
+    body = [line for each in report.results for line in _result_lines(each, page)]
     body += rows_lines([row(each) for each in _blocked(report)], color=color, width=width)
     parts += [*body, ""] if body else []
-    parts += notes(proposal, width)
-    if proposal.diagnostics:
-        parts += [diagnostics_text(proposal.diagnostics, color=color, planned=len(report.results)), ""]
+    said = notes(proposal, width)
+    parts += [*said, ""] if said else []
+    if wrong := mistakes(proposal):
+        parts += [diagnostics_text(wrong, color=color, planned=len(report.results)), ""]
     parts.append(f"Next: {next_step(report)}")
     return "\n".join(parts)
 
@@ -45,22 +65,21 @@ def headline(report: Report) -> str:
 
 
 def _totals(report: Report) -> list[str]:
-    done: Counter[Verb] = Counter()
+    done: Counter[str] = Counter()
     failed = skipped = 0
     for each in report.results:
-        verb = row(each.action).verb
+        word = row(each.action).word(DONE)
         if isinstance(each.outcome, Done | Started):
-            done[verb] += 1
+            done[word] += 1
         elif isinstance(each.outcome, Failed):
             failed += 1
         elif isinstance(each.action, Keep | Blocked):
-            done[verb] += 1
+            done[word] += 1
         else:
             skipped += 1
-    told = [f"{done[verb]:,} {word}" for verb, word in DONE.items() if done[verb]]
     waits = len(_waiting(report))
     extra = [(failed, "failed"), (skipped, "not reached"), (waits, "not Ready yet")]
-    return told + [f"{number:,} {word}" for number, word in extra if number]
+    return counted_words(done, DONE) + [f"{number:,} {word}" for number, word in extra if number]
 
 
 def failures(report: Report) -> list[Result]:
@@ -69,32 +88,47 @@ def failures(report: Report) -> list[Result]:
 
 
 def _waiting(report: Report) -> list[Status]:
-    """Not Ready although nothing is in the way: still starting, or degraded."""
+    """Not Ready although nothing is in the way: still starting, or degraded. What a wrong manifest names is not waited for."""
     held = {each.ref for each in _blocked(report)}
     wrong = {each.action.ref for each in failures(report)}
-    return [each for each in report.statuses if not each.ready and each.ref not in held | wrong]
+    return [each for each in report.statuses if not each.ready and each.ref not in held | wrong and not _refused(each)]
 
 
-def _result_lines(each: Result, color: bool, width: int, all_: bool) -> list[str]:
+def _refused(status: Status) -> bool:
+    return any(each.reason == "InvalidManifest" for each in status.conditions)
+
+
+def _told(each: Result) -> bool:
+    return each.outcome is not None or not isinstance(each.action, Keep | Blocked)
+
+
+def _result_lines(each: Result, page: _Page) -> list[str]:
+    if not _told(each):
+        return []
     told = row(each.action)
     match each.outcome:
         case Done() | Started():
             state = "started, goes on" if isinstance(each.outcome, Started) else DONE[told.verb]
-            lines = [_line(told.glyph, told, state, color, each.seconds)]
-            if told.verb != "create" or all_:
-                lines += change_lines(told.changes, width)
-            return lines + _left_over(each.left_over, color, width)
+            lines = _line(told.glyph, told, state, page, each.seconds)
+            if told.verb != "create" or page.all_:
+                lines += change_lines(told.changes, page.width)
+            return lines + _left_over(each.left_over, page.color, page.width)
         case Failed(error):
-            return [_line("✗", told, "failed", color, each.seconds, "red"), *_why_failed(error, each.attempts, width)]
+            return [*_line("✗", told, "failed", page, each.seconds, "red"), *_why_failed(error, each.attempts, page.width)]
         case None:
-            reached = isinstance(each.action, Keep | Blocked)
-            return [] if reached else [_line(" ", told, "not reached", color, 0.0)]
+            return _line(" ", told, "not reached", page, 0.0)
 
 
-def _line(glyph: str, told: Row, state: str, color: bool, seconds: float, style: str = "") -> str:
+def _line(glyph: str, told: Row, state: str, page: _Page, seconds: float, style: str = "") -> list[str]:
+    """What became of one action, and why it was done: beside it where there is room."""
     name = clean(str(told.ref))
     spent = f" in {took(seconds)}" if seconds >= 1 else ""
-    return f"  {paint(glyph, style or COLORS[told.verb], color)} {paint(f'{name:<44}', 'bold', color)}  {state}{spent}"
+    start = f"  {paint(glyph, style or COLORS[told.verb], page.color)} {paint(name, 'bold', page.color)}{' ' * (page.names - len(name))}"
+    why = clean(told.why) if told.verb in ("create", "update") and not style else ""
+    beside = f"  {state}{spent}    {why}"
+    if not why or 4 + max(page.names, len(name)) + len(beside) <= page.width:
+        return [f"{start}{beside}".rstrip()]
+    return [f"{start}  {state}{spent}", *wrap(why, page.width, "      ")]
 
 
 def _why_failed(error: Exception, attempts: int, width: int) -> list[str]:
@@ -123,15 +157,22 @@ def next_step(report: Report) -> str:
     proposal = report.proposal
     steps = []
     if report.interrupted:
-        steps.append("`reconcile` goes on where this stopped")
+        steps.append(f"`{command(proposal)}` goes on where this stopped")
     elif failures(report):
-        steps.append("`reconcile` tries what failed again")
+        steps.append(f"`{command(proposal)}` tries what failed again")
     if errors(proposal):
         steps.append("correct the manifests above (`reconcile validate` checks them without any tool)")
-    if proposal.plan.confirmation:
-        steps.append(f"`reconcile --confirm {proposal.plan.confirmation}` also does exactly the deletions that wait above")
+    if confirm := confirm_step(proposal, done=True):
+        steps.append(confirm)
     if waits := _waiting(report):
         steps.append(f"`reconcile status` tells when {listed([each.ref for each in waits], 2)} {'is' if len(waits) == 1 else 'are'} Ready")
-    elif _blocked(report) and not proposal.plan.confirmation:
+    if empty_source(proposal):
+        steps.append("put the manifests back, or name where they are with -f PATH")
+    elif any(_in_the_way(row(each), bool(confirm)) for each in _blocked(report)):
         steps.append("see the lines marked ! and ? for what is in the way")
     return "; ".join(steps or ["`reconcile status --all` shows everything"]) + "."
+
+
+def _in_the_way(held: Row, confirm: bool) -> bool:
+    """It needs a look that no other step of the last line promises."""
+    return held.verb == "unknown" or (held.in_the_way and not promised(held, confirm))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,16 @@ def _entry(each: AuditEntry, width: int) -> list[str]:
     name = clean(str(each.ref)) if each.ref else "the installation"
     revision = f" @ {clean(each.revision)}" if each.revision else ""
     head = f"{rfc3339(each.at)}  {each.glyph or ' '} {clean(each.action):<9} {name}{result}   by {clean(each.actor)}{revision}"
-    return [head, *(line for key, value in each.detail.items() if key != "seconds" for line in _detail(key, value, width))]
+    return [head, *(line for key, value in _named(each) for line in _detail(key, value, width))]
+
+
+def _named(each: AuditEntry) -> Iterator[tuple[str, object]]:
+    """What is told of an entry; its outputs (a dataset's digest) one by one, under their own names."""
+    for key, value in each.detail.items():
+        if key == "outputs" and isinstance(value, Mapping):
+            yield from sorted(value.items())
+        elif key != "seconds":
+            yield key, value
 
 
 def _detail(key: str, value: object, width: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Proposals, reports, statuses and history as JSON for programs: versioned (`formatVersion`), stable, RFC 3339 times.
 
-The formats are described in docs/reference/json.md; a field is added without a new version, never renamed or removed. Pure."""
+The formats are described in docs/reference/plan-json.md; a field is added without a new version, never renamed or removed. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model import Change, Condition, Diagnostic, Diff, Done, Failed, Health, Location, Ref, Result, Source, Started, Status
+from reconciler.model import (
+    Change,
+    Condition,
+    Diagnostic,
+    Diff,
+    Done,
+    Failed,
+    Health,
+    Location,
+    Owned,
+    Ref,
+    Result,
+    Source,
+    Started,
+    Status,
+)
 from reconciler.report.rows import Row, errors, installation, plan_digest, row, rows, totals
 from reconciler.report.show import clean, rfc3339
 
@@ -40,11 +55,15 @@ def report_json(report: Report, *, all_: bool = False, at: datetime | None = Non
     )
 
 
-def status_json(statuses: Iterable[Status], *, about: Mapping[str, Any], at: datetime | None = None) -> str:
-    """Every status with its conditions; `about` says of which installation and revision they are."""
+def status_json(
+    statuses: Iterable[Status], *, about: Mapping[str, Any], inventory: Mapping[Ref, Owned] | None = None, at: datetime | None = None
+) -> str:
+    """Every status with its conditions, and what the inventory knows; `about` says of which installation and revision they are."""
+    owned = inventory or {}
     found = sorted(statuses, key=lambda each: str(each.ref))
     counted = {str(health): sum(each.health == health for each in found) for health in Health}
-    return _text("status", {"at": rfc3339(at), **about, "totals": counted, "resources": [status_value(each) for each in found]})
+    resources = [status_value(each, owned.get(each.ref)) for each in found]
+    return _text("status", {"at": rfc3339(at), **about, "totals": counted, "resources": resources})
 
 
 def history_json(entries: Iterable[AuditEntry]) -> str:
@@ -88,7 +107,7 @@ def plan_value(proposal: Proposal, *, all_: bool, at: datetime | None) -> dict[s
         "tools": {tool: {"ok": said == "ok", "message": "" if said == "ok" else said} for tool, said in sorted(proposal.tools.items())},
         "totals": counted,
         "confirmation": proposal.plan.confirmation,
-        "actions": [row_value(each, proposal.plan.after.get(each.ref, ())) for each in found if all_ or each.verb != "keep"],
+        "actions": [row_value(each, proposal.plan.after.get(each.ref, ())) for each in found if all_ or each.shown],
         "orphans": [str(each) for each in proposal.orphans],
         "diagnostics": [diagnostic_value(each) for each in proposal.diagnostics],
         "measured": {"seconds": round(proposal.seconds, 3), "calls": proposal.calls},
@@ -194,14 +213,17 @@ def _outcome_of(each: Result) -> tuple[str, dict[str, Any]]:
             return "notTried", {}
 
 
-def status_value(each: Status) -> dict[str, Any]:
-    """Where one resource stands."""
+def status_value(each: Status, owned: Owned | None = None) -> dict[str, Any]:
+    """Where one resource stands, and what the inventory knows of it."""
     return {
         **ref_value(each.ref),
         "ready": each.ready,
         "health": str(each.health),
         "message": each.message,
         "observedDigest": each.observed_digest,
+        "externalId": owned.external_id if owned else None,
+        "source": owned.source if owned else None,
+        "outputs": dict(owned.outputs) if owned else {},
         "location": location_value(each.location),
         "conditions": [_condition(condition) for condition in each.conditions],
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from reconciler.model import Location, Ref
-from reconciler.report.rows import Row, installation, plan_digest, revision, rows, totals, totals_text
+from reconciler.report.rows import HELD, VERBS, Row, command, installation, plan_digest, quiet, revision, rows, totals_text
 from reconciler.report.show import clean, clean_lines, count, listed, pair, shorten
 
 if TYPE_CHECKING:
@@ -27,16 +27,17 @@ def plan_markdown(proposal: Proposal, *, link_base: str = "", all_: bool = False
     """The comment. `link_base` goes before `file#Lline` (for example `https://host/owner/repo/blob/SHA/`); empty = relative links.
 
     Never more than `limit` characters: whole rows are left out, from the end, and the comment says how many."""
-    found = [each for each in rows(proposal) if all_ or each.verb != "keep"]
+    found = [each for each in rows(proposal) if all_ or each.shown]
     head, foot = _head(proposal), _foot(proposal)
     room = limit - len(head) - len(foot) - 400
-    table, in_table = _fit([_table_row(each, link_base) for each in found], room // 2)
+    listed_ = [each for each in found if all_ or each.verb != "keep"]
+    table, in_table = _fit([_table_row(each, link_base) for each in listed_], room // 2)
     folded, in_details = _fit([text for each in found if (text := _details(each))], room - len(table))
     parts = [head]
     if table:
         parts.append(f"| | resource | where | why |\n|---|---|---|---|\n{table}")
-    if in_table < len(found):
-        parts.append(_cut(len(found) - in_table, "action"))
+    if in_table < len(listed_):
+        parts.append(_cut(len(listed_) - in_table, "action"))
     if folded:
         left_out = sum(bool(_details(each)) for each in found) - in_details
         note = f"\n{_cut(left_out, 'action')}" if left_out else ""
@@ -55,14 +56,14 @@ def code(text: str) -> str:
 
 
 def _head(proposal: Proposal) -> str:
-    counted = totals(rows(proposal))
     wrong = [each for each in proposal.diagnostics if each.severity == "error"]
-    verdict = [f"**{totals_text(counted)}**"]
+    verdict = [f"**{totals_text(rows(proposal))}**"]
     if wrong:
         verdict.append(f"**{count(len(wrong), 'error')}** in the manifests")
     name = escape(installation(proposal) or "this installation")
     at = f" @ {code(revision(proposal))}" if revision(proposal) else ""
-    lines = [f"### Plan for {name}{at}", "", ", ".join(verdict)]
+    title = "No changes for" if quiet(proposal) else "Plan for"
+    lines = [f"### {title} {name}{at}", "", ", ".join(verdict)]
     lines += _above_the_fold(proposal)
     if wrong:
         text = shorten("\n".join(clean_lines(str(each)) for each in wrong), LIMIT // 6)
@@ -75,18 +76,20 @@ def _above_the_fold(proposal: Proposal) -> list[str]:
     """What a reviewer must not miss."""
     found = rows(proposal)
     gone = [each.ref for each in found if each.irreversible]
-    waits = [each.ref for each in found if each.wanted in ("delete", "replace")]
-    held = [each.ref for each in found if each.verb == "blocked" and each.ref not in waits]
+    waits = [each.ref for each in found if each.confirmable]
+    held = [each.ref for each in found if each.in_the_way and not each.confirmable]
+    wished = [(word, [each.ref for each in found if each.verb == "blocked" and each.reason == reason]) for reason, word in HELD.items()]
     unknown = [each.ref for each in found if each.verb == "unknown"]
     said = []
     if gone:
         said.append(f"**Cannot be undone:** {_names(gone)}")
     if waits and proposal.plan.confirmation:
-        said.append(f"**Waits for a yes** ({code(f'reconcile --confirm {proposal.plan.confirmation}')}): {_names(waits)}")
+        said.append(f"**Waits for a yes** ({code(command(proposal, '--confirm', proposal.plan.confirmation))}): {_names(waits)}")
     elif waits:
         said.append(f"**Would be deleted or replaced, and is held back:** {_names(waits)}")
     if held:
         said.append(f"**Blocked:** {_names(held)}")
+    said += [f"**{word.capitalize()}, so not written:** {_names(refs)}" for word, refs in wished if refs]
     if unknown:
         said.append(f"**Could not be read, so this plan is not complete:** {_names(unknown)}")
     said += [
@@ -109,8 +112,9 @@ def _names(refs: Iterable[Ref]) -> str:
 
 
 def _table_row(each: Row, link_base: str) -> str:
-    why = escape(shorten(clean(each.why), 300)) + (f"<br>{escape(shorten(clean(each.next), 300))}" if each.next else "")
-    return f"| {code(each.glyph)} {each.verb} | {code(str(each.ref))} | {_link(each.location, link_base)} | {why} |"
+    notes = "; ".join(dict.fromkeys(change.note for change in each.changes if change.note))
+    why = "<br>".join(escape(shorten(clean(text), 300)) for text in (each.why, notes, each.next) if text)
+    return f"| {code(each.glyph)} {each.word(VERBS)} | {code(str(each.ref))} | {_link(each.location, link_base)} | {why} |"
 
 
 def _link(at: Location, link_base: str) -> str:
@@ -124,7 +128,8 @@ def _link(at: Location, link_base: str) -> str:
 
 def _details(each: Row) -> str:
     if not each.changes:
-        return ""
+        kept = each.verb == "keep" and each.shown
+        return f"{code(f'{each.glyph} {each.ref}')} {escape(shorten(clean(each.why), 300))}\n" if kept else ""
     lines = [f"{code(f'{each.glyph} {each.ref}')}", "", "| field | have | want | |", "|---|---|---|---|"]
     for change in each.changes:
         have, want = ("(changed)", "") if change.secret else pair(change.have, change.want, _VALUE)

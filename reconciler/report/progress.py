@@ -56,8 +56,10 @@ class Picture:
                 self._began = self._began if self._began is not None else self._clock()
                 self.done, self.total = event.done, event.total
             match event.kind:
-                case "phase":
+                case "phase" | "wait":
                     self.phase = clean(event.text)
+                    if not event.total:  # what was counted is over
+                        self.done, self.total, self._began = 0, 0, None
                 case "start" | "retry" if name:
                     since = self.running[name][1] if name in self.running else self._clock()
                     self.running[name] = (clean(event.text), since)

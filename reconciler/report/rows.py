@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from reconciler.model import (
@@ -22,6 +24,7 @@ from reconciler.model import (
     canonical,
     digest_of,
 )
+from schemas.base import PrunePolicy
 from schemas.platform import PlatformSpec
 
 if TYPE_CHECKING:
@@ -49,6 +52,13 @@ DONE: Mapping[Verb, str] = {
     "unknown": "unknown",
     "keep": "unchanged",
 }
+VERBS: Mapping[Verb, str] = {verb: verb for verb in WORDS}
+HELD: Mapping[str, str] = {"Suspended": "suspended", "ObserveOnly": "observed"}
+"""Reason -> how totals name what is not written because somebody wants it so: nothing is in its way."""
+CONFIRMABLE = ("ConfirmDelete", "SourceSuspect", "ImmutableField")
+"""Reasons that a yes takes away."""
+IGNORED = "ignored:"
+"""How the `why` of something begins whose difference a manifest tells to overlook; such a row is always shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +76,32 @@ class Row:
     next: str = ""
     wanted: Verb | None = None
     """What a blocked action would have done."""
+    prune: PrunePolicy = "confirm"
+    """Of what is deleted or replaced."""
 
     @property
     def irreversible(self) -> bool:
-        """It removes something that the reconciler cannot bring back from the manifests alone."""
-        return self.verb in ("delete", "replace")
+        """It removes something that cannot be brought back from the manifests alone: all but what may go without a question."""
+        return self.verb in ("delete", "replace") and self.prune != "auto"
+
+    @property
+    def shown(self) -> bool:
+        """Told although nobody asked for what is unchanged."""
+        return self.verb != "keep" or self.why.startswith(IGNORED)
+
+    @property
+    def in_the_way(self) -> bool:
+        """Blocked by something that somebody should look at, not by somebody's wish."""
+        return self.verb == "blocked" and self.reason not in HELD
+
+    @property
+    def confirmable(self) -> bool:
+        """A deletion or replacement that waits for a yes."""
+        return self.verb == "blocked" and self.reason in CONFIRMABLE and self.wanted in ("delete", "replace")
+
+    def word(self, words: Mapping[Verb, str]) -> str:
+        """How totals name it."""
+        return words[self.verb] if self.verb != "blocked" else HELD.get(self.reason, words["blocked"])
 
 
 def row(action: Action) -> Row:
@@ -81,11 +112,11 @@ def row(action: Action) -> Row:
         case Update(resource, _, changes, why):
             return Row("update", Glyph.UPDATE, resource.ref, resource.location, changes, why)
         case Replace(resource, _, changes, why):
-            return Row("replace", Glyph.REPLACE, resource.ref, resource.location, changes, why)
+            return Row("replace", Glyph.REPLACE, resource.ref, resource.location, changes, why, prune=resource.prune)
         case Adopt(resource, _, changes, why):
             return Row("adopt", Glyph.ADOPT, resource.ref, resource.location, changes, why)
         case Delete(owned, why):
-            return Row("delete", Glyph.DELETE, owned.ref, owned.location, (), why)
+            return Row("delete", Glyph.DELETE, owned.ref, owned.location, (), why, prune=owned.prune)
         case Keep(ref, why):
             return Row("keep", Glyph.KEEP, ref, Location(""), (), why)
         case Blocked():
@@ -111,8 +142,13 @@ def _blocked(action: Blocked) -> Row:
 
 
 def rows(proposal: Proposal) -> tuple[Row, ...]:
-    """Every action of the plan, in the plan's order."""
-    return tuple(row(each) for each in proposal.plan.actions)
+    """Every action of the plan, in the plan's order, with the place of its manifest where one is known."""
+    return tuple(_placed(row(each), proposal) for each in proposal.plan.actions)
+
+
+def _placed(found: Row, proposal: Proposal) -> Row:
+    resource = proposal.resources.get(found.ref)
+    return found if found.location.file or resource is None else replace(found, location=resource.location)
 
 
 def totals(found: Iterable[Row]) -> dict[Verb, int]:
@@ -123,10 +159,63 @@ def totals(found: Iterable[Row]) -> dict[Verb, int]:
     return counted
 
 
-def totals_text(counted: Mapping[Verb, int], words: Mapping[Verb, str] = WORDS) -> str:
-    """`2 to create, 1 to change, 55 unchanged`; what is zero is left out."""
-    told = [f"{counted[verb]:,} {word}" for verb, word in words.items() if counted.get(verb)]
-    return ", ".join(told) or "nothing to do"
+def totals_text(found: Iterable[Row]) -> str:
+    """`2 to create, 1 to change, 1 suspended, 55 unchanged`; what is zero is left out."""
+    return ", ".join(counted_words(Counter(each.word(WORDS) for each in found), WORDS)) or "nothing to do"
+
+
+def counted_words(counted: Mapping[str, int], words: Mapping[Verb, str]) -> list[str]:
+    """`2 created`, `1 suspended`... in the order of `words`; what is held on purpose comes after what is blocked."""
+    order = [each for word in words.values() for each in ((word, *HELD.values()) if word == words["blocked"] else (word,))]
+    return [f"{counted[word]:,} {word}" for word in order if counted.get(word)]
+
+
+def command(proposal: Proposal, *more: str, done: bool = False) -> str:
+    """The command that carries out this plan: with the filters that it was made with, and the yeses that it needs.
+
+    `done`: it was carried out, so that only what is still held needs its yes again."""
+    asked = proposal.selection
+    words = [word for name in sorted(asked.projects) for word in ("--project", name)]
+    words += [word for name in sorted(asked.kinds) for word in ("--kind", name)]
+    words += [word for key, value in sorted(asked.labels.items()) for word in ("--selector", f"{key}={value}")]
+    if [str(each) for each in asked.paths] != ["manifests"]:
+        words += [word for path in asked.paths for word in ("-f", str(path))]
+    words += ["--whole-tree"] if asked.whole else []
+    words += [word for each in _yeses(proposal, done) for word in ("--confirm", each)]
+    return shlex.join(["reconcile", *words, *more])
+
+
+def _yeses(proposal: Proposal, done: bool) -> list[str]:
+    confirmed = sorted(proposal.selection.confirmed)
+    if not done and any(isinstance(each, Delete | Replace) for each in proposal.plan.writes):
+        return confirmed
+    held = {str(each.ref) for each in proposal.plan.actions if isinstance(each, Blocked)}
+    return [each for each in confirmed if each in held]
+
+
+def confirm_step(proposal: Proposal, *, done: bool = False) -> str:
+    """What to say yes with, and what exactly that does; empty when nothing waits for it. `done`: the plan was carried out."""
+    waits = [each for each in rows(proposal) if each.confirmable]
+    if not waits or not proposal.plan.confirmation:
+        return ""
+    counted = Counter(each.wanted for each in waits)
+    nouns: list[tuple[Verb, str]] = [("delete", "deletion"), ("replace", "replacement")]
+    told = [f"the {f'{counted[verb]:,} {noun}s' if counted[verb] > 1 else noun}" for verb, noun in nouns if counted[verb]]
+    alone = str(waits[0].ref) if len(waits) == 1 and f"--confirm {waits[0].ref}" in waits[0].next else ""  # as its own line says
+    does = "does exactly" if done or not proposal.plan.writes else "does this and exactly"
+    yes = command(proposal, "--confirm", alone or proposal.plan.confirmation, done=done)
+    return f"`{yes}` {does} {' and '.join(told)} that {'waits' if len(waits) == 1 else 'wait'} above"
+
+
+def quiet(proposal: Proposal) -> bool:
+    """Everything is as desired, and everything could be read."""
+    return (
+        not proposal.diagnostics
+        and not proposal.orphans
+        and all(isinstance(each, Keep) for each in proposal.plan.actions)
+        and all(said == "ok" for said in proposal.tools.values())
+        and all(each.complete for each in proposal.sources)
+    )
 
 
 def errors(proposal: Proposal) -> int:
@@ -134,10 +223,20 @@ def errors(proposal: Proposal) -> int:
     return sum(each.severity == "error" for each in proposal.diagnostics)
 
 
+def empty_source(proposal: Proposal) -> bool:
+    """Whether there is a source without a single manifest: most often the wrong folder."""
+    return any(each.reason == "EmptySource" for each in proposal.diagnostics)
+
+
 def installation(proposal: Proposal) -> str:
-    """The installation's id from the Platform manifest; empty when there is none."""
-    specs = (each.spec for each in proposal.resources.values())
-    return next((spec.installation for spec in specs if isinstance(spec, PlatformSpec)), "")
+    """The installation's id from the Platform manifest, else from what was applied last; empty when there is none."""
+    spec = platform(proposal)
+    return spec.installation if spec else proposal.context.installation if proposal.context else ""
+
+
+def platform(proposal: Proposal) -> PlatformSpec | None:
+    """The Platform of the manifests."""
+    return next((each.spec for each in proposal.resources.values() if isinstance(each.spec, PlatformSpec)), None)
 
 
 def revision(proposal: Proposal) -> str:

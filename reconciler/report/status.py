@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconciler.model import Health, Status
-from reconciler.report.show import clean, count, paint, rfc3339, since, wrap
+from reconciler.model import Health, Owned, Status
+from reconciler.report.show import clean, count, paint, rfc3339, since, value, wrap
 
 _STYLE = {
     Health.HEALTHY: "green",
@@ -124,8 +124,9 @@ def _last_lines(ready: int, about: Overview, shown: bool) -> list[str]:
     return ["      ".join(each for each in (hidden, tools) if each)] if hidden or tools else []
 
 
-def one_text(each: Status, now: datetime, *, color: bool = False, width: int = 100) -> str:
-    """Everything known about one resource: its health, every condition with its reason, where it is declared."""
+def one_text(each: Status, now: datetime, owned: Owned | None = None, *, color: bool = False, width: int = 100) -> str:
+    """Everything known about one resource: its health, every condition with its reason, where it is declared, and from the inventory
+    (`owned`) what it is in its tool and what it gives to others, such as a dataset's digest."""
     where = f"   {clean(str(each.location))}" if each.location.file else ""
     lines = [f"{clean(str(each.ref))}  {paint(str(each.health), _STYLE[each.health], color)}{where}"]
     if each.message:
@@ -139,10 +140,20 @@ def one_text(each: Status, now: datetime, *, color: bool = False, width: int = 1
             )
         )
         lines += wrap(clean(condition.message), width, "              ")
-    if each.observed_digest:
-        lines += ["", f"  manifest digest {each.observed_digest[:12]}"]
+    lines += _facts(each, owned)
     lines += ["", f"Next: `reconcile history {clean(str(each.ref))}` tells what was done to it; `reconcile diff` what differs now."]
     return "\n".join(lines)
+
+
+def _facts(each: Status, owned: Owned | None) -> list[str]:
+    """What is known about it by name: outputs in full, so that they can be copied into a manifest."""
+    found = {name: value(given) for name, given in sorted(owned.outputs.items())} if owned else {}
+    if owned:
+        found |= {"external id": value(owned.external_id), "source": value(owned.source)}
+    if each.observed_digest:
+        found["manifest digest"] = each.observed_digest[:12]
+    column = max(map(len, found), default=0)
+    return ["", *(f"  {clean(name):<{column}}  {told}" for name, told in found.items())] if found else []
 
 
 def about_value(about: Overview) -> dict[str, object]:

@@ -6,7 +6,20 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from reconciler.model import Change, Diagnostic
-from reconciler.report.rows import Row, Verb, errors, installation, revision, rows, totals, totals_text
+from reconciler.report.rows import (
+    Row,
+    Verb,
+    command,
+    confirm_step,
+    empty_source,
+    errors,
+    installation,
+    platform,
+    quiet,
+    revision,
+    rows,
+    totals_text,
+)
 from reconciler.report.show import clean, clean_lines, count, listed, paint, pair, shorten, took, value, wrap
 
 if TYPE_CHECKING:
@@ -31,18 +44,17 @@ def plan_text(proposal: Proposal, *, color: bool = False, width: int = 100, all_
 
     `width` is in columns. `all_` shows what is unchanged, and every field of what is created."""
     found = rows(proposal)
-    shown = [each for each in found if all_ or each.verb != "keep"]
-    counted = totals(found)
-    if not shown and not proposal.diagnostics and not proposal.orphans and _readable(proposal):
-        return _no_changes(proposal, len(found))
-    parts = [headline(proposal, len(found)), ""]
-    parts += rows_lines(shown, color=color, width=width, all_=all_)
+    shown = [each for each in found if all_ or each.shown]
+    body = rows_lines(shown, color=color, width=width, all_=all_)
+    if quiet(proposal):
+        return "\n".join([_no_changes(proposal, len(found)), *(["", *body] if body else [])])
+    parts = [headline(proposal, len(found)), "", *body]
     if shown:
         parts.append("")
-    parts.append(f"{totals_text(counted)}.")
+    parts.append(f"{totals_text(found)}.")
     parts += notes(proposal, width)
-    if proposal.diagnostics:
-        parts += ["", diagnostics_text(proposal.diagnostics, color=color, planned=len(found))]
+    if wrong := mistakes(proposal):
+        parts += ["", diagnostics_text(wrong, color=color, planned=len(found)), ""]
     parts += [f"Next: {next_step(proposal)}"]
     return "\n".join(parts)
 
@@ -50,7 +62,7 @@ def plan_text(proposal: Proposal, *, color: bool = False, width: int = 100, all_
 def chosen_text(proposal: Proposal, *, color: bool = False, width: int = 100) -> str:
     """Only the actions and their totals, for a question that follows."""
     found = rows(proposal)
-    return "\n".join([f"{totals_text(totals(found)).capitalize()}:", "", *rows_lines(found, color=color, width=width), ""])
+    return "\n".join([f"{totals_text(found).capitalize()}:", "", *rows_lines(found, color=color, width=width), ""])
 
 
 def drift_text(proposal: Proposal, *, color: bool = False, width: int = 100) -> str:
@@ -66,8 +78,8 @@ def drift_text(proposal: Proposal, *, color: bool = False, width: int = 100) -> 
     parts = [f"{told}{f', {unknown} could not be read' if unknown else ''} ({took(proposal.seconds)})."]
     if shown:
         parts += ["", *rows_lines(shown, color=color, width=width), ""]
-    if proposal.diagnostics:
-        parts += [diagnostics_text(proposal.diagnostics, color=color, planned=len(found))]
+    if wrong := mistakes(proposal):
+        parts += [*([] if shown else [""]), diagnostics_text(wrong, color=color, planned=len(found)), ""]
     if shown or proposal.diagnostics:
         parts.append(f"Next: {next_step(proposal)}")
     return "\n".join(parts)
@@ -79,17 +91,25 @@ def headline(proposal: Proposal, resources: int) -> str:
     at = f" @ {clean(revision(proposal))}" if revision(proposal) else ""
     applied = proposal.applied_revision
     before = f" (applied before: {clean(applied)})" if applied and applied != revision(proposal) else ""
-    tools = f", read from {count(len(proposal.tools), 'tool')}" if proposal.tools else ""
-    return f"Plan for {clean(name)}{at}{before}, {count(resources, 'resource')}{tools} in {took(proposal.seconds)}"
+    return f"Plan for {clean(name)}{at}{before}, {count(resources, 'resource')}{_read_from(proposal)}"
+
+
+def _read_from(proposal: Proposal) -> str:
+    spec, spent = platform(proposal), took(proposal.seconds)
+    if proposal.calls or not proposal.tools:
+        read = sum(said == "ok" for said in proposal.tools.values())
+        of = "" if read == len(proposal.tools) else f"{read:,} of "
+        return f", read from {of}{count(len(proposal.tools), 'tool')} in {spent}" if proposal.tools else f" in {spent}"
+    if spec is not None and spec.mlflow.managed and "mlflow" in proposal.tools and not proposal.inventory:
+        return "; nothing was read: the services have not been started yet"
+    return f" in {spent}"
 
 
 def _no_changes(proposal: Proposal, resources: int) -> str:
     at = f" @ {clean(revision(proposal))}" if revision(proposal) else ""
+    if not resources and proposal.selection.filtered:
+        return f"No changes: nothing here is what the filters ask for{at} ({took(proposal.seconds)})."
     return f"No changes: {count(resources, 'resource')} match{'es' if resources == 1 else ''} manifests{at} ({took(proposal.seconds)})."
-
-
-def _readable(proposal: Proposal) -> bool:
-    return all(said == "ok" for said in proposal.tools.values()) and all(each.complete for each in proposal.sources)
 
 
 def rows_lines(shown: Sequence[Row], *, color: bool, width: int, all_: bool = False) -> list[str]:
@@ -104,14 +124,17 @@ def rows_lines(shown: Sequence[Row], *, color: bool, width: int, all_: bool = Fa
 
 def _told_together(one: Row, other: Row) -> bool:
     """Two rows that the same thing stands in the way of: it is told once, below the last of them."""
+    held = bool(one.reason) or one.verb == other.verb == "delete"
     same = (one.reason, one.why, one.next) == (other.reason, other.why, other.next)
-    return same and bool(one.reason) and not one.changes and not other.changes
+    return same and held and not one.changes and not other.changes
 
 
 def row_lines(each: Row, *, color: bool, width: int, all_: bool = False, why: Literal["beside", "below", "later"] = "beside") -> list[str]:
     """One action: its line, what differs, what is in the way and what to do.
 
     `why` says where its reason stands: beside it, below it, or with a later row that has the same one."""
+    if each.verb == "keep" and each.why:
+        return [_kept(each, color, width)]
     lines = _head(each, color, width, clean(each.why) if why == "beside" else "")
     if each.verb != "create" or all_:
         lines += change_lines(each.changes, width)
@@ -122,9 +145,20 @@ def row_lines(each: Row, *, color: bool, width: int, all_: bool = False, why: Li
     return lines
 
 
+def style(each: Row) -> str:
+    """The colour of its glyph; what somebody wants held is no alarm."""
+    return "cyan" if each.verb == "blocked" and not each.in_the_way else COLORS[each.verb]
+
+
+def _kept(each: Row, color: bool, width: int) -> str:
+    """One line, whatever its length: nothing happens here."""
+    start = f"  {each.glyph} {clean(str(each.ref)):<44}"
+    return paint(f"{start}{shorten(clean(each.why), max(24, width - len(start)))}", COLORS[each.verb], color)
+
+
 def _head(each: Row, color: bool, width: int, why: str) -> list[str]:
     name, where = clean(str(each.ref)), clean(str(each.location)) if each.location.file else ""
-    start = f"  {paint(each.glyph, COLORS[each.verb], color)} {paint(name, 'bold', color)}"
+    start = f"  {paint(each.glyph, style(each), color)} {paint(name, 'dim' if each.verb == 'keep' else 'bold', color)}"
     used = 4 + len(name)
     gap = max(2, 48 - used)
     if why and used + gap + len(why) + (len(where) + 2 if where else 0) <= width:
@@ -168,9 +202,10 @@ def _change(change: Change, column: int, width: int, indent: str) -> list[str]:
 
 def notes(proposal: Proposal, width: int) -> list[str]:
     """What a reader must know beside the actions: tools that did not answer, sources that are not whole, orphans."""
+    told_by_rows = any(each.reason == "SourceIncomplete" for each in rows(proposal))
     said = [f"{tool} could not be read: {clean(why)}" for tool, why in sorted(proposal.tools.items()) if why != "ok"]
     for each in proposal.sources:
-        if not each.complete:
+        if not each.complete and not told_by_rows and not empty_source(proposal):
             told = (
                 "until its errors are corrected"
                 if errors(proposal)
@@ -185,20 +220,30 @@ def notes(proposal: Proposal, width: int) -> list[str]:
 
 def next_step(proposal: Proposal) -> str:
     """The last line: what to do now."""
-    counted = totals(rows(proposal))
-    writes = bool(proposal.plan.writes)
-    steps = []
+    found, writes = rows(proposal), bool(proposal.plan.writes)
+    steps = [f"`{command(proposal)}` applies this"] if writes else []
     if errors(proposal):
         steps.append("correct the manifests above (`reconcile validate` checks them without any tool)")
-    if proposal.plan.confirmation:
-        steps.append(f"`reconcile --confirm {proposal.plan.confirmation}` also does exactly the deletions that wait above")
-    if counted["unknown"]:
+    if confirm := confirm_step(proposal):
+        steps.append(confirm)
+    if any(each.verb == "unknown" for each in found):
         steps.append("`reconcile platform status` tells about the tools that did not answer")
-    if writes:
-        steps.insert(0, "`reconcile` applies this")
-    elif counted["blocked"] and not proposal.plan.confirmation:
+    if empty_source(proposal):
+        steps.append("put the manifests back, or name where they are with -f PATH")
+    elif not writes and any(each.in_the_way and not promised(each, bool(confirm)) for each in found):
         steps.append("see the lines marked ! for what is in the way")
     return "; ".join(steps or ["nothing needs doing"]) + "."
+
+
+def promised(each: Row, confirm: bool) -> bool:
+    """Another step of the last line takes away what is in its way."""
+    return each.reason == "DependencyInvalid" or (confirm and each.confirmable)
+
+
+def mistakes(proposal: Proposal) -> list[Diagnostic]:
+    """The diagnostics that are worth a block of their own: a source without manifests is told by what it keeps from being deleted."""
+    told_by_rows = any(each.reason == "SourceIncomplete" for each in rows(proposal))
+    return [each for each in proposal.diagnostics if not (told_by_rows and each.reason == "EmptySource")]
 
 
 def diagnostics_text(diagnostics: Iterable[Diagnostic], *, color: bool = False, planned: int | None = None) -> str:

@@ -69,8 +69,11 @@ class _Reading:
         self.faulty: list[Manifest] = []
         self.diagnostics: list[Diagnostic] = []
         self.seen: set[str] = set()
+        self.first = ""
+        """The first path that was named, as it is shown."""
 
     def read(self, path: Path) -> None:
+        self.first = self.first or self._shown(path)
         for found in self._found(path):
             if found.trouble is None:
                 try:
@@ -84,9 +87,8 @@ class _Reading:
 
     def loaded(self, revision: str) -> Loaded:
         if not self.manifests and not self.diagnostics:
-            self.diagnostics.append(
-                Diagnostic(Location("."), f"source {self.source} holds no manifest", severity="warning", reason="EmptySource")
-            )
+            said, hint = f"source {self.source} holds no manifest", "put manifests there, or name where they are with -f PATH"
+            self.diagnostics.append(Diagnostic(Location(self.first or "."), said, hint=hint, severity="warning", reason="EmptySource"))
         why = f"{self.diagnostics[0].location}: {self.diagnostics[0].message}" if self.diagnostics else ""
         documents = len(self.manifests) + len(self.faulty)
         source = Source(self.source, revision, not why, files=len(self.seen), documents=documents, why_incomplete=why)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import reduce
@@ -11,7 +11,7 @@ from operator import add
 from pathlib import Path
 
 from reconciler.errors import UsageError
-from reconciler.model import Diagnostic, Owned, Ref
+from reconciler.model import Diagnostic, Location, Owned, Ref
 from reconciler.registry import Kinds
 from reconciler.resolve import Graph, resolve
 from reconciler.selection import Selection
@@ -47,7 +47,8 @@ def read(selection: Selection, kinds: Kinds, settings: Settings, inventory: Mapp
         validated = validate(reduce(add, extra, loaded), kinds, root=root, incumbents=incumbents)
     graph = resolve(validated, kinds, known=inventory, partial=selection.partial)
     _check_filters(selection, graph, inventory)
-    return Desired(graph, _sorted(validated, graph), platform.installation if platform else _recorded(inventory), selection)
+    told = _sorted(validated, graph) if whole else (*_narrower(paths, root_paths, root), *_sorted(validated, graph))
+    return Desired(graph, told, platform.installation if platform else _recorded(inventory), selection)
 
 
 def _check_filters(selection: Selection, graph: Graph, inventory: Mapping[Ref, Owned]) -> None:
@@ -57,6 +58,15 @@ def _check_filters(selection: Selection, graph: Graph, inventory: Mapping[Ref, O
         close = get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(sorted(known)) or 'none'}"
         raise UsageError(f"there is no project '{name}'", hint=hint)
+
+
+def _narrower(paths: Sequence[Path], root_paths: str, root: Path) -> Iterator[Diagnostic]:
+    """A warning where the paths look like the whole tree and are not: what else was named before lies below them, or is gone."""
+    missing = [each for each in root_paths.splitlines() if Path(each) not in paths]
+    if all(not (root / each).exists() or any(Path(each).is_relative_to(path) for path in paths) for each in missing):
+        why = f"nothing is deleted: {', '.join(missing)} was a part of the whole tree before, and was not named this time"
+        hint = "name it with -f, or say with --whole-tree that this is the whole tree now"
+        yield Diagnostic(Location(str(paths[0])), why, hint=hint, severity="warning", reason="PartOfTree")
 
 
 def _sorted(validated: Validated, graph: Graph) -> tuple[Diagnostic, ...]:

@@ -64,6 +64,11 @@ class Lease:
             beat.join()
             self._give_back(token)
 
+    def last(self) -> int:
+        """Token of the latest holder; 0 = there has been none."""
+        rows = self._database.rows(select(table.c.token))
+        return int(rows[0][0]) if rows else 0
+
     def holder(self) -> Writer | None:
         """Who holds the lease, living or not; None when nobody does."""
         rows = self._database.rows(_holder())

@@ -229,6 +229,10 @@ class Store:
         Raises StoreError that names the holder when another live process has it. One that has died is taken over."""
         return self._lease.hold(actor, ttl)
 
+    def last_token(self) -> int:
+        """Token of the latest lease, held or given back; 0 = nobody has written yet. Unchanged = nobody wrote meanwhile."""
+        return self._lease.last()
+
     def check_writer(self) -> int:
         """Ask before each write to a tool: the token, or StoreError when the lease was lost. Costs nothing while the lease is fresh."""
         return self._lease.check()

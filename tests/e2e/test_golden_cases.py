@@ -31,8 +31,9 @@ import pytest
 import yaml
 
 from reconciler.cli.exit import of_report
+from reconciler.converge import converge
 from reconciler.house import open_house
-from reconciler.loop import Proposal, Report, converge, propose
+from reconciler.loop import Proposal, Report, propose
 from reconciler.report.done import report_text
 from reconciler.report.json import plan_json
 from reconciler.report.markdown import plan_markdown

@@ -187,6 +187,30 @@ def test_what_cannot_be_done_is_said_in_one_line_with_a_way_on(words: list[str],
     assert "Traceback" not in said.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dryrun"], "no such option: --dryrun (Possible options: --dry-run)"),
+        (["statsu"], "did you mean 'status'?"),
+        (["--dry-run", "-o", "xml"], "invalid value for '-o' / '--output': 'xml' is not one of"),
+        (["history", "--limit", "many"], "invalid value for '--limit'"),
+        (["explain"], "missing argument"),
+        (["platform", "logs"], "`reconcile platform logs --help` tells how it is used"),
+        (["platform"], "Usage: reconcile platform"),
+    ],
+)
+def test_a_misused_command_line_does_not_look_like_pending_changes(words: list[str], message: str, tmp_path: Path) -> None:
+    said = reconcile(*words, cwd=tmp_path)
+    assert said.returncode == 1
+    assert message.lower() in (said.stderr + said.stdout).lower()
+
+
+def test_a_misused_command_line_is_json_where_json_was_asked_for(tmp_path: Path) -> None:
+    said = reconcile("--nope", "-o", "json", cwd=tmp_path)
+    assert said.returncode == 1
+    assert json.loads(said.stdout)["message"] == "no such option: --nope"
+
+
 def test_errors_are_json_where_json_was_asked_for(tmp_path: Path) -> None:
     said = reconcile("validate", "-o", "json", cwd=tmp_path)
     assert said.returncode == 1

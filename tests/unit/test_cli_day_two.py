@@ -32,6 +32,9 @@ def test_status_history_and_diff_tell_of_what_was_done(tree: Path) -> None:
     assert "3 Ready" in reconcile("status", cwd=tree).stdout
     one = reconcile("status", "flowers", cwd=tree).stdout
     assert one.startswith(f"{DATA}  Healthy   manifests/hello.yaml:")
+    digest = json.loads(reconcile("status", "flowers", "-o", "json", cwd=tree).stdout)["resources"][0]["outputs"]["digest"]
+    assert f"digest           {digest}\n" in one
+    assert f"digest: {digest}\n" in reconcile("history", "flowers", cwd=tree).stdout, "what a `pin` takes"
     assert {each["ref"] for each in json.loads(reconcile("history", "-o", "json", cwd=tree).stdout)["entries"]} >= {DATA, "project/hello"}
     assert reconcile("diff", "--detailed-exitcode", cwd=tree).stdout.startswith("No differences: 3 resources")
     assert reconcile("import", "dataset", "hello/flowers", cwd=tree).stdout.split("spec:\n")[1].startswith("  path: data/flowers.csv\n")
@@ -44,7 +47,7 @@ def test_suspended_things_are_held_until_they_are_resumed(tree: Path) -> None:
     said = reconcile("--wait", cwd=tree)
     assert said.returncode == 3
     assert "labels are corrected by hand" in said.stdout
-    assert said.stdout.startswith("Nothing done: 1 blocked, 2 unchanged")
+    assert said.stdout.startswith("Nothing done: 1 suspended, 2 unchanged")
     assert reconcile("resume", "flowers", cwd=tree).returncode == 0
     assert "1 changed" in reconcile("--wait", cwd=tree).stdout
     assert "suspend" in reconcile("history", "flowers", cwd=tree).stdout
@@ -72,3 +75,38 @@ def test_a_deletion_waits_for_its_digest(tree: Path) -> None:
     digest = held.stdout.rsplit("--confirm ", 1)[1].split("`")[0]
     assert reconcile("--confirm", "00000000", cwd=tree).returncode == 3
     assert "1 deleted" in reconcile("--confirm", digest, cwd=tree).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["status", "--project", "helo"], "there is no project 'helo'", "did you mean hello?"),
+        (["history", "--project", "nobody"], "there is no project 'nobody'", "there are: hello"),
+        (["status", "--kind", "datset"], "there is no kind 'datset'", "did you mean Dataset?"),
+        (["history", "--kind", "datset"], "there is no kind 'datset'", "did you mean Dataset?"),
+        (["status", "--selector", "team=nobody"], "has the label team=nobody", "metadata.labels"),
+        (["--dry-run", "--selector", "team=nobody"], "has the label team=nobody", "metadata.labels"),
+        (["--selector", "team=nobody"], "has the label team=nobody", "metadata.labels"),
+    ],
+)
+def test_a_misspelt_filter_is_an_error_and_not_an_empty_success(words: list[str], message: str, hint: str, tree: Path) -> None:
+    said = reconcile(*words, cwd=tree)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert message in said.stderr
+    assert hint in said.stderr
+
+
+def test_filters_of_history_and_status_add_up(tree: Path) -> None:
+    found = json.loads(reconcile("history", "--kind", "dataset", "--kind", "project", "--limit", "2", "-o", "json", cwd=tree).stdout)
+    assert {each["ref"] for each in found["entries"]} == {DATA, "project/hello"}
+    found = json.loads(reconcile("status", "--project", "hello", "--kind", "dataset", "-o", "json", cwd=tree).stdout)
+    assert [each["ref"] for each in found["resources"]] == [DATA]
+
+
+def test_a_folder_inside_a_tree_is_told_apart_from_an_empty_place(tree: Path) -> None:
+    below = tree / "hello" / "data"
+    for words in ([], ["--dry-run"], ["status"], ["platform", "status"]):
+        said = reconcile(*words, cwd=below)
+        assert said.returncode == 1, said.stdout
+        assert f"{tree} has some: go there, or say `reconcile --root ../..`" in said.stderr
+    assert reconcile("--root", "../..", "--dry-run", cwd=below).stdout.startswith("No changes: 3 resources")

@@ -74,6 +74,27 @@ def test_a_pass_without_changes_is_one_line() -> None:
     assert report_text(quiet) == "No changes: 55 resources match manifests @ 3f9c2e1 (0.6 s)."
 
 
+def test_what_a_wrong_manifest_names_is_not_waited_for() -> None:
+    why = Condition("Ready", None, "InvalidManifest", "its manifest is wrong")
+    refused = Status(ref("experiment/vision/wrong"), Health.UNKNOWN, (why,))
+    said = report_text(Report(MISTAKES, (Result(MADE, Done("1")),), (refused,), 1.0))
+    assert "not Ready yet" not in said
+    assert "tells when" not in said
+
+
+def test_what_is_held_on_purpose_is_no_obstacle() -> None:
+    said = report_text(Report(CASES["held"], tuple(Result(each, None) for each in CASES["held"].plan.actions), (), 1.0))
+    assert said.startswith("Nothing done: 1 suspended, 1 observed, 2 unchanged")
+    assert said.endswith("Next: `reconcile status --all` shows everything.")
+
+
+def test_long_names_widen_their_column() -> None:
+    long = Create(resource(f"experiment/vision/{'n' * 50}"), why="it was deleted outside the reconciler")
+    lines = report_text(report(Result(MADE, Done("1")), Result(long, Done("2"))), width=110).split("\n")
+    assert lines[2].index("created") == lines[3].index("created")
+    assert lines[4] == "      it was deleted outside the reconciler"
+
+
 def test_failures_say_why_and_what_next() -> None:
     said = report_text(BAD)
     assert said.startswith("Failed in part: 2 failed, 1 not reached @")
@@ -203,8 +224,15 @@ def test_history_for_people_and_programs() -> None:
 
 def test_services_table() -> None:
     said = services_text({"mlflow": {"state": "dead", "url": None, "pid": None, "version": None, "message": "its process ended"}})
-    assert said.startswith("0 of 1 service work.")
+    assert said.startswith("0 of 1 service works.")
     assert "reconcile platform up" in said
+
+
+def test_a_server_that_is_not_ours_is_not_advised_to_be_started() -> None:
+    away = {"state": "unreachable", "url": "http://10.0.0.1:5000", "pid": None, "version": None, "message": "no answer"}
+    said = services_text({"mlflow": away})
+    assert "platform up" not in said
+    assert "mlflow is not run by this installation" in said
 
 
 def test_progress_counts_estimates_and_names_what_runs() -> None:

@@ -9,12 +9,13 @@ from dataclasses import replace
 import pytest
 
 from reconciler.loop import Proposal
-from reconciler.model import Change, Keep, Update
+from reconciler.model import Blocked, Change, Diagnostic, Keep, Location, Source, Update
 from reconciler.report.json import plan_json
 from reconciler.report.markdown import LIMIT, plan_markdown
 from reconciler.report.rows import plan_digest
 from reconciler.report.show import clean, pair, shorten, took, value
 from reconciler.report.text import drift_text, plan_text
+from reconciler.selection import Selection
 from tests.golden.plans.cases import CASES, HOSTILE, MISTAKES, MIXED, NASTY, SECRET, SEEN, SUSPECT, proposal, ref, resource
 
 
@@ -32,6 +33,38 @@ def test_first_line_is_the_outcome_and_last_line_the_next_step() -> None:
     assert lines[0].startswith("Plan for toolkit @ 3f9c2e1 (applied before: 8b1d770), 62 resources, read from 2 tools in 0.6 s")
     assert lines[-1] == "Next: `reconcile` applies this."
     assert "1 to create, 2 to change, 1 to replace, 1 to delete, 1 to adopt, 1 blocked, 55 unchanged." in lines
+
+
+def test_the_next_step_is_a_command_that_does_what_was_shown() -> None:
+    chosen = replace(proposal((Update(resource("experiment/v/e"), SEEN, ()),)), selection=Selection(projects=frozenset({"v"})))
+    assert plan_text(chosen).endswith("Next: `reconcile --project v` applies this.")
+    said = plan_text(CASES["yes"])
+    assert "`reconcile --confirm 0badcafe` applies this; " in said
+    assert said.endswith("--confirm experiment/vision/moved` does this and exactly the replacement that waits above.")
+    assert plan_text(SUSPECT).endswith("Next: `reconcile --confirm 5a12be77` does exactly the 12 deletions that wait above.")
+
+
+def test_overlooked_differences_are_shown_and_are_no_changes() -> None:
+    kept = replace(
+        CASES["nothing"], plan=replace(CASES["nothing"].plan, actions=(Keep(ref("experiment/v/e"), "ignored: spec.tags.a (why)"),))
+    )
+    assert plan_text(kept).split("\n")[2].split(maxsplit=2)[2] == "ignored: spec.tags.a (why)"
+    assert plan_text(kept).startswith("No changes: 1 resource matches")
+    assert "\x1b[2m  = experiment/v/e" in plan_text(kept, color=True)
+    assert "ignored: spec.tags.a" in plan_markdown(kept)
+    found = json.loads(plan_json(kept))
+    assert (found["outcome"], found["actions"][0]["why"]) == ("noChanges", "ignored: spec.tags.a (why)")
+
+
+def test_a_source_without_manifests_is_told_once_with_what_to_do() -> None:
+    why = "manifests: source root holds no manifest"
+    empty = replace(
+        proposal((Blocked(ref("experiment/v/e"), "SourceIncomplete", f"nothing is deleted: {why}", "fix the source"),)),
+        sources=(Source("root", "", False, 0, 0, why),),
+        diagnostics=(Diagnostic(Location("manifests"), "source root holds no manifest", severity="warning", reason="EmptySource"),),
+    )
+    assert plan_text(empty).count("holds no manifest") == 1
+    assert plan_text(empty).endswith("Next: put the manifests back, or name where they are with -f PATH.")
 
 
 def test_no_changes_is_one_line_and_is_never_claimed_when_a_tool_could_not_be_read() -> None:

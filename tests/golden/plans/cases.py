@@ -185,6 +185,45 @@ MISTAKES = proposal(
     ),
 )
 
+CHANGED = (Change("spec.tags.owner", "somebody-else", "ann"),)
+HELD = proposal(
+    (
+        Blocked(
+            ref("experiment/vision/paused"),
+            "Suspended",
+            "labels are corrected by hand",
+            "reconcile resume experiment/vision/paused",
+            Update(resource("experiment/vision/paused"), SEEN, CHANGED),
+        ),
+        Blocked(
+            ref("experiment/vision/watched"),
+            "ObserveOnly",
+            "lifecycle.mode is observe: differences are reported, never written",
+            "",
+            Update(resource("experiment/vision/watched", "manifests/p.yaml:9"), SEEN, CHANGED),
+        ),
+        Keep(ref("experiment/vision/released"), "ignored: spec.tags.stage (set by the release script)"),
+        Keep(ref("experiment/vision/fine")),
+    ),
+)
+YES = proposal(
+    (
+        Blocked(
+            ref("experiment/vision/moved"),
+            "ImmutableField",
+            "spec.artifactLocation cannot change in place",
+            "to delete it and create it again: reconcile --confirm experiment/vision/moved",
+            Replace(resource("experiment/vision/moved"), SEEN, (Change("spec.artifactLocation", "s3://a", "s3://b", forces_replace=True),)),
+        ),
+        Delete(replace(owned("resourcequota/vision/share"), prune="auto"), "no manifest names it any more"),
+        Delete(owned("dataset/vision/old"), "no manifest names it any more", confirmed=True),
+        Keep(ref("project/vision")),
+    ),
+    confirmation="77c0ffee",
+    selection=Selection(confirmed=frozenset({"0badcafe"})),
+)
+FIRST = proposal((Create(resource("experiment/vision/new")),), calls=0, applied_revision="", seconds=0.01)
+
 NASTY = "</details><script>alert(1)</script> | `x` @everyone [a](http://b) \x1b[31mred\x1b[0m \u202egnp.exe\r\n# head"
 HOSTILE = proposal(
     (
@@ -212,4 +251,7 @@ CASES: Mapping[str, Proposal] = {
     "tool-down": DOWN,
     "mistakes": MISTAKES,
     "hostile": HOSTILE,
+    "held": HELD,
+    "yes": YES,
+    "first": FIRST,
 }

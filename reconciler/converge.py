@@ -1,0 +1,130 @@
+"""Passes until what was asked for is reached: services first, again when somebody else wrote meanwhile, and with `wait` until Ready."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from reconciler.errors import StalePlan
+from reconciler.events import Event
+from reconciler.house import ANSWERS, House, await_services
+from reconciler.loop import Proposal, Report, carry_out, propose
+from reconciler.model import (
+    Adopt,
+    Blocked,
+    Create,
+    Delete,
+    Done,
+    Health,
+    Keep,
+    Plan,
+    Present,
+    Ref,
+    Replace,
+    Result,
+    Started,
+    Status,
+    Update,
+)
+from reconciler.selection import Selection
+
+SERVICES_SECONDS = 180.0
+"""Longest wait for services that were just started; MLflow alone has been seen to take 50 s on a busy machine."""
+STALE_PLANS = 3
+"""Plans that may go stale in a row before a pass gives up; each means that somebody else made progress."""
+
+
+def converge(
+    selection: Selection,
+    house: House,
+    *,
+    wait: bool = False,
+    timeout: float = 300.0,
+    stop: threading.Event | None = None,
+    on_proposal: Callable[[Proposal], None] | None = None,
+) -> Report:
+    """One pass, with the services that it needs brought up first; with `wait`, passes until all is Ready or `timeout` seconds are over.
+
+    `on_proposal` is told the first proposal before it is carried out."""
+    stop = stop or threading.Event()
+    deadline = time.monotonic() + timeout
+    proposal = propose(selection, house)
+    (on_proposal or _nobody)(proposal)
+    done: list[Result] = []
+    services = _services_only(proposal)
+    if services is not None and services.context is not None:
+        done += _carry(services, selection, house, stop, _services_only).results
+        patience = min(deadline, time.monotonic() + SERVICES_SECONDS)
+        await_services(house, services.context.services, services.context.wanted, patience, stop)
+        proposal = propose(selection, house)
+    report = _carry(proposal, selection, house, stop)
+    proposal = report.proposal
+    done = [*filter(_wrote, done), *report.results]
+    while wait and not stop.is_set() and (moving := _moving(report)) and time.monotonic() < deadline:
+        house.tell(Event("wait", f"waiting for {moving[0].ref}: {moving[0].message}", moving[0].ref))
+        stop.wait(1.0)
+        report = _carry(propose(selection, house), selection, house, stop)
+        done = [*filter(_wrote, done), *report.results]
+    return replace(report, proposal=proposal, results=_latest(done), interrupted=stop.is_set())
+
+
+def _carry(
+    proposal: Proposal,
+    selection: Selection,
+    house: House,
+    stop: threading.Event,
+    part: Callable[[Proposal], Proposal | None] = lambda whole: whole,
+) -> Report:
+    """Carry out, and plan again when somebody else wrote meanwhile. `part` narrows a plan that was made again as the first one was."""
+    for left in reversed(range(STALE_PLANS)):
+        try:
+            return carry_out(proposal, house, stop)
+        except StalePlan:
+            if not left:
+                raise
+            whole = propose(selection, house)
+            proposal = part(whole) or replace(whole, plan=Plan(()))
+    raise AssertionError("unreachable")
+
+
+def _services_only(proposal: Proposal) -> Proposal | None:
+    """The part of the proposal that starts services, when there is something to start."""
+    first = tuple(each for each in proposal.plan.writes if each.ref.kind == "Platform" and not isinstance(each, Delete))
+    if not first or proposal.context is None:
+        return None
+    states = proposal.context.services.report()
+    up = all(states.get(name, {}).get("state") in ANSWERS for name in proposal.context.wanted)
+    return None if up else replace(proposal, plan=Plan(first))
+
+
+def _moving(report: Report) -> list[Status]:
+    """What is on its way and needs nothing but time."""
+    started = {each.action.ref for each in report.results if isinstance(each.outcome, Started)}
+    held = {
+        each.action.ref for each in report.results if isinstance(each.action, Blocked) and each.action.reason == "DependencyProgressing"
+    }
+    later = {ref for ref, seen in report.proposal.observations.items() if isinstance(seen, Present) and seen.recheck_at is not None}
+    on_its_way = (each for each in report.statuses if each.health is Health.PROGRESSING or each.ref in started | held | later)
+    return [each for each in on_its_way if not each.ready]
+
+
+def _wrote(result: Result) -> bool:
+    return isinstance(result.outcome, Done | Started) and isinstance(result.action, Create | Update | Replace | Adopt)
+
+
+def _latest(results: Sequence[Result]) -> tuple[Result, ...]:
+    """One result for each Ref over several passes: the last one that did something, else the last."""
+    latest: dict[Ref, Result] = {}
+    for each in results:
+        before = latest.get(each.action.ref)
+        if before is not None and isinstance(before.outcome, Started) and isinstance(each.action, Keep):
+            each = replace(before, outcome=Done(before.outcome.token))  # what was started has come up meanwhile
+        if before is None or each.outcome is not None or not _wrote(before):
+            latest[each.action.ref] = each
+    return tuple(latest.values())
+
+
+def _nobody(proposal: Proposal) -> None:
+    """Nobody wants to know."""
