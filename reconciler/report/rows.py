@@ -230,13 +230,9 @@ def empty_source(proposal: Proposal) -> bool:
 
 def installation(proposal: Proposal) -> str:
     """The installation's id from the Platform manifest, else from what was applied last; empty when there is none."""
-    spec = platform(proposal)
-    return spec.installation if spec else proposal.context.installation if proposal.context else ""
-
-
-def platform(proposal: Proposal) -> PlatformSpec | None:
-    """The Platform of the manifests."""
-    return next((each.spec for each in proposal.resources.values() if isinstance(each.spec, PlatformSpec)), None)
+    specs = (each.spec for each in proposal.resources.values())
+    known = proposal.context.installation if proposal.context else ""
+    return next((spec.installation for spec in specs if isinstance(spec, PlatformSpec)), known)
 
 
 def revision(proposal: Proposal) -> str:

@@ -1,4 +1,4 @@
-"""A proposal, and the mistakes in manifests, as text for people. Pure."""
+"""A proposal, and the mistakes in manifests, as text for people. Pure, but that it asks whether the services ever ran."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from reconciler.report.rows import (
     empty_source,
     errors,
     installation,
-    platform,
     quiet,
     revision,
     rows,
@@ -95,14 +94,19 @@ def headline(proposal: Proposal, resources: int) -> str:
 
 
 def _read_from(proposal: Proposal) -> str:
-    spec, spent = platform(proposal), took(proposal.seconds)
-    if proposal.calls or not proposal.tools:
-        read = sum(said == "ok" for said in proposal.tools.values())
-        of = "" if read == len(proposal.tools) else f"{read:,} of "
-        return f", read from {of}{count(len(proposal.tools), 'tool')} in {spent}" if proposal.tools else f" in {spent}"
-    if spec is not None and spec.mlflow.managed and "mlflow" in proposal.tools and not proposal.inventory:
+    spent, tools = took(proposal.seconds), len(proposal.tools)
+    if "mlflow" in proposal.tools and _never_started(proposal):
         return "; nothing was read: the services have not been started yet"
-    return f" in {spent}"
+    if not proposal.calls or not tools:
+        return f" in {spent}"
+    read = sum(said == "ok" for said in proposal.tools.values())
+    of = "" if read == tools else f"{read:,} of "
+    return f", read from {of}{count(tools, 'tool')} in {spent}"
+
+
+def _never_started(proposal: Proposal) -> bool:
+    """Whether MLflow is ours and has no data yet; as it is now, for a plan is shown before anything starts."""
+    return not proposal.inventory and proposal.context is not None and proposal.context.services.pristine(("mlflow",))
 
 
 def _no_changes(proposal: Proposal, resources: int) -> str:

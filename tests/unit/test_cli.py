@@ -152,6 +152,7 @@ def test_a_dry_run_of_a_new_tree_plans_everything_and_writes_nothing(tmp_path: P
     assert said.returncode == 2, said.stderr
     assert said.stderr == ""
     assert json.loads(said.stdout)["totals"]["create"] == 4
+    assert "4 resources; nothing was read: the services have not been started yet\n" in reconcile("--dry-run", cwd=tmp_path).stdout
     assert sorted(tmp_path.rglob("*")) == before
 
 

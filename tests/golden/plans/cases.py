@@ -222,7 +222,6 @@ YES = proposal(
     confirmation="77c0ffee",
     selection=Selection(confirmed=frozenset({"0badcafe"})),
 )
-FIRST = proposal((Create(resource("experiment/vision/new")),), calls=0, applied_revision="", seconds=0.01)
 
 NASTY = "</details><script>alert(1)</script> | `x` @everyone [a](http://b) \x1b[31mred\x1b[0m \u202egnp.exe\r\n# head"
 HOSTILE = proposal(
@@ -253,5 +252,4 @@ CASES: Mapping[str, Proposal] = {
     "hostile": HOSTILE,
     "held": HELD,
     "yes": YES,
-    "first": FIRST,
 }
