@@ -44,9 +44,10 @@ def verify(
         by_kind.setdefault(resource.ref.kind, []).append(resource)
     seen: dict[Ref, Any] = {}
     for kind, resources in by_kind.items():
-        tell(Event("phase", f"looking again at {len(resources)} {kind.lower()}s"))
+        tell(Event("phase", f"looking again at {len(resources)} {kind.lower()}{'s' if len(resources) > 1 else ''}"))
         try:
-            seen |= kinds.controller(kind).observe(resources, replace(ctx, focused=True))
+            found = kinds.controller(kind).observe(resources, replace(ctx, focused=True))
+            seen |= {each.ref: found[each.ref] for each in resources if each.ref in found}  # what else it tells was not asked for
         except Exception as error:  # what was written stands, and is recorded; the next pass looks again
             ctx.log.warning("verify_failed", kind=kind, error=repr(error))
             unseen = Unknown(f"it was written, and could not be looked at again: {error}")

@@ -217,3 +217,15 @@ def test_a_tool_that_cannot_be_read_again_raises_nothing(bench: Bench, trouble: 
     result = look(bench, results.values())["a"]
     assert isinstance(result.outcome, Done)
     assert isinstance(result.observation, Unknown)
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_what_needed_no_write_is_looked_at_again_only_when_something_was_noted_about_it(bench: Bench, noted: bool) -> None:
+    results = bench.run(create("a"), create("b"))
+    written = next(each for each in results.values() if each.action.ref.name == "a")
+    kept = Result(Keep(ref("b")), None)
+    again = verify([written, kept], bench.ctx, bench.kinds, bench.events.append, [widget("b")] if noted else [])
+    looked = {each.action.ref.name: each for each in again}
+    assert isinstance(looked["a"].observation, Present)
+    assert isinstance(looked["b"].observation, Present) is noted
+    assert looked["b"].left_over == ()
