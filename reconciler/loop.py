@@ -231,8 +231,11 @@ def _refreshed(ref: Ref, proposal: Proposal, house: House) -> Owned | None:
     resource, before, seen = proposal.resources.get(ref), proposal.inventory.get(ref), proposal.observations.get(ref)
     if resource is None or before is None or not isinstance(seen, Present):
         return None
-    now = owned(resource, before.external_id, seen.outputs, house.kinds)
-    return None if now == before else now
+    references = (*resource.requires, *resource.references)
+    told = (resource.digest, resource.source, resource.prune, resource.location, references, seen.outputs)
+    if told == (before.digest, before.source, before.prune, before.location, before.references, before.outputs):
+        return None
+    return owned(resource, before.external_id, seen.outputs, house.kinds)
 
 
 def _found_orphans(proposal: Proposal, house: House) -> list[Owned]:

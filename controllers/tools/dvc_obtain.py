@@ -157,10 +157,17 @@ def _repository(want: Want, repo: str) -> str:
     return place
 
 
-def nested(ctx: Context) -> dict[str, list[Path]]:
+class Nested(dict[str, list[Path]]):
     """For each project the folders of other projects that lie inside its own. Usually there are none."""
-    folders = {name: (ctx.root / each.spec.path).resolve() for name, each in ctx.projects.items()}
-    return {name: [each for each in folders.values() if own in each.parents] for name, own in folders.items()}
+
+    def __init__(self, ctx: Context) -> None:
+        folders = {name: (ctx.root / each.spec.path).resolve() for name, each in ctx.projects.items()}
+        super().__init__({name: [each for each in folders.values() if own in each.parents] for name, own in folders.items()})
+
+
+def nested(ctx: Context) -> Nested:
+    """The pass's one `Nested`: it costs a look at every project's folder."""
+    return ctx.client(Nested, Nested)
 
 
 def own_place(dvc: Dvc, project: str, root: Path, relative: str, inner: Mapping[str, list[Path]]) -> Path:

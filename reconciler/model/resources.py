@@ -120,4 +120,3 @@ class Owned:
     outputs: Outputs = field(default_factory=dict)
     references: tuple[Ref, ...] = ()
     location: Location = NOWHERE
-    suspended: bool = False

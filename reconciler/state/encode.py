@@ -46,7 +46,6 @@ def owned_row(owned: Owned) -> Row:
         "source": owned.source,
         "digest": owned.digest,
         "prune": owned.prune,
-        "suspended": owned.suspended,
         "applied": to_text(dict(owned.applied), owned.ref),
         "outputs": to_text(dict(owned.outputs), owned.ref),
         "refs": to_text([[each.kind, each.project, each.name, each.key] for each in owned.references], owned.ref),
@@ -55,7 +54,7 @@ def owned_row(owned: Owned) -> Row:
 
 
 def owned_from(row: Sequence[Any]) -> Owned:
-    kind, project, name, key, external_id, source, digest, prune, suspended, applied, outputs, refs, location = row
+    kind, project, name, key, external_id, source, digest, prune, applied, outputs, refs, location = row
     return Owned(
         ref=ref_from(kind, project, name, key),
         external_id=external_id,
@@ -66,7 +65,6 @@ def owned_from(row: Sequence[Any]) -> Owned:
         outputs={} if outputs == "{}" else from_text(outputs),
         references=() if refs == "[]" else tuple(Ref(*parts) for parts in from_text(refs)),
         location=_location_from(location),
-        suspended=bool(suspended),
     )
 
 

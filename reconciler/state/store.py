@@ -193,24 +193,6 @@ class Store:
         with self._write() as connection:
             connection.execute(delete(tables.suspensions).where(tables.is_ref(tables.suspensions, ref)))
 
-    def confirm(self, what: str, actor: str, expires: datetime) -> None:
-        """A person said yes to `what`: a plan's confirmation digest, or a Ref as text. Counts once, until `expires`."""
-        with self._write() as connection:
-            upsert(connection, tables.confirmations, [{"what": what, "actor": actor, "at": self._now(), "expires": expires}])
-
-    def confirmed(self) -> frozenset[str]:
-        """What was confirmed, is not used up and has not expired."""
-        table = tables.confirmations.c
-        return frozenset(row[0] for row in self._database.rows(select(table.what).where(table.expires > self._now())))
-
-    def consume(self, what: str) -> bool:
-        """Use a confirmation up. True for exactly one caller."""
-        table = tables.confirmations
-        with self._write() as connection:
-            used = connection.execute(delete(table).where(table.c.what == what, table.c.expires > self._now())).rowcount
-            connection.execute(delete(table).where(table.c.expires <= self._now()))
-        return used == 1
-
     def meta(self, key: str) -> str | None:
         """One fact about the installation; None = never set."""
         rows = self._database.rows(select(tables.meta.c.value).where(tables.meta.c.key == key))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Boolean, Column, ColumnElement, DateTime, Dialect, Float, Index, Integer, MetaData, String, Table, Text, and_
+from sqlalchemy import Column, ColumnElement, DateTime, Dialect, Float, Index, Integer, MetaData, String, Table, Text, and_
 from sqlalchemy.types import TypeDecorator
 
 from reconciler.model import Ref
@@ -52,7 +52,6 @@ inventory = Table(
     Column("source", Text, nullable=False),
     Column("digest", Text, nullable=False),
     Column("prune", String, nullable=False),
-    Column("suspended", Boolean, nullable=False),
     Column("applied", Text, nullable=False),
     Column("outputs", Text, nullable=False),
     Column("refs", Text, nullable=False),
@@ -103,14 +102,6 @@ suspensions = Table(
     Column("reason", Text, nullable=False),
     Column("actor", Text, nullable=False),
     Column("at", Moment, nullable=False),
-)
-confirmations = Table(
-    "confirmations",
-    metadata,
-    Column("what", Text, primary_key=True),
-    Column("actor", Text, nullable=False),
-    Column("at", Moment, nullable=False),
-    Column("expires", Moment, nullable=False),
 )
 meta = Table("meta", metadata, Column("key", String, primary_key=True), Column("value", Text, nullable=False))
 lease = Table(

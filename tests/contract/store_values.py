@@ -25,7 +25,6 @@ OWNED = Owned(
     outputs={"id": "42"},
     references=(PROJECT, RUN),
     location=Location("projects/ünï/a b.yaml", 3, 1),
-    suspended=True,
 )
 
 

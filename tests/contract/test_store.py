@@ -179,16 +179,6 @@ def test_suspensions_and_meta(store: Store, clock: Clock) -> None:
     assert store.meta("id") == "b"
 
 
-def test_a_confirmation_counts_once_and_not_for_ever(store: Store, clock: Clock) -> None:
-    store.confirm("digest", "ann", NOON + timedelta(hours=1))
-    store.confirm(str(DATASET), "ann", NOON + timedelta(minutes=1))
-    assert store.confirmed() == {"digest", str(DATASET)}
-    clock.pass_(120)
-    assert store.confirmed() == {"digest"}
-    assert [store.consume(each) for each in ("digest", "digest", str(DATASET))] == [True, False, False]
-    assert store.confirmed() == frozenset()
-
-
 # --- values --------------------------------------------------------------------------------------------------------
 
 JSONS = st.recursive(

@@ -73,7 +73,12 @@ def test_damaged_pages_and_damaged_values_say_so(tmp_path: Path) -> None:
         file.seek(size // 3)
         file.write(b"\xff" * (size // 2))
     # Which page is hit decides whether it shows when the Store is opened or when it is read; it must show, and never as data.
-    with pytest.raises(StoreError, match=r"is damaged.*restore a backup"), open_store(path) as store:
+    with pytest.raises(StoreError, match=r"is damaged.*restore a backup"):
+        _read_damaged(path)
+
+
+def _read_damaged(path: Path) -> None:
+    with open_store(path) as store:
         assert store.damage() != ()
         store.inventory()
 

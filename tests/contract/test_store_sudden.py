@@ -69,7 +69,7 @@ def test_reading_only_makes_nothing_and_writes_nothing(place: str | Path) -> Non
     with open_store(place, read_only=True) as nothing:
         assert (nothing.inventory(), nothing.statuses(), nothing.memos(), nothing.open_intents()) == ({}, {}, {}, {})
         assert (nothing.history(), nothing.deletions_since(NOON), nothing.suspensions()) == ([], [], {})
-        assert (nothing.confirmed(), nothing.meta("x"), nothing.current_writer()) == (frozenset(), None, None)
+        assert (nothing.meta("x"), nothing.current_writer(), nothing.last_token()) == (None, None, 0)
         with pytest.raises(StoreError, match="reading only"):
             nothing.record(OWNED)
     if isinstance(place, Path):

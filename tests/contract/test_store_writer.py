@@ -140,3 +140,10 @@ def test_a_writer_that_sleeps_is_not_taken_for_dead(store: Store, place: str | P
         os.kill(child.pid, signal.SIGSTOP)
         with pytest.raises(StoreError, match="the child"), here.writer("ann"):
             raise AssertionError
+
+
+def test_the_last_token_tells_that_somebody_wrote(store: Store) -> None:
+    before = store.last_token()
+    with store.writer("ann") as token:
+        assert store.last_token() == token == before + 1
+    assert store.last_token() == token, "given back, and still the last"

@@ -1,4 +1,4 @@
-"""The first tables: inventory, journal, statuses, memos, audit, suspensions, confirmations, meta, lease.
+"""The first tables: inventory, journal, statuses, memos, audit, suspensions, meta, lease.
 
 Written out, not taken from `reconciler.state.tables`: a revision stays as it is when the tables move on."""
 
@@ -47,7 +47,6 @@ def _what_we_own() -> None:
         *_ref(),
         *_text("external_id", "source", "digest"),
         sa.Column("prune", sa.String, nullable=False),
-        sa.Column("suspended", sa.Boolean, nullable=False),
         *_text("applied", "outputs", "refs", "location"),
     )
     op.create_table(
@@ -83,7 +82,6 @@ def _what_was_seen() -> None:
 
 def _what_people_said() -> None:
     op.create_table("suspensions", *_ref(), *_text("reason", "actor"), *_moment("at"))
-    op.create_table("confirmations", sa.Column("what", sa.Text, primary_key=True), *_text("actor"), *_moment("at", "expires"))
     op.create_table("meta", sa.Column("key", sa.String, primary_key=True), *_text("value"))
 
 
