@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from reconciler.platform import Services, ServiceSpec
 
@@ -31,13 +33,34 @@ def mlflow_url() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_environment() -> Iterator[None]:
+    """No setting of the machine reaches the tests, and the tools send nothing home."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith(("MLOPS_", "MLFLOW_", "GIT_"))]:
+        del os.environ[name]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.update({"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1"})
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="run the long matrices too")
+    parser.addoption("--full", action="store_true", help="run the long matrices too, and the property tests with many more examples")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile("usual", deadline=None)
+    settings.register_profile("full", deadline=None, max_examples=2000)
+    settings.load_profile("full" if config.getoption("--full") else "usual")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without `--full` the long matrices are deselected, so that a skip never stands for one."""
     if config.getoption("--full"):
         return
-    for item in items:
-        if item.get_closest_marker("full"):
-            item.add_marker(pytest.mark.skip(reason="a long matrix: make test-full runs it"))
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
