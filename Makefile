@@ -53,4 +53,5 @@ lock: $(STAMP) ## resolve requirements.lock again from pyproject.toml
 
 clean: ## stop the demo's services and remove everything that make created here
 	@test ! -x $(BIN)/reconcile || $(BIN)/reconcile platform down
+	find benchmarks controllers docs examples reconciler schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf $(VENV) .mlops build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
