@@ -236,10 +236,15 @@ def _list(text: str | None) -> list[str]:
 
 
 def _step_aside(mlflow: Mlflow, seen: Present) -> None:
-    """Free the name: MLflow keeps names of deleted experiments reserved, so the old one is renamed before it is deleted."""
-    if seen.raw["stage"] == "deleted":
+    """Free the name: MLflow keeps names of deleted experiments reserved, so the old one is renamed before it is deleted.
+
+    Looks first how far an earlier try came: MLflow refuses to rename what is deleted."""
+    aside, now = f"{seen.raw['name']}@replaced-{seen.external_id}", mlflow.experiment(seen.external_id)
+    if now is None or (now.name, now.stage) == (aside, "deleted"):
+        return
+    if now.stage == "deleted":
         mlflow.restore_experiment(seen.external_id)
-    mlflow.rename_experiment(seen.external_id, f"{seen.raw['name']}@replaced-{seen.external_id}")
+    mlflow.rename_experiment(seen.external_id, aside)
     for key in ("mlops.ref", "mlops.installation"):
         mlflow.delete_experiment_tag(seen.external_id, key)
     mlflow.delete_experiment(seen.external_id)

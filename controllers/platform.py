@@ -5,10 +5,12 @@ The mark is the state folder itself: what runs from it is this installation's.""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from reconciler.controller import Context
 from reconciler.diff import compare
+from reconciler.errors import Terminal
 from reconciler.model import (
     Absent,
     Change,
@@ -77,7 +79,8 @@ class PlatformController:
             ctx.services.stop(ctx.wanted)
         before = _states(ctx)
         ctx.services.stop([name for name in ctx.wanted if _must_restart(name, before, ctx.wanted)])
-        ctx.services.start(ctx.wanted)
+        with suppress(Terminal):  # the next look tells why; what needs no service must not wait for one that cannot start
+            ctx.services.start(ctx.wanted)
         ctx.memo(resource.ref)["applied"] = self.desired(resource)
         after = _states(ctx)
         if all(after.get(name) in (*UP, NOT_OURS) for name in ctx.wanted):

@@ -54,6 +54,7 @@ class ProjectController:
                 seen[each.ref] = Absent()
                 continue
             fields = {**(applied or {}), "namespace": name in made and names.ready(name)}
+            fields["checked"] = ctx.focused or not memo.get("unjudged")
             raw = {
                 "folder": (ctx.root / each.spec.path).is_dir(),
                 "clashes": memo.get("clashes", []),
@@ -68,6 +69,8 @@ class ProjectController:
 
     def diff(self, resource: Resource[ProjectSpec], seen: Present) -> Diff:
         changes = compare(self.desired(resource), seen.fields)
+        if not seen.fields["checked"]:
+            changes = (*changes, Change("requirements", "changed while only a part was looked at", "checked against the other projects'"))
         if not seen.fields["namespace"]:
             changes = (*changes, Change("namespace.dvc", "missing or configured otherwise", "ready", note="the Platform's dvc settings"))
         return changes
@@ -76,7 +79,10 @@ class ProjectController:
         resource: Resource[Any] = action.resource
         ctx.client(Dvc, open_dvc).names.make(resource.ref.name)
         changed = not isinstance(action, Update) or any(each.path in ("spec.requirements", "spec.active") for each in action.changes)
-        if changed:
+        unjudged = isinstance(action, Update) and any(each.path == "requirements" for each in action.changes)
+        if (changed or unjudged) and ctx.focused:
+            ctx.memo(resource.ref)["unjudged"] = True  # the other projects are not all here: the next whole pass asks
+        elif changed or unjudged:
             _check_requirements(ctx)
         ctx.memo(resource.ref)["applied"] = self.desired(resource)
         return Done(resource.ref.name, {"path": resource.spec.path})
@@ -114,6 +120,7 @@ def _check_requirements(ctx: Context) -> None:
             mine = [each for each in clashes if name in (each.first, each.second)]
             ctx.memo(project.ref)["clashes"] = [_told(name, each) for each in mine]
             ctx.memo(project.ref)["unchecked"] = unchecked
+            ctx.memo(project.ref).pop("unjudged", None)
 
 
 def _told(name: str, clash: uv.Clash) -> str:

@@ -189,15 +189,21 @@ def secret(reference: Any) -> str:
             raise Terminal("a secret must be given as {fromEnv: NAME} or {fromFile: path}")
 
 
+def _stale(house: House) -> StalePlan:
+    house.memos.reload(house.store.memos())
+    return StalePlan("another pass wrote between this plan and its turn", hint="make the plan again")
+
+
 @contextmanager
 def writing(house: House, after: int) -> Iterator[None]:
     """Be the one writer; save the notebooks at the end, whatever happened.
 
     `after` is the last lease that the plan knew of. Raises StalePlan when somebody held one since, and StoreError while somebody does."""
+    if house.store.last_token() != after:  # asked before the lease is taken: a stale plan must not make another one stale
+        raise _stale(house)
     with house.store.writer(house.actor) as token:
         if token != after + 1:
-            house.memos.reload(house.store.memos())
-            raise StalePlan("another pass wrote between this plan and its turn", hint="make the plan again")
+            raise _stale(house)
         try:
             yield
         finally:
@@ -211,7 +217,10 @@ def await_services(house: House, services: Services, names: Sequence[str], deadl
 
     Somebody else's server that does not answer is not waited for: nothing here brings it up."""
     while not stop.is_set() and time.monotonic() < deadline:
-        services.start(names)
+        try:
+            services.start(names)
+        except Terminal:  # told already as the failure of the Platform's own action; what needs the service shows as unknown
+            return
         report = services.report()
         late = [name for name in names if report.get(name, {}).get("state") not in ANSWERS]
         if not late:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,6 @@ from reconciler.apply import apply, owned
 from reconciler.bind import Bound, bind
 from reconciler.controller import Context
 from reconciler.diff import compare
-from reconciler.errors import UsageError
 from reconciler.events import Event
 from reconciler.house import House, context, writing
 from reconciler.journal import StoreJournal
@@ -29,6 +28,7 @@ from reconciler.model import (
     Diff,
     Glyph,
     Keep,
+    Location,
     Observation,
     Owned,
     Plan,
@@ -44,7 +44,6 @@ from reconciler.observe import Observed, observe
 from reconciler.plan import plan
 from reconciler.policy import Policy
 from reconciler.record import refused, statuses
-from reconciler.rules import nearest
 from reconciler.selection import Selection
 from reconciler.source.read import Desired, read
 from reconciler.verify import verify
@@ -98,7 +97,6 @@ def propose(selection: Selection, house: House) -> Proposal:
     house.tell(Event("phase", "reading manifests"))
     desired = read(selection, house.kinds, house.settings, inventory, house.store.meta("root_paths") or "")
     selection = desired.selection
-    _must_know(selection.projects, {ref.owner for ref in (*desired.graph.resources, *desired.graph.refused, *inventory)})
     ctx = context(house, desired.graph.resources, inventory, focused=selection.partial)
     chosen = {ref: each for ref, each in desired.graph.resources.items() if selection.holds(each)}
     house.tell(Event("phase", "looking at the tools"))
@@ -109,13 +107,14 @@ def propose(selection: Selection, house: House) -> Proposal:
     bound = bind(
         chosen.values(), observed.seen, inventory, lambda resource, seen: house.kinds.controller(resource.ref.kind).diff(resource, seen)
     )
+    planned = plan(bound, observed.seen, inventory, _policy(selection, house, desired, bound, observed))
     return Proposal(
-        plan=plan(bound, observed.seen, inventory, _policy(selection, house, desired, bound, observed)),
+        plan=planned,
         resources=bound.resources,
         observations={**observed.seen, **observed.extra},
         inventory=inventory,
         sources=desired.graph.sources,
-        diagnostics=desired.diagnostics,
+        diagnostics=(*desired.diagnostics, *map(_unmatched, planned.unmatched)),
         orphans=tuple(sorted(ref for ref in observed.extra if ref not in inventory and ref not in desired.graph.resources)),
         tools=observed.tools,
         seconds=time.monotonic() - began,
@@ -150,6 +149,13 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
     return Report(proposal, tuple(results), found, time.monotonic() - began, interrupted)
 
 
+def _unmatched(confirmed: str) -> Diagnostic:
+    hint = "it was carried out already, or another set waits by now: look at `reconcile --dry-run` again"
+    return Diagnostic(
+        Location("--confirm"), f"{confirmed} names nothing that waits for a yes", hint=hint, severity="warning", reason="NothingToConfirm"
+    )
+
+
 def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, observed: Observed) -> Policy:
     now = house.now()
     return Policy(
@@ -167,13 +173,6 @@ def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, 
         unfinished=frozenset(house.store.open_intents()),
         settling=_settling(bound, observed.seen, house),
     )
-
-
-def _must_know(projects: Iterable[str], known: Collection[str]) -> None:
-    """Raise UsageError for a filter that names no project: a misspelt one would say "no changes" of nothing."""
-    for name in sorted(set(projects) - set(known)):
-        hint = nearest(name, known) or f"projects are: {', '.join(sorted(filter(None, known)))}"
-        raise UsageError(f"there is no project '{name}'", hint=hint)
 
 
 def _previews(bound: Bound, seen: Mapping[Ref, Observation], house: House) -> dict[Ref, Diff]:

@@ -59,7 +59,7 @@ def plan(bound: Bound, seen: Mapping[Ref, Observation], inventory: Mapping[Ref, 
     for ref in doomed:
         after[ref] = tuple(other for other in sorted(doomed) if ref in inventory[other].references)
     blocked = tuple(each for ref, each in policy.blocked.items() if ref not in actions)
-    return Plan((*actions.values(), *blocked, *pruned.actions), after, pruned.confirmation)
+    return Plan((*actions.values(), *blocked, *pruned.actions), after, pruned.confirmation, pruned.unmatched)
 
 
 def _choose(

@@ -29,7 +29,7 @@ class Policy:
     confirmed: frozenset[str] = frozenset()
     """Digests of deletion sets, or Refs, that somebody said yes to."""
     recent_deletions: Sequence[Ref] = ()
-    """Deleted within the last 24 hours without a confirmation."""
+    """Within the last 24 hours deleted without a confirmation, or replaced."""
     unfinished: frozenset[Ref] = frozenset()
     """Begun by an earlier pass that was cut short (journal)."""
     settling: Mapping[Ref, str] = field(default_factory=dict)

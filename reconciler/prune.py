@@ -25,6 +25,8 @@ class Pruned:
     actions: tuple[Action, ...]
     may_replace: frozenset[Ref]
     confirmation: str
+    unmatched: tuple[str, ...] = ()
+    """What was confirmed and names nothing that waits: said already, or the set is another one by now."""
 
 
 def prune(desired: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned], policy: Policy, replacing: Collection[Ref] = ()) -> Pruned:
@@ -56,7 +58,9 @@ def prune(desired: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned], 
     actions = tuple(
         held[each.ref] if each.ref in held else Delete(each, "no manifest names it any more", each.ref in agreed) for each in candidates
     )
-    return Pruned(actions, frozenset(each.ref for each in replaced if each not in left), confirmation)
+    matched = {confirmation_of(waiting), *(str(ref) for ref in agreed)}
+    unmatched = tuple(sorted(policy.confirmed - matched)) if not policy.partial else ()
+    return Pruned(actions, frozenset(each.ref for each in replaced if each not in left), confirmation, unmatched)
 
 
 def confirmation_of(owned: Sequence[Owned]) -> str:

@@ -81,10 +81,6 @@ def _status(result: Result, resource: Resource[Any] | None, observation: Observa
     )
 
 
-def _reason(health: HealthReport) -> str:
-    return str(health.health) if health.health is Health.HEALTHY else health.reason or str(health.health)
-
-
 def _health(result: Result, resource: Resource[Any] | None, observation: Observation | None, kinds: Kinds) -> HealthReport:
     action = result.action
     if isinstance(result.outcome, Failed):

@@ -6,24 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol
+from typing import Any
 
 from reconciler.controller import Controller
 from schemas.base import KindInfo
 
 GROUP = "mlops_reconciler.kinds"
-
-
-class Registry(Protocol):
-    """Kinds by name, as the corridor sees them."""
-
-    @property
-    def kinds(self) -> Mapping[str, KindInfo]: ...
-
-    @property
-    def broken(self) -> Mapping[str, str]: ...
-
-    def controller(self, kind: str) -> Controller[Any]: ...
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,8 @@ def what_it_uses(world: World) -> Iterator[Breach]:
 
 def _host(resource: Resource[Any], path: str, host: str, project: ProjectSpec | None) -> Iterator[Breach]:
     allowed = project.allow.hosts if project else ()
-    if host.lower() not in {each.lower() for each in allowed}:
+    below = any(each.startswith("file:///") and host.startswith(f"{each.rstrip('/')}/") for each in allowed)
+    if not below and host.lower() not in {each.lower() for each in allowed}:
         name = resource.ref.owner
         hint = f'add "{host}" to spec.allow.hosts of project {name}; {_list(allowed)}'
         yield Breach(resource, path, f"host '{host}' is not allowed for project {name}", hint)

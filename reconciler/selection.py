@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from reconciler.errors import UsageError
 from reconciler.model import Ref, Resource
 
 
@@ -49,3 +51,13 @@ class Selection:
             and (not self.refs or ref in self.refs)
             and all(resource.labels.get(key) == value for key, value in self.labels.items())
         )
+
+
+def must_know(projects: Iterable[str], known: Iterable[Ref]) -> None:
+    """Raise UsageError for a `--project` that names none of the projects of `known`: a misspelt one would say that all is well."""
+    names = sorted({ref.owner for ref in known} - {""})
+    for each in sorted(projects):
+        if each not in names:
+            close = get_close_matches(each, names, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(names) or 'none yet'}"
+            raise UsageError(f"there is no project '{each}'", hint=hint)

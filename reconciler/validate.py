@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from reconciler.fields import pattern_of
 from reconciler.mistakes import Mistake, Reader
-from reconciler.model import Diagnostic, Manifest, Ref, Resource, Source, digest_of
+from reconciler.model import Diagnostic, Manifest, Owned, Ref, Resource, Source, digest_of
 from reconciler.registry import Kinds
 from reconciler.schemaerrors import Steps
 from reconciler.source.load import Loaded
@@ -51,11 +51,11 @@ class _Checked:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-def validate(loaded: Loaded, kinds: Kinds, *, root: Path, incumbents: Mapping[Ref, str] | None = None) -> Validated:
+def validate(loaded: Loaded, kinds: Kinds, *, root: Path, incumbents: Mapping[Ref, Owned] | None = None) -> Validated:
     """Check every manifest on its own, then that no name is claimed twice.
 
-    `root` is the installation's root, as it was given to `load`. `incumbents` are the sources that resources came from at the last
-    apply: of two sources that claim a name, that one keeps it. Raises nothing; every mistake is a diagnostic."""
+    `root` is the installation's root, as it was given to `load`. `incumbents` are what was applied last: of two
+    manifests that claim a name, the one that is most like it keeps it. Raises nothing; every mistake is a diagnostic."""
     infos, places = kinds.kinds, Places(root)
     checked = [_check(each, infos, kinds, root, places) for each in loaded.manifests]
     checked = _claimed(checked, incumbents or {}, places)
@@ -252,16 +252,21 @@ def _told(mistake: Mistake, manifest: Manifest, ref: Ref | None, places: Places)
 # --- one owner for each name ---------------------------------------------------------------------------------------
 
 
-def _claimed(checked: list[_Checked], incumbents: Mapping[Ref, str], places: Places) -> list[_Checked]:
-    """Of several manifests with one name the incumbent's stays, else the first; a wrong one holds its name all the same."""
+def _claimed(checked: list[_Checked], incumbents: Mapping[Ref, Owned], places: Places) -> list[_Checked]:
+    """Of several manifests with one name the incumbent stays, else the first; a wrong one holds its name all the same."""
     owner: dict[Ref, _Checked] = {}
     for each in checked:
         if each.ref is not None:
-            held = owner.setdefault(each.ref, each)
-            incumbent = incumbents.get(each.ref)
-            if held.manifest.source != incumbent and each.manifest.source == incumbent:
+            held, incumbent = owner.setdefault(each.ref, each), incumbents.get(each.ref)
+            if incumbent is not None and _likeness(each, incumbent) > _likeness(held, incumbent):
                 owner[each.ref] = each
     return [each if each.ref is None or owner[each.ref] is each else _refused(each, owner[each.ref], places) for each in checked]
+
+
+def _likeness(each: _Checked, incumbent: Owned) -> tuple[bool, bool, bool]:
+    """How much a manifest is the one that was applied last: from its source, with its meaning, in its file."""
+    same = each.resource is not None and each.resource.digest == incumbent.digest
+    return each.manifest.source == incumbent.source, same, each.manifest.location.file == incumbent.location.file
 
 
 def _refused(each: _Checked, owner: _Checked, places: Places) -> _Checked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from posixpath import normpath
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -93,9 +94,21 @@ def uses(spec: DatasetSpec) -> Iterator[Use]:
         if spec.source.s3 is not None:
             yield Use("source.s3", "host", f"s3://{urlsplit(spec.source.s3).netloc}")
         if spec.source.import_ is not None:
-            # A repository on this machine is a "host" too: nothing outside the project is read unless the platform team allows it.
-            repo = spec.source.import_.repo
-            yield Use("source.import.repo", "host", (urlsplit(repo).hostname or repo) if "://" in repo else repo)
+            place = _place(spec.source.import_.repo)
+            if place is not None:
+                yield Use("source.import.repo", "host", place)
+
+
+def _place(repo: str) -> str | None:
+    """The "host" of a repository: a folder of this machine is one too, since nothing outside the project is read unless the
+    platform team allows it. None = a folder of the project itself."""
+    if "://" in repo:
+        return urlsplit(repo).hostname or repo
+    if "@" in repo.split(":")[0]:
+        return repo.split("@", 1)[1].split(":")[0]
+    if repo.startswith("/"):
+        return f"file://{repo}"
+    return repo if normpath(repo).split("/")[0] == ".." else None
 
 
 KIND = KindInfo(

@@ -84,7 +84,7 @@ class ExperimentSpec(Spec):
     """Object storage for artifacts; the server's own when unset. Cannot change: MLflow has no call for it.
     Its bucket must be in the project's `allow.hosts` as `s3://bucket`. Paths on the server are refused: they could be another project's."""
     runs: Runs | None = None
-    """Runs that must exist."""
+    """Runs that must exist. Checked and recorded; this version starts none yet."""
     model: ModelFacts | None = None
 
 

@@ -14,7 +14,7 @@ _REQUIREMENT = r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?\s*[^\n]*$"
 
 
 def _no_option(found: str) -> str:
-    if found.lstrip().startswith("-") or "://" in found or " @ " in found:
+    if found.lstrip().startswith("-") or "://" in found or "@" in found:
         raise ValueError("expected a PEP 508 requirement such as `numpy>=2`; options, URLs and paths are not allowed here")
     return found
 

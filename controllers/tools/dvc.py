@@ -45,6 +45,8 @@ class Dvc:
         self.cache = Cache((cache_dir or self._area / "cache").absolute(), links)
         self._calls = Calls(wire)
         self._writing = Lock()
+        self._fresh: set[tuple[str, str]] = set()
+        """(project, digest) of what was put somewhere in this pass and may not be recorded yet: nobody else may release it."""
         self._private = (os.path.realpath(self._area.parent), os.path.realpath(self.cache.directory))
         cache = {"dir": str(self.cache.directory), "type": ",".join(self.cache.links)}
         self.names = Namespaces(
@@ -78,6 +80,7 @@ class Dvc:
         path = self.place(root, relative)
         with self._using("add", f"{project}:{relative}", write=True), self._locked(project):
             version, seen = self.cache.add(path, root)
+            self._fresh.add((project, version.md5))
             if link and self.cache.shares and not _tracked(path):
                 seen = self.cache.check_out(version.md5, path, plain=False, unchanged=seen, root=root)
             return version, seen
@@ -89,6 +92,7 @@ class Dvc:
         the version whole and undamaged (then `repair` it), or when somebody writes at the same time."""
         path = self.place(root, relative)
         with self._using("checkout", f"{project}:{relative}", write=True), self._locked(project):
+            self._fresh.add((project, md5))
             seen = look(path, root=root, cache=self.cache.objects)
             if seen is not None:
                 other, seen = self.cache.add(path, root)
@@ -212,6 +216,8 @@ class Dvc:
         the listing of a version that stays cannot be read: its files could not be told apart."""
         with self._using("release", f"{project}/{name}", write=True) as call, self._locked(project):
             doomed, stay = self.names.split(project, name, md5s)
+            self._fresh -= {(project, each) for each in doomed}
+            stay |= {md5 for _, md5 in self._fresh} & doomed
             safe: set[str] = set()
             for each in sorted({*keep, *stay}):
                 safe.add(each)

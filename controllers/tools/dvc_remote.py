@@ -16,7 +16,7 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 60
 """Deadlines of one request; a transfer as a whole may take longer."""
 _REDIRECTS = 10
-"""As many as httpx itself would follow by default is 20; a data host rarely needs more than two."""
+"""Half of what httpx follows by default; a data host rarely needs more than two."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from reconciler.controller import Call, Context
 from reconciler.errors import Terminal, Transient
 
 SECONDS = 60
+_CUT_OFF = "network was disabled"
+"""uv with UV_OFFLINE set: "No solution found" then says nothing of the requirements."""
 _OFFLINE = ("dns error", "failed to fetch", "error sending request", "network", "connection", "offline", "timed out")
 
 
@@ -82,10 +84,10 @@ class Resolver:
         if done.returncode == 0:
             return None
         text = " ".join(done.stderr.replace("╰─▶", "").replace("×", "").split())
-        if "No solution found" in text:
+        if "No solution found" in text and _CUT_OFF not in text:
             because = text.find("Because")
             return text[max(because, 0) :][:600]
-        if any(word in text.lower() for word in _OFFLINE):
+        if _CUT_OFF in text or any(word in text.lower() for word in _OFFLINE):
             raise Transient("the package index cannot be reached, so requirements were not checked against each other")
         raise Terminal(f"uv could not read the requirements: {text[:300]}")
 

@@ -38,11 +38,6 @@ Global options (-f, --project, --kind, --selector, --root, --state-dir, --no-col
 MLOPS_STORE, MLOPS_PARALLELISM, NO_COLOR.
 """
 
-OnlyProjects = Annotated[
-    list[str] | None, typer.Option("--project", metavar="NAME", help="Only this project; repeatable.", autocompletion=projects)
-]
-OnlyKinds = Annotated[list[str] | None, typer.Option("--kind", metavar="KIND", help="Only this kind; repeatable.", autocompletion=kinds)]
-
 app = typer.Typer(
     name="reconcile",
     help=HELP,
@@ -105,8 +100,8 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
     """`reconcile --dry-run delete X` must not delete: options of the bare command do not reach a sub-command."""
     from reconciler.errors import UsageError
 
-    for name in ("dry_run", "wait", "confirm", "whole_tree", "detailed_exitcode", "all_", "wire_log"):
-        if ctx.params.get(name):
+    for name in ("dry_run", "wait", "timeout", "confirm", "whole_tree", "detailed_exitcode", "output", "all_", "wire_log"):
+        if (source := ctx.get_parameter_source(name)) is not None and source.name == "COMMANDLINE":
             flag = f"--{name.strip('_').replace('_', '-')}"
             hint = f"if `reconcile {ctx.invoked_subcommand}` has it, write it after the command"
             raise UsageError(f"{flag} before `{ctx.invoked_subcommand}` would do nothing", hint=hint)

@@ -158,7 +158,7 @@ def overview(house: House) -> Overview:
 def _entries(house: House, asked: Globals, ref: Ref | None, limit: int) -> list[AuditEntry]:
     """The newest entries that the filters let through. Raises UsageError for a project or kind that there is and was none of."""
     from reconciler.cli.options import kind_named
-    from reconciler.cli.refs import must_know
+    from reconciler.selection import must_know
 
     kinds = {kind_named(each, house.kinds) for each in asked.kind}
     for name in asked.project:
@@ -177,7 +177,8 @@ def _passes(ref: Ref, asked: Globals, kinds: set[str]) -> bool:
 
 def _chosen(house: House, asked: Globals, ref: str | None) -> list[Status]:
     from reconciler.cli.options import kind_named
-    from reconciler.cli.refs import must_know, parse_ref
+    from reconciler.cli.refs import parse_ref
+    from reconciler.selection import must_know
 
     statuses = house.store.statuses()
     if ref is not None:

@@ -43,7 +43,9 @@ def validate(ctx: typer.Context, output: Output = Format.TEXT) -> None:
     if output is Format.JSON:
         say(diagnostics_json(found, resources=resources, sources=sources))
     elif found:
-        say(diagnostics_text(found, color=asked.color(), planned=resources))
+        named = {each.ref for each in found if each.severity == "error"}
+        unaffected = len(desired.graph.resources.keys() - desired.graph.blocked.keys() - named)
+        say(diagnostics_text(found, color=asked.color(), planned=unaffected))
     else:
         say(f"Valid: {count(resources, 'resource')} in {count(sum(each.files for each in sources), 'file')}.")
     if any(each.severity == "error" for each in found):

@@ -36,16 +36,6 @@ def parse_ref(text: str, kinds: Kinds, known: Iterable[Ref], *, must_exist: bool
     raise UsageError(f"there is no resource '{text}' here", hint=hint)
 
 
-def must_know(projects: Iterable[str], known: Iterable[Ref]) -> None:
-    """Raise UsageError for a `--project` that names none of the projects of `known`: a misspelt one would say that all is well."""
-    names = sorted({ref.owner for ref in known} - {""})
-    for each in projects:
-        if each not in names:
-            close = get_close_matches(each, names, n=1, cutoff=0.6)
-            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(names) or 'none yet'}"
-            raise UsageError(f"there is no project '{each}'", hint=hint)
-
-
 def must_select(proposal: Proposal) -> None:
     """Raise UsageError when `--selector` chose nothing: a misspelt label would say that all is well."""
     if proposal.selection.labels and not proposal.resources and not proposal.refused:

@@ -58,6 +58,10 @@ def _run(command: Command) -> int:
     return code if isinstance(code, int) else Exit.OK
 
 
+_HABITS = {"plan": "`reconcile --dry-run`", "apply": "`reconcile`", "sync": "`reconcile`", "drift": "`reconcile diff`"}
+"""Commands of other tools of this sort, and what they are called here."""
+
+
 def _misused(error: ClickException) -> Exit:
     from typer._click.exceptions import NoArgsIsHelpError
 
@@ -71,6 +75,9 @@ def _misused(error: ClickException) -> Exit:
     said = f"{said[:1].lower()}{said[1:]}"
     ctx = getattr(error, "ctx", None)
     hint = f"`{ctx.command_path if ctx else 'reconcile'} --help` tells how it is used"
+    for habit, ours in _HABITS.items():
+        if said.startswith(f"no such command '{habit}'"):
+            said, hint = f"no such command '{habit}'.", f"write {ours}"
     if wants_json(sys.argv):
         say(error_json(said, hint))
     else:

@@ -156,6 +156,8 @@ class Plan:
     """For each Ref the Refs whose action must have succeeded first."""
     confirmation: str = ""
     """Digest of exactly the deletions that wait for a yes; empty = none waits."""
+    unmatched: tuple[str, ...] = ()
+    """What somebody said yes to and names nothing that waits."""
 
     @property
     def writes(self) -> tuple[Write, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reconciler.errors import Terminal, Transient
 from reconciler.model import JSON
 from reconciler.platform.services import Services
 from reconciler.platform.spec import ServiceSpec
@@ -18,16 +19,26 @@ class Shared:
     def __init__(self, spec: PlatformSpec, state_dir: Path, secret: Callable[[Any], str]) -> None:
         self._spec = spec
         self._state_dir = state_dir
-        self.managed = Services(state_dir, service_specs(spec, secret))
+        self._missing = ""
+        """Why our services cannot be described, such as a secret that is not set; nothing else suffers from it."""
+        try:
+            specs = service_specs(spec, secret)
+        except Terminal as error:
+            specs, self._missing = [], error.message
+        self.managed = Services(state_dir, specs)
 
     def endpoint(self, name: str) -> str:
         """Base URL. Raises Transient when the service was never started here."""
         if name == "mlflow" and self._spec.mlflow.endpoint is not None:
             return self._spec.mlflow.endpoint
+        if self._missing:
+            raise Transient(self._missing)
         return self.managed.endpoint(name).url
 
     def start(self, names: Sequence[str]) -> None:
         """Start those of `names` that are ours and do not run, with what they need; does not wait."""
+        if self._missing:
+            raise Terminal(self._missing)
         ours = [name for name in names if name in self.managed.names]
         if ours:
             self.managed.start(ours)
@@ -41,6 +52,8 @@ class Shared:
             name: {"state": each.state, "url": each.url, "pid": each.pid, "version": each.version, "message": each.message}
             for name, each in self.managed.status(probe=True).items()
         }
+        if self._missing:
+            told["mlflow"] = {"state": "stopped", "url": None, "pid": None, "version": None, "message": self._missing}
         if self._spec.mlflow.endpoint is not None:
             told["mlflow"] = _look(self._spec.mlflow.endpoint)
         return told
@@ -67,7 +80,8 @@ def _look(url: str) -> Mapping[str, JSON]:
     import httpx
 
     try:
-        version = httpx.get(f"{url.rstrip('/')}/version", timeout=5.0, trust_env=False).text.strip().strip('"')[:40]
-    except httpx.HTTPError as error:
+        answer = httpx.get(f"{url.rstrip('/')}/version", timeout=5.0, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         return {"state": "unreachable", "url": url, "pid": None, "version": None, "message": f"no answer: {type(error).__name__}"}
+    version = answer.text.strip().strip('"')[:40] if answer.is_success else None
     return {"state": "external", "url": url, "pid": None, "version": version, "message": ""}

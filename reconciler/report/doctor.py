@@ -38,7 +38,10 @@ def doctor_text(checks: Sequence[Check], *, color: bool = False, width: int = 10
         lines += rest
         if each.state != "ok" and each.how:
             lines += wrap(clean(each.how), width, " " * (column + 13))
-    return "\n".join([*lines, "", "Next: put right what is MISSING, top to bottom." if wrong else "Next: `reconcile --dry-run`."])
+    following = "put right what is MISSING, top to bottom" if wrong else "`reconcile --dry-run`"
+    if look and not wrong:
+        following = f"see what is marked `{_WORD['warning']}`, then {following}"
+    return "\n".join([*lines, "", f"Next: {following}."])
 
 
 def doctor_json(checks: Sequence[Check]) -> str:

@@ -10,7 +10,7 @@ from reconciler.errors import ReconcilerError, Transient
 from reconciler.model import Blocked, Diff, Done, Failed, Keep, Result, Started, Status
 from reconciler.report.rows import DONE, Row, command, confirm_step, counted_words, empty_source, errors, revision, row
 from reconciler.report.show import clean, count, listed, paint, took, wrap
-from reconciler.report.text import COLORS, change_lines, diagnostics_text, mistakes, notes, plan_text, promised, rows_lines
+from reconciler.report.text import COLORS, change_lines, diagnostics_text, mistakes, notes, plan_text, promised, rows_lines, unaffected
 
 if TYPE_CHECKING:
     from reconciler.loop import Report
@@ -46,7 +46,7 @@ def report_text(report: Report, *, color: bool = False, width: int = 100, all_: 
     said = notes(proposal, width)
     parts += [*said, ""] if said else []
     if wrong := mistakes(proposal):
-        parts += [diagnostics_text(wrong, color=color, planned=len(report.results)), ""]
+        parts += [diagnostics_text(wrong, color=color, planned=unaffected((row(each.action) for each in report.results), wrong)), ""]
     parts.append(f"Next: {next_step(report)}")
     return "\n".join(parts)
 

@@ -53,7 +53,7 @@ def plan_text(proposal: Proposal, *, color: bool = False, width: int = 100, all_
     parts.append(f"{totals_text(found)}.")
     parts += notes(proposal, width)
     if wrong := mistakes(proposal):
-        parts += ["", diagnostics_text(wrong, color=color, planned=len(found)), ""]
+        parts += ["", diagnostics_text(wrong, color=color, planned=unaffected(found, wrong)), ""]
     parts += [f"Next: {next_step(proposal)}"]
     return "\n".join(parts)
 
@@ -78,7 +78,7 @@ def drift_text(proposal: Proposal, *, color: bool = False, width: int = 100) -> 
     if shown:
         parts += ["", *rows_lines(shown, color=color, width=width), ""]
     if wrong := mistakes(proposal):
-        parts += [*([] if shown else [""]), diagnostics_text(wrong, color=color, planned=len(found)), ""]
+        parts += [*([] if shown else [""]), diagnostics_text(wrong, color=color, planned=unaffected(found, wrong)), ""]
     if shown or proposal.diagnostics:
         parts.append(f"Next: {next_step(proposal)}")
     return "\n".join(parts)
@@ -248,6 +248,12 @@ def mistakes(proposal: Proposal) -> list[Diagnostic]:
     """The diagnostics that are worth a block of their own: a source without manifests is told by what it keeps from being deleted."""
     told_by_rows = any(each.reason == "SourceIncomplete" for each in rows(proposal))
     return [each for each in proposal.diagnostics if not (told_by_rows and each.reason == "EmptySource")]
+
+
+def unaffected(found: Iterable[Row], mistakes: Iterable[Diagnostic]) -> int:
+    """How many resources go on in spite of the mistakes: those that no mistake names and that need nothing refused."""
+    named = {each.ref for each in mistakes if each.severity == "error"}
+    return sum(each.ref not in named and each.reason != "DependencyInvalid" for each in found)
 
 
 def diagnostics_text(diagnostics: Iterable[Diagnostic], *, color: bool = False, planned: int | None = None) -> str:

@@ -7,16 +7,11 @@ from typing import TypeAlias
 
 import yaml
 
-from reconciler.model import Location, Manifest
+from reconciler.model import Location
 from reconciler.source.yamltext import Fault, compose, decode
 
 Steps: TypeAlias = tuple[str | int, ...]
 """Keys and indexes from the document down to a field; an index may be written as a text."""
-
-
-def position_of(manifest: Manifest, path: Steps, root: Path) -> Location:
-    """Where a field of a manifest is written; the nearest place above it when it is not written at all."""
-    return Places(root).at(manifest.location, path)
 
 
 class Places:
@@ -27,7 +22,9 @@ class Places:
         self._trees: dict[str, dict[int, yaml.Node]] = {}
 
     def at(self, document: Location, steps: Steps, *, key: bool = False) -> Location:
-        """The place of a value, or of its key. `document` is the place of the document as `load` gave it."""
+        """The place of a value, or of its key; the nearest place above it when it is not written at all.
+
+        `document` is the place of the document as `load` gave it."""
         found = self._find(document, steps)
         if found is None:
             return document

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import reduce
 from operator import add
 from pathlib import Path
 
-from reconciler.errors import UsageError
 from reconciler.model import Diagnostic, Location, Owned, Ref
 from reconciler.registry import Kinds
 from reconciler.resolve import Graph, resolve
-from reconciler.selection import Selection
+from reconciler.selection import Selection, must_know
 from reconciler.settings import Settings
 from reconciler.source.load import load
 from reconciler.validate import Validated, validate
@@ -38,26 +36,16 @@ def read(selection: Selection, kinds: Kinds, settings: Settings, inventory: Mapp
     whole = selection.whole or not root_paths or set(root_paths.splitlines()) <= {str(each) for each in paths}
     selection = replace(selection, paths=paths, part=not whole)
     cache = settings.state / "cache" if settings.state.is_dir() else None
-    incumbents = {ref: each.source for ref, each in inventory.items()}
     loaded = load([root / each for each in paths], root=root, cache=cache)
-    validated = validate(loaded, kinds, root=root, incumbents=incumbents)
+    validated = validate(loaded, kinds, root=root, incumbents=inventory)
     platform = next((each.spec for each in validated.resources if isinstance(each.spec, PlatformSpec)), None)
     if platform is not None and platform.sources:
         extra = [load([root / each.path], root=root, cache=cache, source=each.name) for each in platform.sources]
-        validated = validate(reduce(add, extra, loaded), kinds, root=root, incumbents=incumbents)
+        validated = validate(reduce(add, extra, loaded), kinds, root=root, incumbents=inventory)
     graph = resolve(validated, kinds, known=inventory, partial=selection.partial)
-    _check_filters(selection, graph, inventory)
+    must_know(selection.projects, (*graph.resources, *graph.refused, *inventory))
     told = _sorted(validated, graph) if whole else (*_narrower(paths, root_paths, root), *_sorted(validated, graph))
     return Desired(graph, told, platform.installation if platform else _recorded(inventory), selection)
-
-
-def _check_filters(selection: Selection, graph: Graph, inventory: Mapping[Ref, Owned]) -> None:
-    """A filter that lets nothing through because of a typing mistake must not look like "nothing to do"."""
-    known = {ref.owner for ref in (*graph.resources, *graph.refused, *inventory)} - {""}
-    for name in sorted(selection.projects - known):
-        close = get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(sorted(known)) or 'none'}"
-        raise UsageError(f"there is no project '{name}'", hint=hint)
 
 
 def _narrower(paths: Sequence[Path], root_paths: str, root: Path) -> Iterator[Diagnostic]:

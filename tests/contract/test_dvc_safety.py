@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from controllers.tools.dvc import Entry
+from controllers.tools.dvc import Dvc, Entry
 from controllers.tools.dvc_calls import translated
 from controllers.tools.dvc_files import write_text
 from reconciler.errors import Conflict, Terminal, Transient
@@ -270,3 +270,17 @@ def test_a_broken_record_is_told_and_the_others_are_read(house: House) -> None:
     entries = house.dvc.names.listing(["p"])["p"]
     assert isinstance(entries["one"], Entry)
     assert isinstance(entries["two"], Terminal)
+
+
+def test_what_another_project_has_just_put_there_is_not_released_before_it_is_recorded(tmp_path: Path) -> None:
+    dvc = Dvc(tmp_path / "state" / "dvc", wire=lambda call: None, links=("symlink", "copy"))
+    for project, text in (("q", "same"), ("q", "newer"), ("p", "same")):
+        (tmp_path / project).mkdir(exist_ok=True)
+        (tmp_path / project / "f").unlink(missing_ok=True)
+        (tmp_path / project / "f").write_text(text, encoding="utf-8")
+        version, _ = dvc.add(project, tmp_path / project, "f")
+        if project == "q":
+            dvc.names.record("q", "f", Entry("f", version, {"at": text}))
+    dvc.let_go("q", "f", [version.md5])
+    dvc.names.record("p", "f", Entry("f", version))
+    assert (tmp_path / "p" / "f").read_text(encoding="utf-8") == "same"

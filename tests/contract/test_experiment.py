@@ -15,7 +15,7 @@ import pytest
 from controllers.experiment import ExperimentController
 from reconciler.controller import Context
 from reconciler.errors import Conflict, ReconcilerError, Transient
-from reconciler.model import KNOWN_AFTER_APPLY, Health, Present, Ref, Resource, Unknown, Update
+from reconciler.model import KNOWN_AFTER_APPLY, Health, Present, Ref, Replace, Resource, Unknown, Update
 from reconciler.testing import ServicesAt, make_context, make_resource
 from reconciler.testing.contract import LostAnswerContract, OwnershipContract, ReplaceContract, ToolContract
 from reconciler.testing.steps import Pass, owned_as
@@ -208,6 +208,13 @@ class TestExperiment(LostAnswerContract, OwnershipContract, ToolContract, Replac
         assert old["lifecycle_stage"] == "deleted"
         assert old["name"] == f"demo/{name}@replaced-{first.external_id}"
         assert "mlops.ref" not in self.server.tags(first.external_id)
+
+    def test_a_replacement_can_be_tried_again(self, engine: Pass, name: str) -> None:
+        seen, other = engine.create(self.make(name)), self.other_form(self.make(name))
+        action = Replace(other, seen, engine.controller.diff(other, seen))
+        made = engine.done(engine.controller.apply(action, engine.fresh()))
+        assert engine.done(engine.controller.apply(action, engine.fresh())) == made
+        assert engine.diff(other) == ()
 
     def test_export_and_adopt_plan_to_nothing(self, engine: Pass, name: str) -> None:
         engine.create(self.make(name))

@@ -214,3 +214,17 @@ def test_killed_at_any_moment_the_next_pass_ends_where_it_should(here: Here) -> 
     here.ok()
     assert "No changes" in here.ok().out
     assert {name: each["stage"] for name, each in here.experiments().items()} == dict.fromkeys(["one", "two", *names], "active")
+
+
+def test_an_unset_secret_of_a_service_narrows_the_pass_to_what_needs_it(tmp_path: Path) -> None:
+    here = start(tmp_path / "root", None, "unset")
+    path = here.root / "manifests/platform.yaml"
+    path.write_text(path.read_text() + "  database: {managed: false, url: {fromEnv: NOT_SET_ANYWHERE}}\n")
+    here.write(
+        {"manifests/all.yaml": "---\n".join([project("p"), dataset("d", "p", "d.csv"), experiment("e", "p")]), "code/p/d.csv": "a\n"}
+    )
+    ran = here.run()
+    assert "NOT_SET_ANYWHERE is not set" in ran.text
+    told = here.status()
+    assert told["dataset/p/d"]["ready"], ran.text
+    assert not told["experiment/p/e"]["ready"]

@@ -163,7 +163,8 @@ def test_removing_the_projects_deletes_nothing_until_exactly_that_set_is_confirm
     assert {each["action"] for each in held["actions"] if each["ref"].startswith("experiment/")} == {"blocked"}
     assert here.run("--dry-run", "--detailed-exitcode").code == 3
 
-    here.run("--confirm", "deadbeef")
+    wrong = here.run("--confirm", "deadbeef")
+    assert (wrong.code, "deadbeef names nothing that waits for a yes" in wrong.text) == (3, True), wrong.text
     assert here.plan()["confirmation"] == digest, "another digest agrees to nothing"
     data = here.root / "code" / one / "data" / "tickets.csv"
     here.ok("--confirm", digest)

@@ -167,6 +167,17 @@ def test_an_option_of_the_bare_command_does_not_vanish_before_a_command(tmp_path
     said = reconcile("--dry-run", "delete", "x", cwd=tmp_path)
     assert said.returncode == 1
     assert "--dry-run before `delete` would do nothing" in said.stderr
+    said = reconcile("-o", "json", "status", cwd=tmp_path)
+    assert said.returncode == 1
+    assert "--output before `status` would do nothing" in said.stdout
+
+
+@pytest.mark.parametrize(("habit", "ours"), [("plan", "reconcile --dry-run"), ("apply", "reconcile"), ("drift", "reconcile diff")])
+def test_what_other_tools_call_it_is_understood_as_a_question(tmp_path: Path, habit: str, ours: str) -> None:
+    said = reconcile(habit, cwd=tmp_path)
+    assert said.returncode == 1
+    assert f"write `{ours}`" in said.stderr
+    assert "Did you mean" not in said.stderr
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.model import Location
 from reconciler.source.load import Loaded, load
-from reconciler.source.place import Places, position_of
+from reconciler.source.place import Places
 from reconciler.source.yamltext import MAX_BYTES
 
 HEAD = "apiVersion: reconciler.mlops/v1\nkind: Dataset\n"
@@ -300,12 +300,12 @@ PLACED = "kind: X\nspec:\n  a:\n    - b: 1\n    - {c: 2}\n  base: &base {x: 1}\n
 )
 def test_position(tmp_path: Path, steps: tuple[str | int, ...], place: str) -> None:
     manifest = one(tmp_path, PLACED).manifests[0]
-    assert str(position_of(manifest, steps, tmp_path)) == f"m/one.yaml:{place}"
+    assert str(Places(tmp_path).at(manifest.location, steps)) == f"m/one.yaml:{place}"
 
 
 def test_position_in_a_later_document_and_of_a_key(tmp_path: Path) -> None:
     manifest = one(tmp_path, PLACED).manifests[1]
-    assert str(position_of(manifest, ("kind",), tmp_path)) == "m/one.yaml:10:7"
+    assert str(Places(tmp_path).at(manifest.location, ("kind",))) == "m/one.yaml:10:7"
     assert str(Places(tmp_path).at(manifest.location, ("kind",), key=True)) == "m/one.yaml:10:1"
 
 

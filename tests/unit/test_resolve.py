@@ -254,6 +254,13 @@ def test_a_dataset_of_another_project(tmp_path: Path, shares: str, fine: bool) -
         ("{hosts: ['s3://bucket']}", "s3: 's3://bucket/x'", True),
         ("{hosts: [bucket]}", "s3: 's3://bucket/x'", False),
         ("{}", "import: {repo: /srv/other, path: x}", False),
+        ("{hosts: ['file:///srv']}", "import: {repo: /srv/other, path: x}", True),
+        ("{hosts: ['file:///srv']}", "import: {repo: 'file:///srv/other', path: x}", True),
+        ("{hosts: ['file:///srv']}", "import: {repo: /srvx/other, path: x}", False),
+        ("{}", "import: {repo: vendor/repo, path: x}", True),
+        ("{}", "import: {repo: vendor/../../q, path: x}", False),
+        ("{hosts: [git.example.org]}", "import: {repo: 'git@git.example.org:o/r', path: x}", True),
+        ("{}", "import: {repo: 'git@git.example.org:o/r', path: x}", False),
     ],
 )
 def test_hosts_are_denied_by_default(tmp_path: Path, allow: str, source: str, fine: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from reconciler.model import Ref
+from reconciler.model import NOWHERE, Owned, Ref
 from reconciler.registry import Kinds, discover
 from reconciler.source.load import Loaded, load
 from reconciler.validate import Validated, steps_to, validate
@@ -109,9 +109,24 @@ def test_a_wrong_one_holds_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("incumbent", "stays"), [("", "root"), ("team", "team"), ("root", "root"), ("gone", "root")])
 def test_the_incumbent_source_stays(tmp_path: Path, incumbent: str, stays: str) -> None:
     both = read(tmp_path, {"a.yaml": dataset("a")}) + read(tmp_path, {"a.yaml": dataset("a")}, source="team")
-    validated = validate(both, KINDS, root=tmp_path, incumbents={Ref("Dataset", "p", "a"): incumbent})
+    ref = Ref("Dataset", "p", "a")
+    validated = validate(both, KINDS, root=tmp_path, incumbents={ref: Owned(ref, "1", incumbent, "", {}, "auto")})
     assert [each.source for each in validated.resources] == [stays]
     assert {each.name: each.complete for each in validated.sources} == {"root": stays == "root", "team": stays == "team"}
+
+
+@pytest.mark.parametrize("same", ["digest", "file"])
+def test_a_copy_does_not_take_over_what_was_applied(tmp_path: Path, same: str) -> None:
+    """A copied manifest in a file that sorts earlier must not change the live thing."""
+    before = check(tmp_path, dataset("a")).resources[0]
+    (tmp_path / "two").mkdir()
+    copy = dataset("a").replace("{path: a}", "{path: a, type: model}")
+    both = read(tmp_path / "two", {"a-copy.yaml": copy, "b.yaml": dataset("a")})
+    digest = before.digest if same == "digest" else ""
+    applied = Owned(before.ref, "1", "root", digest, {}, "auto", location=both.manifests[1].location if same == "file" else NOWHERE)
+    validated = validate(both, KINDS, root=tmp_path / "two", incumbents={before.ref: applied})
+    assert [each.spec.type for each in validated.resources] == ["data"]
+    assert [each.reason for each in validated.diagnostics] == ["Duplicate"]
 
 
 @pytest.mark.parametrize("kind", ["Platform", "Project", "ResourceQuota"])
