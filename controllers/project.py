@@ -35,6 +35,11 @@ from reconciler.model import (
 )
 from schemas.project import KIND, ProjectSpec
 
+UNJUDGED = "requirements"
+"""Shown when they changed in a pass that looked at a part of the projects only."""
+JUDGED = ("spec.requirements", "spec.active", UNJUDGED)
+"""After a change of one of these the resolver is asked again."""
+
 
 class ProjectController:
     """See `reconciler.controller.Controller`."""
@@ -70,7 +75,7 @@ class ProjectController:
     def diff(self, resource: Resource[ProjectSpec], seen: Present) -> Diff:
         changes = compare(self.desired(resource), seen.fields)
         if not seen.fields["checked"]:
-            changes = (*changes, Change("requirements", "changed while only a part was looked at", "checked against the other projects'"))
+            changes = (*changes, Change(UNJUDGED, "changed while only a part was looked at", "checked against the other projects'"))
         if not seen.fields["namespace"]:
             changes = (*changes, Change("namespace.dvc", "missing or configured otherwise", "ready", note="the Platform's dvc settings"))
         return changes
@@ -78,12 +83,11 @@ class ProjectController:
     def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
         resource: Resource[Any] = action.resource
         ctx.client(Dvc, open_dvc).names.make(resource.ref.name)
-        changed = not isinstance(action, Update) or any(each.path in ("spec.requirements", "spec.active") for each in action.changes)
-        unjudged = isinstance(action, Update) and any(each.path == "requirements" for each in action.changes)
-        if (changed or unjudged) and ctx.focused:
-            ctx.memo(resource.ref)["unjudged"] = True  # the other projects are not all here: the next whole pass asks
-        elif changed or unjudged:
-            _check_requirements(ctx)
+        if not isinstance(action, Update) or any(each.path in JUDGED for each in action.changes):
+            if ctx.focused:  # the other projects are not all here: the next whole pass asks
+                ctx.memo(resource.ref)["unjudged"] = True
+            else:
+                _check_requirements(ctx)
         ctx.memo(resource.ref)["applied"] = self.desired(resource)
         return Done(resource.ref.name, {"path": resource.spec.path})
 

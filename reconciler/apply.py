@@ -217,13 +217,9 @@ def _act(action: Write, here: _Pass) -> tuple[Write, Outcome]:
         case Delete(owned):
             journal.intend(action.ref, "delete", owned.digest)
             return action, controller.delete(owned, ctx)
-        case Create():
+        case Create() | Replace():
             action = replace(action, resource=_filled(action.resource, here))
-            journal.intend(action.ref, "create", action.resource.digest)
-            return action, controller.apply(action, ctx)
-        case Replace():
-            action = replace(action, resource=_filled(action.resource, here))
-            journal.intend(action.ref, "replace", action.resource.digest)
+            journal.intend(action.ref, type(action).__name__.lower(), action.resource.digest)
             return action, controller.apply(action, ctx)
         case Update() | Adopt():
             resource = _filled(action.resource, here)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -43,7 +44,7 @@ from reconciler.model import (
 from reconciler.observe import Observed, observe
 from reconciler.plan import plan
 from reconciler.policy import Policy
-from reconciler.record import refused, statuses
+from reconciler.record import refused, statuses, told
 from reconciler.selection import Selection
 from reconciler.source.read import Desired, read
 from reconciler.verify import verify
@@ -102,12 +103,13 @@ def propose(selection: Selection, house: House) -> Proposal:
     house.tell(Event("phase", "looking at the tools"))
     looked_at = [each for ref, each in chosen.items() if ref not in desired.graph.blocked]
     # Where a pass was cut short, something of ours may have been left, though nothing is declared there any more.
-    also = () if selection.partial else {ref.kind for ref in house.store.open_intents()}
+    unfinished = frozenset(house.store.open_intents())
+    also = () if selection.partial else {ref.kind for ref in unfinished}
     observed = observe(looked_at, ctx, house.kinds, house.settings.parallelism, also) if ctx else _blind(looked_at)
     bound = bind(
         chosen.values(), observed.seen, inventory, lambda resource, seen: house.kinds.controller(resource.ref.kind).diff(resource, seen)
     )
-    planned = plan(bound, observed.seen, inventory, _policy(selection, house, desired, bound, observed))
+    planned = plan(bound, observed.seen, inventory, _policy(selection, house, desired, bound, observed, unfinished))
     return Proposal(
         plan=planned,
         resources=bound.resources,
@@ -156,7 +158,7 @@ def _unmatched(confirmed: str) -> Diagnostic:
     )
 
 
-def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, observed: Observed) -> Policy:
+def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, observed: Observed, unfinished: frozenset[Ref]) -> Policy:
     now = house.now()
     return Policy(
         installation=desired.installation,
@@ -170,7 +172,7 @@ def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, 
         kinds=frozenset(house.kinds.kinds),
         recent_deletions=[ref for _, ref in house.store.deletions_since(now - DELETION_WINDOW)],
         preview=_previews(bound, observed.seen, house),
-        unfinished=frozenset(house.store.open_intents()),
+        unfinished=unfinished,
         settling=_settling(bound, observed.seen, house),
     )
 
@@ -181,7 +183,8 @@ def _previews(bound: Bound, seen: Mapping[Ref, Observation], house: House) -> di
     for ref, resource in bound.resources.items():
         desired = getattr(house.kinds.controller(ref.kind), "desired", None)
         if isinstance(seen.get(ref), Absent) and desired is not None:
-            shown[ref] = compare(desired(resource), {})
+            with suppress(Exception):  # a defect of the controller costs the preview, not the pass; apply names it
+                shown[ref] = compare(desired(resource), {})
     return shown
 
 
@@ -191,7 +194,7 @@ def _settling(bound: Bound, seen: Mapping[Ref, Observation], house: House) -> di
     for ref, resource in bound.resources.items():
         observation = seen.get(ref)
         if isinstance(observation, Present) and observation.recheck_at is not None:
-            found[ref] = house.kinds.controller(ref.kind).health(resource, observation).message
+            found[ref] = told(resource, observation, house.kinds).message
     return found
 
 

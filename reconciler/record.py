@@ -93,7 +93,7 @@ def _health(result: Result, resource: Resource[Any] | None, observation: Observa
         case Unknown(reason):
             return HealthReport(Health.UNKNOWN, reason, "ToolUnreachable")
         case Present() if resource is not None:
-            return _told(resource, observation, kinds)
+            return told(resource, observation, kinds)
         case Absent() if isinstance(action, Blocked):
             return HealthReport(Health.MISSING, action.why, action.reason)
         case Absent():
@@ -104,7 +104,8 @@ def _health(result: Result, resource: Resource[Any] | None, observation: Observa
             return HealthReport(Health.UNKNOWN, action.why if isinstance(action, Blocked) else "")
 
 
-def _told(resource: Resource[Any], seen: Present, kinds: Kinds) -> HealthReport:
+def told(resource: Resource[Any], seen: Present, kinds: Kinds) -> HealthReport:
+    """What the controller says of an object's health; Unknown when the controller itself fails."""
     try:
         return kinds.controller(resource.ref.kind).health(resource, seen)
     except Exception as error:  # a defect of the controller is told where it shows, and the other statuses stand

@@ -64,3 +64,17 @@ def test_requirements_that_exclude_each_other_within_a_project(here: Installatio
     here.ok("--wait")
     assert "exclude each other" in _told(here, "other")
     assert "project other" not in _told(here, "newer")
+
+
+def test_a_change_in_a_pass_over_a_part_is_judged_by_the_next_whole_one(here: Installation) -> None:
+    here.write({"manifests/newer.yaml": project("newer", "  requirements: ['numpy']\n")})
+    here.ok("--wait")
+    assert "conflict" not in _told(here, "older")
+    here.write({"manifests/newer.yaml": project("newer", "  requirements: ['numpy>=2']\n")})
+    here.ok("-f", "manifests/newer.yaml")
+    told = {each["ref"]: [change["path"] for change in each["changes"]] for each in here.plan()["actions"]}
+    assert told == {"project/newer": ["requirements"]}
+    here.ok()
+    assert "conflict with project newer" in _told(here, "older")
+    assert "conflict with project older" in _told(here, "newer")
+    assert "No changes" in here.ok().out
