@@ -28,11 +28,33 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from threading import RLock
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from reconciler.model import JSON, Absent, Create, Diff, HealthReport, Observation, Outcome, Owned, Present, Ref, Replace, Resource, Update
+from reconciler.model import (
+    JSON,
+    Absent,
+    Create,
+    Demand,
+    Diff,
+    Health,
+    HealthReport,
+    Job,
+    Learned,
+    Observation,
+    Outcome,
+    Owned,
+    Present,
+    Progress,
+    Ref,
+    Replace,
+    Resource,
+    Update,
+)
 from schemas.base import KindInfo, Spec
 from schemas.platform import PlatformSpec
+
+if TYPE_CHECKING:
+    from reconciler.admission.values import Lease
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Spec, contravariant=True)
@@ -75,6 +97,28 @@ class Logger(Protocol):
     def warning(self, event: str, **context: Any) -> Any: ...
 
 
+class JobRunner(Protocol):
+    """Where leased work executes. A job outlives the reconciler, and is found again by the next one."""
+
+    def launch(self, job: Job) -> None:
+        """Start it. Safe to repeat: a job of this id that was started is left alone. Raises Transient or Terminal."""
+
+    def look(self) -> Mapping[str, Progress]:
+        """Every job that has a folder, by id. Reads only; for Ray jobs one call."""
+
+    def stop(self, job_id: str, why: str) -> None:
+        """Ask it to end (then make it); does not wait. Already ended is fine."""
+
+    def pause(self, job_id: str) -> None:
+        """Halt its processes; they keep their memory."""
+
+    def resume(self, job_id: str) -> None:
+        """Let them go on."""
+
+    def forget(self, job_id: str) -> None:
+        """Remove what is kept of a job that has ended and is reported."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What a controller gets from outside; no engine and no Store."""
@@ -99,6 +143,12 @@ class Context:
     log: Logger
     wire: Callable[[Call], None]
     """Tell every call to a tool."""
+    jobs: JobRunner | None = None
+    """Where leased work executes; None: nowhere."""
+    granted: Mapping[Ref, Lease] = field(default_factory=dict)
+    """Leases of this moment: what is not here may not be started."""
+    learned: Mapping[str, Learned] = field(default_factory=dict)
+    """By `Demand.template`: what earlier work of this sort was measured to need."""
     deadline: float = 60.0
     """Seconds that one call to a tool may take."""
     focused: bool = False
@@ -152,17 +202,39 @@ class Projects(Protocol):
 
 @runtime_checkable
 class Expands(Protocol):
-    """Optional: the resource stands for several things, each with its own journal entry, backoff and status."""
+    """Optional: the resource stands for several things, each with a status and a place in the queue of its own."""
 
-    def children(self, resource: Resource[Spec]) -> Sequence[Resource[Spec]]:
-        """Pure."""
+    child: Controller[Any]
+    """Looks after the children. Its observe also returns Refs with a key that nobody asked for: marked and not wanted any more.
+    Its delete lets go of such a one."""
+
+    def facts(self, resources: Sequence[Resource[Any]], ctx: Context) -> Mapping[Ref, Mapping[str, JSON]]:
+        """What the children depend on besides manifest and inputs, such as the contents of code files. Reads only, one batch."""
+
+    def children(self, resource: Resource[Any], seen: Observation, facts: Mapping[str, JSON]) -> Sequence[Resource[Any]]:
+        """All of them, or none when they are known to be as desired. `resource` is bound. Pure."""
+
+    def sum_up(
+        self, resource: Resource[Any], own: HealthReport, children: Sequence[tuple[Resource[Any], Health, str]], ctx: Context
+    ) -> HealthReport:
+        """The parent's health from its own and its children's (resource, health, reason); may note in its memo that all is settled.
+        Called with every child, or with none when `children` gave none."""
 
 
 @runtime_checkable
 class Demands(Protocol):
     """Optional: the resource asks for memory, cores or heat and goes through admission."""
 
-    def demand(self, resource: Resource[Spec]) -> Mapping[str, JSON]: ...
+    def demand(self, action: Create | Update | Replace, ctx: Context) -> Demand | None:
+        """What this action would use from now on; None = it needs no admission. Reads nothing from outside but `ctx.learned`."""
+
+
+@runtime_checkable
+class Needs(Protocol):
+    """Optional: a resource needs services that the kind as a whole does not."""
+
+    def needs(self, resource: Resource[Any]) -> tuple[str, ...]:
+        """Names of services. Pure."""
 
 
 @runtime_checkable

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from schemas.base import Duration, Immutable, KindInfo, Quantity, RefTo, ResourceName, Spec, Strict, ToolDefault, Use
+from schemas.base import Immutable, KindInfo, RefTo, ResourceName, Spec, Strict, ToolDefault, Use
+from schemas.run import ModelFacts, Runs
 
 TagKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-. :/]+$", max_length=250)]
 """Characters and length that MLflow accepts for a tag's key."""
-Scalar = str | int | float | bool
 
 
 class Metric(Strict):
@@ -19,52 +19,6 @@ class Metric(Strict):
 
     name: Annotated[str, StringConstraints(min_length=1)]
     goal: Literal["maximize", "minimize"] = "maximize"
-
-
-class Resources(Strict):
-    """What one run asks of the machine; goes through admission."""
-
-    memory: Quantity | None = None
-    """Peak memory."""
-    cpu: Quantity | None = None
-    """Cores."""
-    gpu: Quantity | None = None
-    """Share of the GPU."""
-    duration: Duration | None = None
-    """How long one run is expected to take."""
-
-
-class Runs(Strict):
-    """The runs that must exist: every combination of the parameters, for every seed."""
-
-    entrypoint: Annotated[str, StringConstraints(min_length=1)]
-    """Script or module of the project, for example `train.py`."""
-    code: tuple[str, ...] = ("*.py",)
-    """Globs of the files whose content belongs to a run's identity."""
-    params: dict[str, Scalar | tuple[Scalar, ...]] | tuple[dict[str, Scalar], ...] = Field(default_factory=dict)
-    """A grid (name to value or list of values), or a list of complete parameter sets."""
-    seeds: tuple[int, ...] = (0,)
-    """One run for each."""
-    env: dict[str, str] = Field(default_factory=dict)
-    """The environment that a run receives; nothing else is inherited."""
-    environment: Literal["project", "pinned"] = "project"
-    """`pinned` makes the lock of the project's environment part of a run's identity."""
-    resources: Resources = Resources()
-    priority: Annotated[int, Field(ge=1, le=10)] | None = None
-    """1 to 10; none = the project's."""
-    retries: Annotated[int, Field(ge=0, le=20)] = 0
-    timeout: Duration | None = None
-    backend: Literal["local", "ray"] = "local"
-    rerun: str | None = None
-    """Change this text to launch failed or deleted runs again."""
-
-
-class ModelFacts(Strict):
-    """Size of the trained model, for the memory estimate."""
-
-    parameters: Annotated[int, Field(ge=1)] | None = None
-    bits: Literal[4, 8, 16, 32] | None = None
-    optimizer: str | None = None
 
 
 class ExperimentSpec(Spec):
@@ -84,7 +38,7 @@ class ExperimentSpec(Spec):
     """Object storage for artifacts; the server's own when unset. Cannot change: MLflow has no call for it.
     Its bucket must be in the project's `allow.hosts` as `s3://bucket`. Paths on the server are refused: they could be another project's."""
     runs: Runs | None = None
-    """Runs that must exist. Checked and recorded; this version starts none yet."""
+    """Runs that must exist, each exactly once; started when quota, memory and heat allow."""
     model: ModelFacts | None = None
 
 

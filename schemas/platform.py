@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from schemas.base import DnsLabel, Immutable, KindInfo, RelativePath, SecretRef, Spec, Strict
+from schemas.base import DnsLabel, Duration, Immutable, KindInfo, Quantity, RelativePath, SecretRef, Spec, Strict
+from schemas.resourcequota import Amounts
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 
@@ -71,6 +72,53 @@ class Dvc(Strict):
     remotes: tuple[Remote, ...] = ()
 
 
+class Ray(Strict):
+    """The Ray head on this machine; started only when something wants it."""
+
+    port: Port | None = None
+    """Of its REST interface; unset = a free one, chosen at the first start and kept."""
+    cpus: Annotated[int, Field(ge=1)] | None = None
+    """Cores that it may schedule; unset = all."""
+    object_store: Quantity = "100M"
+    """Memory for objects shared between its workers."""
+    interpreter: str | None = None
+    """Python program whose environment holds Ray; unset = the reconciler's own."""
+
+
+class Simulated(Strict):
+    """Plays a recorded or scripted trace instead of reading this machine's sensors."""
+
+    trace: RelativePath
+    """JSON-lines file, relative to the installation's root."""
+    speed: Annotated[float, Field(gt=0)] = 1.0
+    """2 = plays twice as fast."""
+    loop: bool = False
+    """True: starts again at its end; otherwise the last line stays."""
+
+
+class Admission(Strict):
+    """How much of the machine may be given away, and when it is too hot for more."""
+
+    capacity: Amounts | None = None
+    """What the machine has, where it cannot be detected or only a part of it is ours; unset = detected."""
+    memory_reserve: Quantity | None = None
+    """Left to the operating system and to people; unset = a tenth of the memory, 1 GiB at least, 8 GiB at most."""
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Added to every memory estimate."""
+    exempt_priority: Annotated[int, Field(ge=1, le=10)] = 7
+    """From this priority on, work starts while the machine is hot (serious) and may use the last tenth of its headroom."""
+    launch_budget: Annotated[int, Field(ge=0)] = 20
+    """More new runs than this in one revision ask for confirmation."""
+    reserve_after: Duration = "30m"
+    """A project that could start nothing for so long gets the next room; nobody passes it."""
+    pause_after: Duration = "60s"
+    """Critically hot for so long: the lowest priority is paused."""
+    preemption: Literal["reclaim", "never"] = "reclaim"
+    """`reclaim`: a project may take back its lent share, and higher priority stops lower within a project, at most three times each."""
+    sensors: Literal["auto", "none"] | Simulated = "auto"
+    """`auto`: what this machine has. `none`: quotas and memory only."""
+
+
 class PlatformSpec(Spec):
     """One installation of the tools that serves every project."""
 
@@ -81,6 +129,8 @@ class PlatformSpec(Spec):
     database: Database = Database()
     mlflow: Mlflow = Mlflow()
     dvc: Dvc = Dvc()
+    ray: Ray = Ray()
+    admission: Admission = Admission()
 
 
 def check(spec: PlatformSpec) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 from reconciler.model.actions import Action, Adopt, Blocked, Change, Create, Delete, Diff, Glyph, Keep, Plan, Replace, Update, Write
+from reconciler.model.demand import Amounts, Demand, Learned, Limits, WorkClass
+from reconciler.model.jobs import Job, JobState, Progress
 from reconciler.model.names import NOWHERE, Diagnostic, Location, Ref, ref_names
 from reconciler.model.resources import Absent, Manifest, Mark, Observation, Owned, Present, Resource, S, Source, Unknown
 from reconciler.model.results import Condition, Done, Failed, Health, HealthReport, Outcome, Result, Started, Status
@@ -20,11 +22,13 @@ __all__ = [
     "Absent",
     "Action",
     "Adopt",
+    "Amounts",
     "Blocked",
     "Change",
     "Condition",
     "Create",
     "Delete",
+    "Demand",
     "Diagnostic",
     "Diff",
     "Done",
@@ -33,7 +37,11 @@ __all__ = [
     "Glyph",
     "Health",
     "HealthReport",
+    "Job",
+    "JobState",
     "Keep",
+    "Learned",
+    "Limits",
     "Location",
     "Manifest",
     "Mark",
@@ -43,6 +51,7 @@ __all__ = [
     "Owned",
     "Plan",
     "Present",
+    "Progress",
     "Ref",
     "Replace",
     "Resource",
@@ -53,6 +62,7 @@ __all__ = [
     "Status",
     "Unknown",
     "Update",
+    "WorkClass",
     "Write",
     "canonical",
     "digest_of",

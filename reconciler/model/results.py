@@ -35,6 +35,8 @@ class HealthReport:
     message: str = ""
     reason: str = ""
     """CamelCase; empty = the health's own name. On what is Healthy: a remark that `status` shows although all is well."""
+    stalled: bool = False
+    """True: nothing will be tried again until the manifest or the tool changes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Where leased work executes: a supervised process of this machine, or a job of the platform's Ray."""
