@@ -131,7 +131,7 @@ class DatasetController:
             dvc.take_back(resource.root, spec.path, entry)
         if spec.versions is not None and (old := dvc.names.history(project, name)[spec.versions :]):
             dvc.let_go(project, name, [each.version.md5 for each in old])
-        return Done(f"{project}/{name}", {"digest": entry.version.md5})
+        return Done(f"{project}/{name}", {"digest": entry.version.md5, "path": spec.path})
 
     def delete(self, owned: Owned, ctx: Context) -> Outcome:
         """Forget the versions and release what nothing else refers to. The data at its path is the user's and stays."""
@@ -177,8 +177,9 @@ def _held(project: str, name: str, entry: Entry | ReconcilerError) -> Observatio
         return Unknown(entry.message)
     notes, md5 = entry.notes, entry.version.md5
     mark = Mark(notes["installation"], notes.get("ref", ""), notes.get("digest", "")) if "installation" in notes else None
-    fields = {"path": notes.get("path", ""), "type": notes.get("type", "data"), "version": md5, "push": notes.get("pushed")}
-    return Present(f"{project}/{name}", fields, {"digest": md5}, mark)
+    path = notes.get("path", "")
+    fields = {"path": path, "type": notes.get("type", "data"), "version": md5, "push": notes.get("pushed")}
+    return Present(f"{project}/{name}", fields, {"digest": md5, "path": path}, mark)
 
 
 def _look(resource: Resource[DatasetSpec], entry: Entry, place: Path, ctx: Context, dvc: Dvc) -> Present:
@@ -211,7 +212,7 @@ def _look(resource: Resource[DatasetSpec], entry: Entry, place: Path, ctx: Conte
     }
     cache = "missing" if not kept else "whole" if kept == entry.notes.get("seal", kept) else "changed"
     fields = {**held.fields, "cache": cache, "writeBack": "file" if wrote else "none"}
-    return replace(held, fields=fields, outputs={"digest": spec.pin or entry.version.md5}, recheck_at=recheck, raw=raw)
+    return replace(held, fields=fields, outputs={"digest": spec.pin or entry.version.md5, "path": spec.path}, recheck_at=recheck, raw=raw)
 
 
 def _described(resource: Resource[DatasetSpec], got: Obtained, place: Path, before: Entry | None, dvc: Dvc, ctx: Context) -> Entry:

@@ -9,7 +9,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from controllers.tools.mlflow import ExperimentInfo, Mlflow, connect
+from controllers.run import RunController
+from controllers.runs import expanding
+from controllers.runs.releasing import let_go_all
+from controllers.tools.mlflow import FEW, ExperimentInfo, Mlflow, connect
 from reconciler.controller import Context
 from reconciler.diff import compare
 from reconciler.errors import Conflict, Terminal
@@ -44,8 +47,6 @@ OURS = "mlops."
 IMMUTABLE = marked(ExperimentSpec, ImmutableMarker)
 LIFECYCLE = "lifecycleStage"
 NAME = "metadata.name"
-FEW = 3
-"""Up to this many are asked for by name when nothing else is wanted; more are one listing."""
 
 
 class ExperimentController:
@@ -54,6 +55,7 @@ class ExperimentController:
     info = KIND
     tool = "mlflow"
     services = ("mlflow",)
+    child = RunController()
 
     def observe(self, resources: Sequence[Resource[ExperimentSpec]], ctx: Context) -> Mapping[Ref, Observation]:
         mlflow = connect(ctx)
@@ -122,6 +124,7 @@ class ExperimentController:
                     f"experiment {found.name} (id {found.id}) no longer carries the mark of {owned.ref}; it was left alone",
                     hint="put its manifest back and reconcile, which writes the mark again; then remove the manifest",
                 )
+            let_go_all(mlflow, owned.external_id, ctx)
             mlflow.delete_experiment(owned.external_id)
         return Done(owned.external_id)
 
@@ -129,6 +132,20 @@ class ExperimentController:
         if seen.raw["stage"] == "deleted":
             return HealthReport(Health.MISSING, "deleted in MLflow", "DeletedInTool")
         return HealthReport(Health.HEALTHY)
+
+    def facts(self, resources: Sequence[Resource[ExperimentSpec]], ctx: Context) -> Mapping[Ref, Mapping[str, JSON]]:
+        return expanding.facts(resources, ctx)
+
+    def children(self, resource: Resource[ExperimentSpec], seen: Observation, facts: Mapping[str, JSON]) -> Sequence[Resource[Any]]:
+        return expanding.children(resource, seen, facts)
+
+    def sum_up(
+        self, resource: Resource[ExperimentSpec], own: HealthReport, children: Sequence[tuple[Resource[Any], Health, str]], ctx: Context
+    ) -> HealthReport:
+        return expanding.sum_up(resource, own, children, ctx)
+
+    def needs(self, resource: Resource[ExperimentSpec]) -> tuple[str, ...]:
+        return ("ray",) if resource.spec.runs is not None and resource.spec.runs.backend == "ray" else ()
 
     def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
         mlflow = connect(ctx)

@@ -212,7 +212,7 @@ def _retrying(ref: Ref, here: _Pass) -> Retrying:
 
 def _act(action: Write, here: _Pass) -> tuple[Write, Outcome]:
     """Call the controller once; returns the action as it was really carried out, with its inputs filled in."""
-    controller, journal, ctx = here.kinds.controller(action.ref.kind), here.journal, here.ctx
+    controller, journal, ctx = here.kinds.of(action.ref), here.journal, here.ctx
     match action:
         case Delete(owned):
             journal.intend(action.ref, "delete", owned.digest)
@@ -279,7 +279,7 @@ def _journalled(result: Result, here: _Pass) -> Result:
 
 def owned(resource: Resource[Any], external_id: str, outputs: Outputs, kinds: Kinds) -> Owned:
     """The inventory entry of a resource that has just been written or adopted."""
-    show: Callable[[Resource[Any]], Mapping[str, Any]] | None = getattr(kinds.controller(resource.ref.kind), "desired", None)
+    show: Callable[[Resource[Any]], Mapping[str, Any]] | None = getattr(kinds.of(resource.ref), "desired", None)
     return Owned(
         ref=resource.ref,
         external_id=external_id,

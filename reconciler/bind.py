@@ -20,15 +20,21 @@ class Bound:
     diffs: Mapping[Ref, Diff]
     broken: Mapping[Ref, str] = field(default_factory=dict)
     """Could not be compared: a defect of the controller, told as a sentence."""
+    outputs: Mapping[Ref, Outputs] = field(default_factory=dict)
+    """What each offers to those that reference it."""
 
 
-def bind(resources: Iterable[Resource[Any]], seen: Mapping[Ref, Observation], inventory: Mapping[Ref, Owned], diff: Differ) -> Bound:
+def bind(
+    resources: Iterable[Resource[Any]],
+    seen: Mapping[Ref, Observation],
+    inventory: Mapping[Ref, Owned],
+    diff: Differ,
+    onto: Bound | None = None,
+) -> Bound:
     """Bind and compare every resource; `resources` come in dependency order, so that an input that is about to change is
-    known to change: it reads KNOWN_AFTER_APPLY."""
-    bound: dict[Ref, Resource[Any]] = {}
-    diffs: dict[Ref, Diff] = {}
-    broken: dict[Ref, str] = {}
-    outputs: dict[Ref, Outputs] = {}
+    known to change: it reads KNOWN_AFTER_APPLY. `onto` holds what was bound before and is part of the result."""
+    before = onto or Bound({}, {})
+    bound, diffs, broken, outputs = dict(before.resources), dict(before.diffs), dict(before.broken), dict(before.outputs)
     for each in resources:
         owned = inventory.get(each.ref)
         inputs = {ref: outputs[ref] if ref in outputs else recorded(ref, inventory) for ref in each.references}
@@ -44,7 +50,7 @@ def bind(resources: Iterable[Resource[Any]], seen: Mapping[Ref, Observation], in
                 continue
             if not moves_outputs(diffs[each.ref]):
                 outputs[each.ref] = observation.outputs
-    return Bound(bound, diffs, broken)
+    return Bound(bound, diffs, broken, outputs)
 
 
 def moves_outputs(changes: Diff) -> bool:

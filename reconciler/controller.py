@@ -205,8 +205,8 @@ class Expands(Protocol):
     """Optional: the resource stands for several things, each with a status and a place in the queue of its own."""
 
     child: Controller[Any]
-    """Looks after the children. Its observe also returns Refs with a key that nobody asked for: marked and not wanted any more.
-    Its delete lets go of such a one."""
+    """Looks after the children. Its observe also returns Refs with a key that nobody asked for: marked and not wanted any more; it is
+    called for that although no child is. Its delete lets go of such a one."""
 
     def facts(self, resources: Sequence[Resource[Any]], ctx: Context) -> Mapping[Ref, Mapping[str, JSON]]:
         """What the children depend on besides manifest and inputs, such as the contents of code files. Reads only, one batch."""

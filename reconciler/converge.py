@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
+from reconciler.advance import LOOK, Watch, advance
 from reconciler.errors import StalePlan
 from reconciler.events import Event
 from reconciler.house import ANSWERS, House, await_services
@@ -62,10 +64,21 @@ def converge(
     report = _carry(proposal, selection, house, stop)
     proposal = report.proposal
     done = [*filter(_wrote, done), *report.results]
+    watch = Watch(proposal.context)
     while wait and not stop.is_set() and (moving := _moving(report)) and time.monotonic() < deadline:
-        house.tell(Event("wait", f"waiting for {moving[0].ref}: {moving[0].message}", moving[0].ref))
-        stop.wait(1.0)
-        report = _carry(propose(selection, house), selection, house, stop)
+        house.tell(Event("wait", _waiting_for(moving)))
+        stop.wait(LOOK)
+        began = time.monotonic()
+        changed = watch.changed()
+        if watch.wants_pass(quiet=_quiet(report)):
+            report = _carry(propose(selection, house), selection, house, stop)
+            watch.note_pass(began, report.proposal.context)
+        elif changed or watch.wants_decision():
+            with suppress(StalePlan):  # the whole pass that comes next sees what the other process wrote
+                report = advance(report, house, stop)
+            watch.note_decision()
+        else:
+            continue
         done = [*filter(_wrote, done), *report.results]
     return replace(report, proposal=proposal, results=_latest(done), interrupted=stop.is_set())
 
@@ -108,6 +121,24 @@ def _moving(report: Report) -> list[Status]:
     later = {ref for ref, seen in report.proposal.observations.items() if isinstance(seen, Present) and seen.recheck_at is not None}
     on_its_way = (each for each in report.statuses if each.health is Health.PROGRESSING or each.ref in started | held | later)
     return [each for each in on_its_way if not each.ready]
+
+
+def _waiting_for(moving: Sequence[Status]) -> str:
+    running = [each for each in moving if each.ref.key]
+    if len(running) > 1:
+        held = sum(any(one.type == "Admitted" and one.status is False for one in each.conditions) for each in running)
+        return f"{len(running) - held} running, {held} waiting for room"
+    return f"waiting for {moving[0].ref}: {moving[0].message}"
+
+
+def _quiet(report: Report) -> float:
+    """Seconds after which to look at everything again although no job ended: what is no job tells nobody that it is ready."""
+    return 1.0 if any(not each.ref.key for each in _moving(report) if not _is_parent(each, report)) else 15.0
+
+
+def _is_parent(status: Status, report: Report) -> bool:
+    """Whether it moves only because its children do."""
+    return any(replace(each.ref, key="") == status.ref for each in report.statuses if each.ref.key)
 
 
 def _wrote(result: Result) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from reconciler.controller import Call, Context, Services
+from reconciler.controller import Call, Context, JobRunner, Needs, Services
 from reconciler.errors import StalePlan, StoreError, Terminal
 from reconciler.events import Event, Listener, silent
 from reconciler.model import JSON, Owned, Ref, Resource
@@ -26,6 +26,7 @@ from schemas.base import FromEnv, FromFile
 from schemas.platform import PlatformSpec
 
 if TYPE_CHECKING:
+    from reconciler.hardware.sampler import Sampler
     from reconciler.state import Store
 
 
@@ -97,6 +98,8 @@ class House:
     actor: str
     log: Any
     services: Callable[[PlatformSpec], Services]
+    sensors: Callable[[PlatformSpec], Sampler]
+    """The one sampler of this process."""
 
 
 def open_house(
@@ -135,7 +138,22 @@ def open_house(
         actor=actor or _whoami(),
         log=_Log(),
         services=services,
+        sensors=_sensors(settings, read_only),
     )
+
+
+def _sensors(settings: Settings, read_only: bool) -> Callable[[PlatformSpec], Sampler]:
+    opened: dict[str, Sampler] = {}
+
+    def sensors(spec: PlatformSpec) -> Sampler:
+        from reconciler.hardware.sampler import open_sampler
+
+        key = spec.admission.model_dump_json()
+        if key not in opened:
+            opened[key] = open_sampler(spec.admission, settings.root, settings.state, write=not read_only)
+        return opened[key]
+
+    return sensors
 
 
 def _make_state_folder(folder: Path) -> None:
@@ -153,14 +171,15 @@ def context(
     if spec is None:
         return None
     kinds = {ref.kind for ref in (*resources, *inventory)} & house.kinds.controllers.keys()
-    wanted = sorted({name for kind in kinds for name in house.kinds.controller(kind).services})
+    wanted = {name for kind in kinds for name in house.kinds.controller(kind).services} | _needed(resources, house.kinds)
+    services = house.services(spec)
     return Context(
         installation=spec.installation,
         platform=spec,
         root=house.settings.root.absolute(),
         state_dir=house.settings.state,
-        services=house.services(spec),
-        wanted=tuple(wanted),
+        services=services,
+        wanted=tuple(sorted(wanted)),
         secret=secret,
         memo=house.memos,
         projects={ref.name: each for ref, each in resources.items() if ref.kind == "Project"},
@@ -168,7 +187,25 @@ def context(
         log=house.log,
         wire=house.wire,
         focused=focused,
+        jobs=_jobs(house, spec, services),
+        learned=house.store.work.learned(),
     )
+
+
+def _needed(resources: Mapping[Ref, Resource[Any]], kinds: Kinds) -> set[str]:
+    """Services that single resources ask for."""
+    able = {kind: each for kind, each in kinds.controllers.items() if isinstance(each, Needs)}
+    return {name for ref, each in resources.items() if ref.kind in able for name in able[ref.kind].needs(each)}
+
+
+def _jobs(house: House, spec: PlatformSpec, services: Services) -> JobRunner:
+    from reconciler.runs.jobs import Jobs
+
+    def credentials() -> tuple[str, str] | None:
+        mlflow = spec.mlflow
+        return (mlflow.username, secret(mlflow.password)) if mlflow.username and mlflow.password else None
+
+    return Jobs(house.settings.state, credentials, lambda: services.endpoint("ray"), house.now)
 
 
 def secret(reference: Any) -> str:

@@ -36,7 +36,12 @@ class StoreJournal:
     def record(
         self, owned: Owned, *, action: str, glyph: str, detail: Mapping[str, Any], result: Literal["done", "started"] = "done"
     ) -> None:
-        self.store.record(owned, audit=self._entry(owned.ref, action, result, glyph, detail))
+        entry = self._entry(owned.ref, action, result, glyph, detail)
+        if owned.ref.key:  # a child is owned through its parent
+            self.store.abandon(owned.ref)
+            self.store.audit([entry])
+        else:
+            self.store.record(owned, audit=entry)
 
     def forget(self, ref: Ref, *, action: str, glyph: str, detail: Mapping[str, Any]) -> None:
         self.store.forget(ref, audit=self._entry(ref, action, "done", glyph, detail))

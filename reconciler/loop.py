@@ -12,15 +12,17 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+from reconciler.admit import Admission, consider, give_back, grant
 from reconciler.apply import apply, owned
-from reconciler.bind import Bound, bind
+from reconciler.bind import Bound, Differ, bind
 from reconciler.controller import Context
 from reconciler.diff import compare
 from reconciler.events import Event
+from reconciler.expand import Expanded, expand
 from reconciler.house import House, context, writing
 from reconciler.journal import StoreJournal
 from reconciler.model import (
@@ -41,10 +43,10 @@ from reconciler.model import (
     Status,
     Unknown,
 )
-from reconciler.observe import Observed, observe
+from reconciler.observe import Observed, observe, observe_children
 from reconciler.plan import plan
 from reconciler.policy import Policy
-from reconciler.record import refused, statuses, told
+from reconciler.record import refused, statuses, summed, told
 from reconciler.selection import Selection
 from reconciler.source.read import Desired, read
 from reconciler.verify import verify
@@ -78,6 +80,12 @@ class Proposal:
     """The last writer's lease when this was proposed; another one since makes the plan stale."""
     refused: frozenset[Ref] = frozenset()
     """Named by a manifest that is wrong: their last good state stays."""
+    admission: Admission | None = None
+    """What was decided about what asks for room; None: nothing does."""
+    policy: Policy | None = None
+    """What the plan was made under."""
+    unread: frozenset[Ref] = frozenset()
+    """Their children were not looked at: what was last said of them stands."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +114,19 @@ def propose(selection: Selection, house: House) -> Proposal:
     unfinished = frozenset(house.store.open_intents())
     also = () if selection.partial else {ref.kind for ref in unfinished}
     observed = observe(looked_at, ctx, house.kinds, house.settings.parallelism, also) if ctx else _blind(looked_at)
-    bound = bind(
-        chosen.values(), observed.seen, inventory, lambda resource, seen: house.kinds.controller(resource.ref.kind).diff(resource, seen)
-    )
-    planned = plan(bound, observed.seen, inventory, _policy(selection, house, desired, bound, observed, unfinished))
+    differ = _differ(house)
+    bound = bind(chosen.values(), observed.seen, inventory, differ)
+    expanded = expand(bound, observed.seen, ctx, house.kinds) if ctx else Expanded()
+    unwanted: Mapping[Ref, Observation] = {}
+    if ctx and expanded.children:
+        below = observe_children(expanded.children, ctx, house.kinds, house.settings.parallelism)
+        unwanted = below.extra
+        observed = below.onto(observed)
+        bound = bind([each for some in expanded.children.values() for each in some], observed.seen, inventory, differ, bound)
+    policy = _policy(selection, house, desired, bound, observed, unfinished)
+    planned, admission = plan(bound, observed.seen, inventory, policy, unwanted), None
+    if ctx:
+        planned, admission = consider(planned, bound.resources, inventory, policy, ctx, house)
     return Proposal(
         plan=planned,
         resources=bound.resources,
@@ -126,7 +143,14 @@ def propose(selection: Selection, house: House) -> Proposal:
         selection=selection,
         lease=lease,
         refused=desired.graph.refused,
+        admission=admission,
+        policy=policy,
+        unread=expanded.unread,
     )
+
+
+def _differ(house: House) -> Differ:
+    return lambda resource, seen: house.kinds.of(resource.ref).diff(resource, seen)
 
 
 def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = None) -> Report:
@@ -136,19 +160,36 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
     began, ctx = time.monotonic(), proposal.context
     with writing(house, proposal.lease):
         results: Sequence[Result] = [Result(each, None) for each in proposal.plan.actions]
+        admission: Admission | None = None
         journal = _journal(proposal, house)
         if ctx is not None:
             parallelism = house.settings.parallelism
             house.tell(Event("phase", "applying"))
-            results = apply(
-                proposal.plan, ctx, house.kinds, journal, proposal.inventory, tell=house.tell, stop=stop, parallelism=parallelism
-            )
+            todo, ctx, admission = _admitted(proposal, ctx, house)
+            results = apply(todo, ctx, house.kinds, journal, proposal.inventory, tell=house.tell, stop=stop, parallelism=parallelism)
+            if admission is not None:
+                give_back(results, admission, house)
             noted = [proposal.resources[ref] for ref in sorted(house.memos.touched()) if ref in proposal.resources]
             results = verify(results, ctx, house.kinds, house.tell, noted)
-        found = statuses(results, proposal.resources, proposal.observations, house.kinds) + refused(proposal.refused, proposal.diagnostics)
+        leased = admission.granted if admission is not None else {}
+        found = statuses(results, proposal.resources, proposal.observations, house.kinds, leased)
+        if ctx is not None:
+            found = summed(found, proposal.resources, ctx, house.kinds)
+        found += refused(proposal.refused, proposal.diagnostics)
         interrupted = stop is not None and stop.is_set()
         _record(proposal, results, found, house, journal, whole=not interrupted)
     return Report(proposal, tuple(results), found, time.monotonic() - began, interrupted)
+
+
+def _admitted(proposal: Proposal, ctx: Context, house: House) -> tuple[Plan, Context, Admission | None]:
+    """What may be carried out now: decided again at this moment, and written down before anything starts."""
+    if proposal.policy is None:
+        return proposal.plan, ctx, None
+    planned, admission = consider(proposal.plan, proposal.resources, proposal.inventory, proposal.policy, ctx, house)
+    if admission is None:
+        return planned, ctx, None
+    todo, ctx = grant(planned, admission, ctx, house, part=proposal.policy.partial)
+    return todo, ctx, admission
 
 
 def _unmatched(confirmed: str) -> Diagnostic:
@@ -181,7 +222,7 @@ def _previews(bound: Bound, seen: Mapping[Ref, Observation], house: House) -> di
     """For everything that would be created, the fields that it would get."""
     shown: dict[Ref, Diff] = {}
     for ref, resource in bound.resources.items():
-        desired = getattr(house.kinds.controller(ref.kind), "desired", None)
+        desired = getattr(house.kinds.of(ref), "desired", None)
         if isinstance(seen.get(ref), Absent) and desired is not None:
             with suppress(Exception):  # a defect of the controller costs the preview, not the pass; apply names it
                 shown[ref] = compare(desired(resource), {})
@@ -220,12 +261,18 @@ def _record(
         journal.record(
             entry, action="adopt", glyph=str(Glyph.ADOPT), detail={"why": "carries this installation's mark and is in no manifest"}
         )
-    gone = () if proposal.selection.partial else tuple(house.store.statuses().keys() - {each.ref for each in found})
+    gone = () if proposal.selection.partial else _gone(proposal, found, house)
     house.store.put_statuses(found, gone)
     if whole and not proposal.selection.partial and all(each.complete for each in proposal.sources):
         for key, value in (("applied_revision", proposal.sources[0].revision), ("root_paths", proposal.selection.root_paths)):
             if house.store.meta(key) != value:
                 house.store.set_meta(key, value)
+
+
+def _gone(proposal: Proposal, found: Sequence[Status], house: House) -> tuple[Ref, ...]:
+    told = {each.ref for each in found}
+    left = house.store.statuses().keys() - told
+    return tuple(ref for ref in left if not ref.key or replace(ref, key="") not in proposal.unread)
 
 
 def _refreshed(ref: Ref, proposal: Proposal, house: House) -> Owned | None:

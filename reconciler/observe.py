@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.controller import Context
+from reconciler.controller import Context, Controller
 from reconciler.errors import ReconcilerError
 from reconciler.model import Absent, Observation, Ref, Resource, Unknown
 from reconciler.registry import Kinds
@@ -23,6 +23,11 @@ class Observed:
     tools: Mapping[str, str]
     """Tool -> `ok`, or why it could not be read."""
 
+    def onto(self, before: Observed) -> Observed:
+        """This together with what was seen before; `extra` stays that of before."""
+        tools = {**before.tools, **{tool: said for tool, said in self.tools.items() if said != "ok" or tool not in before.tools}}
+        return Observed({**before.seen, **self.seen}, before.extra, tools)
+
 
 def observe(resources: Sequence[Resource[Any]], ctx: Context, kinds: Kinds, parallelism: int = 8, also: Collection[str] = ()) -> Observed:
     """Observations for all `resources`. A tool that cannot be read gives `Unknown` for its kinds and never raises.
@@ -32,8 +37,20 @@ def observe(resources: Sequence[Resource[Any]], ctx: Context, kinds: Kinds, para
     by_kind.update({kind: [] for kind in sorted(also) if kind in kinds.controllers})
     for each in resources:
         by_kind[each.ref.kind].append(each)
-    with ThreadPoolExecutor(max_workers=min(parallelism, len(by_kind) or 1), thread_name_prefix="observe") as pool:
-        answers = dict(zip(by_kind, pool.map(lambda kind: _observe_kind(kind, by_kind[kind], ctx, kinds), by_kind), strict=True))
+    return _observed(by_kind, {kind: kinds.controller(kind) for kind in by_kind}, ctx, parallelism)
+
+
+def observe_children(children: Mapping[str, Sequence[Resource[Any]]], ctx: Context, kinds: Kinds, parallelism: int = 8) -> Observed:
+    """The same for children, by kind. `extra` are children that are marked and not wanted any more."""
+    return _observed(children, {kind: kinds.child_of(kind) for kind in children}, ctx, parallelism)
+
+
+def _observed(
+    by_kind: Mapping[str, Sequence[Resource[Any]]], controllers: Mapping[str, Controller[Any]], ctx: Context, parallelism: int
+) -> Observed:
+    with ThreadPoolExecutor(max_workers=min(parallelism, len(controllers) or 1), thread_name_prefix="observe") as pool:
+        told = pool.map(lambda kind: _observe_kind(kind, by_kind[kind], ctx, controllers[kind]), controllers)
+        answers = dict(zip(controllers, told, strict=True))
     seen: dict[Ref, Observation] = {}
     extra: dict[Ref, Observation] = {}
     tools: dict[str, str] = {}
@@ -42,14 +59,15 @@ def observe(resources: Sequence[Resource[Any]], ctx: Context, kinds: Kinds, para
         for ref in asked:
             seen[ref] = found.get(ref) or Unknown(trouble or f"the {kind} controller said nothing about it")
         extra |= {ref: each for ref, each in found.items() if ref not in asked}
-        tool = kinds.controller(kind).tool
+        tool = controllers[kind].tool
         if tool and tools.get(tool, "ok") == "ok":
             tools[tool] = trouble or "ok"
     return Observed(seen, extra, tools)
 
 
-def _observe_kind(kind: str, resources: Sequence[Resource[Any]], ctx: Context, kinds: Kinds) -> tuple[Mapping[Ref, Observation], str]:
-    controller = kinds.controller(kind)
+def _observe_kind(
+    kind: str, resources: Sequence[Resource[Any]], ctx: Context, controller: Controller[Any]
+) -> tuple[Mapping[Ref, Observation], str]:
     if controller.services and ctx.services.pristine(controller.services):
         return {each.ref: Absent() for each in resources}, ""  # never started, so it holds nothing: as good as a complete listing
     try:

@@ -39,8 +39,16 @@ UNMANAGED = "unmanaged:"
 """Marks objects that code inside a project made through the client library; a manifest of that name adopts them."""
 
 
-def plan(bound: Bound, seen: Mapping[Ref, Observation], inventory: Mapping[Ref, Owned], policy: Policy) -> Plan:
-    """Actions in an order in which they can be carried out: creates and updates along the dependencies, then deletes against them."""
+def plan(
+    bound: Bound,
+    seen: Mapping[Ref, Observation],
+    inventory: Mapping[Ref, Owned],
+    policy: Policy,
+    unwanted: Mapping[Ref, Observation] | None = None,
+) -> Plan:
+    """Actions in an order in which they can be carried out: creates and updates along the dependencies, then deletes against them.
+
+    `unwanted` are children that carry our mark and that their parent does not want any more."""
     diffs = {ref: without_ignored(each, bound.resources[ref].lifecycle.ignore, policy.now) for ref, each in bound.diffs.items()}
     replacing = [ref for ref, changes in diffs.items() if any(each.forces_replace for each in changes)]
     pruned = prune(bound.resources, inventory, policy, replacing)
@@ -59,7 +67,21 @@ def plan(bound: Bound, seen: Mapping[Ref, Observation], inventory: Mapping[Ref, 
     for ref in doomed:
         after[ref] = tuple(other for other in sorted(doomed) if ref in inventory[other].references)
     blocked = tuple(each for ref, each in policy.blocked.items() if ref not in actions)
-    return Plan((*actions.values(), *blocked, *pruned.actions), after, pruned.confirmation, pruned.unmatched)
+    released = (_release(ref, each, bound, policy) for ref, each in (unwanted or {}).items() if isinstance(each, Present))
+    let_go = [each for each in released if each is not None]
+    return Plan((*actions.values(), *blocked, *let_go, *pruned.actions), after, pruned.confirmation, pruned.unmatched)
+
+
+def _release(ref: Ref, seen: Present, bound: Bound, policy: Policy) -> Action | None:
+    """Let go of a child that is not wanted any more. It is kept in the tool, so that this is no deletion that anybody must confirm."""
+    parent = bound.resources.get(replace(ref, key=""))
+    if parent is None or not _is_ours(seen.mark, ref, policy):
+        return None
+    owned = Owned(
+        ref, seen.external_id, parent.source, seen.mark.digest if seen.mark else "", {}, "auto", seen.outputs, (), parent.location
+    )
+    why = "not wanted any more: it ends where it runs, and what it made is kept, marked as superseded"
+    return _allowed(Delete(owned, why, confirmed=True), replace(parent, ref=ref), policy)
 
 
 def _choose(
@@ -91,8 +113,9 @@ def _present(
     resource: Resource[Any], seen: Present, changes: Diff, owned: Owned | None, policy: Policy, may_replace: Collection[Ref]
 ) -> Action:
     ref = resource.ref
-    ours = _is_ours(seen.mark, resource, policy)
-    known = owned is not None and owned.external_id == seen.external_id
+    ours = _is_ours(seen.mark, ref, policy)
+    # A child is owned through its parent: the mark is all that it needs.
+    known = bool(ref.key) or (owned is not None and owned.external_id == seen.external_id)
     if not ours and known and seen.mark is None:
         lost = Change("metadata.mark", None, policy.installation, note="the mark of this installation was removed")
         return _allowed(
@@ -146,12 +169,12 @@ def _settled(resource: Resource[Any], changes: Diff, actions: Mapping[Ref, Actio
     return tuple(each for each in changes if not unknown or each.want != KNOWN_AFTER_APPLY)
 
 
-def _is_ours(mark: Mark | None, resource: Resource[Any], policy: Policy) -> bool:
+def _is_ours(mark: Mark | None, ref: Ref, policy: Policy) -> bool:
     if mark is None:
         return False
-    if mark.ref == f"{UNMANAGED}{resource.ref.project}":
+    if mark.ref == f"{UNMANAGED}{ref.project}":
         return mark.installation in ("", policy.installation)
-    return mark.installation == policy.installation and mark.ref == str(resource.ref)
+    return mark.installation == policy.installation and mark.ref == str(ref)
 
 
 def _whose(mark: Mark | None, resource: Resource[Any]) -> str:
@@ -170,7 +193,7 @@ def _allowed(action: Write, resource: Resource[Any], policy: Policy) -> Action:
         )
     if resource.lifecycle.suspend:
         return Blocked(ref, "Suspended", "lifecycle.suspend is true in its manifest", "set it to false", action, resource.location)
-    for holder in (ref, Ref("Project", None, ref.owner)):
+    for holder in (ref, replace(ref, key=""), Ref("Project", None, ref.owner)):
         if holder in policy.suspended:
             return Blocked(
                 ref, "Suspended", policy.suspended[holder] or "suspended by hand", f"reconcile resume {holder}", action, resource.location

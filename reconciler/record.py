@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from reconciler.controller import Context, Expands
 from reconciler.errors import ReconcilerError, Terminal
 from reconciler.model import (
     Absent,
@@ -31,14 +33,56 @@ from reconciler.registry import Kinds
 
 
 def statuses(
-    results: Sequence[Result], resources: Mapping[Ref, Resource[Any]], seen: Mapping[Ref, Observation], kinds: Kinds
+    results: Sequence[Result],
+    resources: Mapping[Ref, Resource[Any]],
+    seen: Mapping[Ref, Observation],
+    kinds: Kinds,
+    leased: Collection[Ref] = (),
 ) -> tuple[Status, ...]:
-    """One Status for each resource that has a manifest or a deletion that is held; worst health first is the reader's job."""
+    """One Status for each resource that has a manifest or a deletion that is held; worst health first is the reader's job.
+
+    `leased` are those that hold a lease."""
     return tuple(
-        _status(each, resources.get(each.action.ref), each.observation or seen.get(each.action.ref), kinds)
+        _status(each, resources.get(each.action.ref), each.observation or seen.get(each.action.ref), kinds, leased)
         for each in results
         if not _is_gone(each)
     )
+
+
+def summed(found: Sequence[Status], resources: Mapping[Ref, Resource[Any]], ctx: Context, kinds: Kinds) -> tuple[Status, ...]:
+    """The same with every parent's health summed up from its children's; where a child is not well, neither is its parent."""
+    children: dict[Ref, list[tuple[Resource[Any], Health, str]]] = {}
+    for each in found:
+        if each.ref.key and each.ref in resources:
+            children.setdefault(replace(each.ref, key=""), []).append((resources[each.ref], each.health, _reason(each)))
+    return tuple(_summed(each, children.get(each.ref, []), resources, ctx, kinds) for each in found)
+
+
+def _summed(
+    status: Status,
+    children: Sequence[tuple[Resource[Any], Health, str]],
+    resources: Mapping[Ref, Resource[Any]],
+    ctx: Context,
+    kinds: Kinds,
+) -> Status:
+    controller, resource = kinds.controllers.get(status.ref.kind), resources.get(status.ref)
+    if status.ref.key or resource is None or not isinstance(controller, Expands):
+        return status
+    own = HealthReport(status.health, status.message)
+    try:
+        whole = controller.sum_up(resource, own, children, ctx)
+    except Exception as error:  # a defect of the controller is told where it shows, and the other statuses stand
+        whole = HealthReport(Health.UNKNOWN, f"the controller could not tell: {type(error).__name__}: {error}", "ControllerFailed")
+    if whole == own:
+        return status
+    ready = Condition("Ready", status.ready and whole.health is Health.HEALTHY, whole.reason or str(whole.health), whole.message)
+    rest = tuple(each for each in status.conditions if each.type not in ("Ready", "Stalled"))
+    stalled = (Condition("Stalled", True, whole.reason, whole.message),) if whole.stalled else ()
+    return replace(status, health=whole.health, message=whole.message, conditions=(ready, *rest, *stalled))
+
+
+def _reason(status: Status) -> str:
+    return next((each.reason for each in status.conditions if each.type == "Ready"), "")
 
 
 def refused(refs: Iterable[Ref], diagnostics: Sequence[Diagnostic]) -> tuple[Status, ...]:
@@ -57,7 +101,9 @@ def _is_gone(result: Result) -> bool:
     return isinstance(result.action, Delete) and result.outcome is not None and not isinstance(result.outcome, Failed)
 
 
-def _status(result: Result, resource: Resource[Any] | None, observation: Observation | None, kinds: Kinds) -> Status:
+def _status(
+    result: Result, resource: Resource[Any] | None, observation: Observation | None, kinds: Kinds, leased: Collection[Ref]
+) -> Status:
     health = _health(result, resource, observation, kinds)
     synced = _synced(result)
     ready = Condition(
@@ -70,6 +116,12 @@ def _status(result: Result, resource: Resource[Any] | None, observation: Observa
         conditions.append(Condition("Compatible", False, health.reason, health.message))
     if isinstance(result.outcome, Failed) and isinstance(result.outcome.error, Terminal):
         conditions.append(Condition("Stalled", True, type(result.outcome.error).__name__, str(result.outcome.error)))
+    elif health.stalled:
+        conditions.append(Condition("Stalled", True, health.reason or str(health.health), health.message))
+    if isinstance(result.action, Blocked) and result.action.held:
+        conditions.append(Condition("Admitted", False, result.action.reason, result.action.why))
+    elif result.action.ref in leased:
+        conditions.append(Condition("Admitted", True, "Leased"))
     message = synced.message if synced.status is not True else health.message
     return Status(
         ref=result.action.ref,
@@ -87,6 +139,8 @@ def _health(result: Result, resource: Resource[Any] | None, observation: Observa
         return HealthReport(Health.DEGRADED, _error(result.outcome.error), type(result.outcome.error).__name__)
     if isinstance(result.outcome, Started):
         return HealthReport(Health.PROGRESSING, "started, not ready yet")
+    if isinstance(action, Blocked) and action.held:
+        return HealthReport(Health.PROGRESSING, action.why, action.reason)
     if isinstance(action, Blocked) and action.reason == "Suspended":
         return HealthReport(Health.SUSPENDED, action.why)
     match observation:
@@ -107,7 +161,7 @@ def _health(result: Result, resource: Resource[Any] | None, observation: Observa
 def told(resource: Resource[Any], seen: Present, kinds: Kinds) -> HealthReport:
     """What the controller says of an object's health; Unknown when the controller itself fails."""
     try:
-        return kinds.controller(resource.ref.kind).health(resource, seen)
+        return kinds.of(resource.ref).health(resource, seen)
     except Exception as error:  # a defect of the controller is told where it shows, and the other statuses stand
         return HealthReport(Health.UNKNOWN, f"the controller could not tell: {type(error).__name__}: {error}", "ControllerFailed")
 

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from reconciler.controller import Controller
+from reconciler.controller import Controller, Expands
+from reconciler.model import Ref
 from schemas.base import KindInfo
 
 GROUP = "mlops_reconciler.kinds"
@@ -28,6 +29,16 @@ class Kinds:
     def controller(self, kind: str) -> Controller[Any]:
         """The controller of a kind. Raises KeyError for a kind that is not registered."""
         return self.controllers[kind]
+
+    def of(self, ref: Ref) -> Controller[Any]:
+        """The controller that looks after `ref`: for a child the one that its kind names for its children."""
+        return self.child_of(ref.kind) if ref.key else self.controllers[ref.kind]
+
+    def child_of(self, kind: str) -> Controller[Any]:
+        """The controller of what the resources of `kind` stand for."""
+        controller = self.controllers[kind]
+        assert isinstance(controller, Expands)  # nobody else makes Refs with a key
+        return controller.child
 
     def canonical(self, text: str) -> str | None:
         """`experiment`, `Experiment`, `experiments` -> `Experiment`; None when there is no such kind."""

@@ -39,14 +39,14 @@ def verify(
     for each in results:
         if isinstance(each.outcome, Done) and isinstance(each.action, Create | Update | Replace | Adopt):
             again[each.action.ref] = each.action.resource
-    by_kind: dict[str, list[Resource[Any]]] = {}
+    by_kind: dict[tuple[str, bool], list[Resource[Any]]] = {}
     for resource in again.values():
-        by_kind.setdefault(resource.ref.kind, []).append(resource)
+        by_kind.setdefault((resource.ref.kind, bool(resource.ref.key)), []).append(resource)
     seen: dict[Ref, Any] = {}
-    for kind, resources in by_kind.items():
+    for (kind, _), resources in by_kind.items():
         tell(Event("phase", f"looking again at {len(resources)} {kind.lower()}{'s' if len(resources) > 1 else ''}"))
         try:
-            found = kinds.controller(kind).observe(resources, replace(ctx, focused=True))
+            found = kinds.of(resources[0].ref).observe(resources, replace(ctx, focused=True))
             seen |= {each.ref: found[each.ref] for each in resources if each.ref in found}  # what else it tells was not asked for
         except Exception as error:  # what was written stands, and is recorded; the next pass looks again
             ctx.log.warning("verify_failed", kind=kind, error=repr(error))
@@ -65,7 +65,7 @@ def _verified(result: Result, seen: Mapping[Ref, Any], kinds: Kinds, ctx: Contex
     left: Diff = ()
     if isinstance(observation, Present):
         try:
-            changes = kinds.controller(action.ref.kind).diff(action.resource, observation)
+            changes = kinds.of(action.ref).diff(action.resource, observation)
         except Exception as error:
             ctx.log.warning("verify_failed", ref=str(action.ref), error=repr(error))
             return replace(result, observation=observation)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from schemas.base import Immutable, KindInfo, RefTo, ResourceName, Spec, Strict, ToolDefault, Use
+from schemas.grid import check as check_runs
 from schemas.run import ModelFacts, Runs
 
 TagKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-. :/]+$", max_length=250)]
@@ -49,6 +50,9 @@ def check(spec: ExperimentSpec) -> Iterator[tuple[str, str]]:
             yield f"tags.{key}", "keys that start with `mlflow.` or `mlops.` are set by MLflow and by the reconciler; choose another"
     if len(set(spec.datasets)) != len(spec.datasets):
         yield "datasets", "a dataset is named twice"
+    if spec.runs is not None:
+        for path, message in check_runs(spec.runs):
+            yield f"runs.{path}", message
 
 
 def uses(spec: ExperimentSpec) -> Iterator[Use]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from schemas.base import Duration, Quantity, Spec, Strict
+from schemas.base import Duration, Quantity, RelativePath, Spec, Strict
 
 Scalar = str | int | float | bool
 ParamName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.\-]{0,99}$")]
@@ -32,11 +32,11 @@ class Resources(Strict):
 class Runs(Strict):
     """The runs that must exist: every combination of the parameters, for every seed."""
 
-    entrypoint: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^-/\\][^\\\0]*$")]
+    entrypoint: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^-/\\][^\\\x00]*$")]
     """Script of the project, for example `train.py`, or `-m`-style module as `package.train`. It is called with
     `--data PATH` (the first dataset), `--seed N`, `--out DIR` and one `--name value` for each parameter."""
-    code: tuple[str, ...] = ("*.py",)
-    """Globs of the files whose content belongs to a run's identity."""
+    code: tuple[RelativePath, ...] = ("*.py",)
+    """Globs of the files whose content belongs to a run's identity; the script that is the entrypoint always does."""
     params: dict[ParamName, Scalar | tuple[Scalar, ...]] | tuple[dict[ParamName, Scalar], ...] = Field(default_factory=dict)
     """A grid (name to value or list of values), or a list of complete parameter sets."""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)

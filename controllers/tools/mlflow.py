@@ -5,7 +5,7 @@ Source: MLflow REST API 2.0 reference (experiments/*); behaviour checked against
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PAGE = 5000
 """Experiments per listing call; the server's own cap is 50,000."""
+FEW = 3
+"""Up to this many experiments are asked for by name; more are one listing."""
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 """For calls that only read: a page of 5,000 experiments was seen to take up to 4 s on a busy machine."""
@@ -52,6 +54,8 @@ class Mlflow:
         self._http = httpx.Client(base_url=ctx.services.endpoint("mlflow"), auth=auth, timeout=timeout, trust_env=False)
         self._wire = ctx.wire
         self._reading = httpx.Timeout(min(ctx.deadline, READ_SECONDS), connect=CONNECT_SECONDS)
+        self._ids: dict[str, str] = {}
+        self._seen: dict[str, ExperimentInfo] = {}
 
     def experiments(self) -> Iterator[ExperimentInfo]:
         """Every experiment, deleted ones included, in pages. Complete when it ends without raising."""
@@ -59,11 +63,11 @@ class Mlflow:
         used: set[str] = set()
         while True:
             body = {"max_results": PAGE, "view_type": "ALL", **({"page_token": token} if token else {})}
-            answer = self._call("POST", "experiments/search", json=body, write=False)
+            answer = self.call("POST", "experiments/search", json=body, write=False)
             if "experiments" not in answer:
                 # A server always lists at least its own Default experiment, deleted or not, and names a next page only when there is more.
                 raise Transient("MLflow answered a search of experiments without a list; is something else listening there?")
-            yield from map(_info, answer.get("experiments", []))
+            yield from map(self._noted, answer.get("experiments", []))
             token = answer.get("next_page_token")
             if not token:
                 return
@@ -74,14 +78,14 @@ class Mlflow:
     def experiment_named(self, name: str) -> ExperimentInfo | None:
         """The experiment of this name, deleted or not; None when the name is free."""
         try:
-            return _info(self._call("GET", "experiments/get-by-name", params={"experiment_name": name}, write=False)["experiment"])
+            return self._noted(self.call("GET", "experiments/get-by-name", params={"experiment_name": name}, write=False)["experiment"])
         except NotThere:
             return None
 
     def experiment(self, experiment_id: str) -> ExperimentInfo | None:
         """The experiment of this id; None when there is none."""
         try:
-            return _info(self._call("GET", "experiments/get", params={"experiment_id": experiment_id}, write=False)["experiment"])
+            return _info(self.call("GET", "experiments/get", params={"experiment_id": experiment_id}, write=False)["experiment"])
         except NotThere:
             return None
 
@@ -90,12 +94,33 @@ class Mlflow:
         body = {"name": name, "tags": [{"key": key, "value": value} for key, value in sorted(tags.items())]}
         if artifact_location is not None:
             body["artifact_location"] = artifact_location
-        return str(self._call("POST", "experiments/create", json=body)["experiment_id"])
+        self._ids[name] = str(self.call("POST", "experiments/create", json=body)["experiment_id"])
+        return self._ids[name]
+
+    def ids(self, names: Collection[str]) -> Mapping[str, str]:
+        """Ids of the experiments of these names that are there, deleted ones included; those that this pass has seen cost no call."""
+        late = [name for name in names if name not in self._ids]
+        if len(late) > FEW:
+            for _ in self.experiments():
+                pass
+        else:
+            for name in late:
+                self.experiment_named(name)
+        return {name: self._ids[name] for name in names if name in self._ids}
+
+    def _noted(self, found: Mapping[str, Any]) -> ExperimentInfo:
+        info = _info(found)
+        self._ids[info.name], self._seen[info.id] = info.id, info
+        return info
+
+    def seen(self) -> Collection[ExperimentInfo]:
+        """Every experiment that this pass has read, as it was then."""
+        return list(self._seen.values())
 
     def restore_experiment(self, experiment_id: str) -> None:
         """Bring a deleted experiment back, with its runs. Active already is fine."""
         try:
-            self._call("POST", "experiments/restore", json={"experiment_id": experiment_id})
+            self.call("POST", "experiments/restore", json={"experiment_id": experiment_id})
         except NotThere:  # the server says this of an active one as well
             found = self.experiment(experiment_id)
             if found is None or found.stage != "active":
@@ -104,25 +129,27 @@ class Mlflow:
     def delete_experiment(self, experiment_id: str) -> None:
         """Mark as deleted; the server keeps it until its own garbage collection. Already deleted is fine."""
         try:
-            self._call("POST", "experiments/delete", json={"experiment_id": experiment_id})
+            self.call("POST", "experiments/delete", json={"experiment_id": experiment_id})
         except NotThere:  # the server says this of a deleted one as well
             return
 
     def rename_experiment(self, experiment_id: str, name: str) -> None:
         """Give an active experiment another name."""
-        self._call("POST", "experiments/update", json={"experiment_id": experiment_id, "new_name": name})
+        self.call("POST", "experiments/update", json={"experiment_id": experiment_id, "new_name": name})
+        self._ids = {**{known: each for known, each in self._ids.items() if each != experiment_id}, name: experiment_id}
 
     def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
-        self._call("POST", "experiments/set-experiment-tag", json={"experiment_id": experiment_id, "key": key, "value": value})
+        self.call("POST", "experiments/set-experiment-tag", json={"experiment_id": experiment_id, "key": key, "value": value})
 
     def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
         """Remove a tag; one that is not there is fine."""
         try:
-            self._call("POST", "experiments/delete-experiment-tag", json={"experiment_id": experiment_id, "key": key})
+            self.call("POST", "experiments/delete-experiment-tag", json={"experiment_id": experiment_id, "key": key})
         except NotThere:
             return
 
-    def _call(self, method: str, path: str, *, write: bool = True, **request: Any) -> Mapping[str, Any]:
+    def call(self, method: str, path: str, *, write: bool = True, **request: Any) -> Mapping[str, Any]:
+        """One call to `api/2.0/mlflow/PATH`; `write` is False when it cannot change anything. For the client's other modules."""
         import httpx
 
         began, status = time.monotonic(), "no answer"

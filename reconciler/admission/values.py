@@ -42,6 +42,8 @@ class ThermalModel:
     ambient: float = 0.0
     """Headroom used without load."""
     limit: float = 1.0
+    fast: float = 0.0
+    """The part of `resistance` that follows power at once (die above chassis); the rest relaxes with `tau`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,8 @@ class Rules:
     """Of one item; afterwards it runs to its end."""
     horizon: float = 600.0
     """Seconds that heat is forecast ahead, at most."""
+    preemption: bool = True
+    """False: nothing that runs is ever stopped for somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,8 @@ class Past:
     project_started: Mapping[str, datetime] = field(default_factory=dict)
     """Project -> when something of it was last granted."""
     node_started: Mapping[str, datetime] = field(default_factory=dict)
+    node_paused: Mapping[str, datetime] = field(default_factory=dict)
+    """Node -> when something on it was last paused or resumed for heat."""
     earmarks: tuple[Earmark, ...] = ()
 
 

@@ -144,7 +144,7 @@ def overview(house: House) -> Overview:
     from reconciler.cli.services import service_words
     from reconciler.report.status import Overview
 
-    last = next((each for each in house.store.history(limit=100) if each.glyph), None)  # what a person said (suspend) has no glyph
+    last = house.store.last_change()
     platform = next((each.applied for ref, each in house.store.inventory().items() if ref.kind == "Platform"), {})
     return Overview(
         installation=str(platform.get("installation", "")),

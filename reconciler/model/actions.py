@@ -135,6 +135,8 @@ class Blocked:
     wanted: Create | Update | Replace | Delete | Adopt | None = None
     """What would be done otherwise."""
     location: Location = NOWHERE
+    held: bool = False
+    """True: nothing is wrong, it waits for room; admission starts it by itself."""
     glyph: Glyph = Glyph.BLOCKED
 
     @property

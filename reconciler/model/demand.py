@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from schemas.base import quantity_value
+from schemas.run import ModelFacts
 
 RESOURCES = ("memory", "cpu", "gpu", "watts")
 WorkClass: TypeAlias = Literal["serving", "batch", "monitor", "system"]
@@ -90,6 +91,10 @@ class Demand:
     """Bytes of the largest single allocation that the work needs, for accelerators that bound it; 0 = not known."""
     not_before: datetime | None = None
     """Waits for a retry's backoff until then."""
+    fresh: bool = True
+    """A new launch, which counts against the launch budget; False = a retry, or once more after a pre-emption."""
+    facts: ModelFacts | None = None
+    """Size of the model, for the estimate of memory that nobody declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +111,7 @@ class Learned:
     """Relative half-width of the interval that held four fifths of the lengths."""
     watts: float = 0.0
     """Mean power; 0 = not measured."""
+    peaks: tuple[int, ...] = ()
+    """Bytes: peaks of the most recent ones, the newest last; that of an over-run is raised already."""
+    lengths: tuple[float, ...] = ()
+    """Seconds: lengths of the most recent ones that came to their end, the newest last."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import sys
 
 from reconciler.errors import Terminal
-from reconciler.platform import postgres
+from reconciler.platform import package, postgres
 from reconciler.platform.process import Launch
 from reconciler.platform.spec import Endpoint, Probe, ServiceSpec, Site
 
@@ -29,10 +27,7 @@ def prepare(site: Site) -> None:
     """Check that it can run; make its database and its folder for artifacts."""
     if unknown := sorted(set(site.spec.extra) - _OPTIONS):
         raise Terminal(f"mlflow has no option {unknown[0]!r}", hint=f"allowed: {', '.join(sorted(_OPTIONS))}")
-    if site.spec.interpreter is None and importlib.util.find_spec("mlflow") is None:
-        raise Terminal("MLflow is not installed", hint="pip install 'mlops-reconciler[mlflow]'")
-    if site.spec.interpreter is not None and not os.access(site.spec.interpreter, os.X_OK):
-        raise Terminal(f"the interpreter of mlflow is not a program: {site.spec.interpreter}")
+    package.require(site, "MLflow")
     if "database" in site.spec.extra:
         _check_url(site.spec.extra["database"])
     (site.home / "artifacts").mkdir(mode=0o700, exist_ok=True)
@@ -74,7 +69,7 @@ def probe(site: Site) -> Probe:
             answer = client.post("/api/2.0/mlflow/experiments/search", json={"max_results": 1})
             if answer.status_code != 200 or "experiments" not in answer.json():
                 return Probe(False, f"a search of experiments was answered with {answer.status_code}")
-            return _check_version(site, client.get("/version").text.strip().strip('"'))
+            return package.compare(site, client.get("/version").text.strip().strip('"'))
     except httpx.ConnectError:
         return Probe(False, "nothing answers at its port")
     except httpx.TimeoutException:
@@ -95,19 +90,6 @@ def _check_url(url: str) -> None:
     if found not in _DATABASES:
         hint = f"expected a URL such as postgresql://user:password@host:5432/name; MLflow knows {', '.join(_DATABASES)}"
         raise Terminal("the secret of spec.database.url is not the URL of a database for MLflow", hint=hint) from None
-
-
-def _check_version(site: Site, version: str) -> Probe:
-    if site.spec.interpreter is not None:
-        return Probe(True, version=version)
-    from importlib import metadata
-
-    try:
-        installed = metadata.version("mlflow")
-    except metadata.PackageNotFoundError:
-        installed = version
-    behind = "" if installed == version else f"runs version {version}, installed is {installed}: restart it (reconcile platform down, up)"
-    return Probe(True, behind, version)
 
 
 def _database(site: Site) -> str:

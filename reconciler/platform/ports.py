@@ -34,6 +34,24 @@ def choose(seed: str) -> int:
     raise OSError(f"no free port between {FIRST} and {FIRST + COUNT}")
 
 
+def choose_range(seed: str, count: int, apart_from: int = 0) -> int:
+    """The first of `count` free ports in a row, `apart_from` not among them; the same for the same seed as long as they are free.
+
+    Raises OSError when there are none."""
+    blocks = COUNT // count
+    start = zlib.crc32(seed.encode())
+    for step in range(blocks):
+        first = FIRST + (start + step) % blocks * count
+        if range_is_free(first, count) and apart_from not in range(first, first + count):
+            return first
+    raise OSError(f"no {count} free ports in a row between {FIRST} and {FIRST + COUNT}")
+
+
+def range_is_free(first: int, count: int) -> bool:
+    """True when a server could listen on each of them now."""
+    return all(is_free(port) for port in range(first, first + count))
+
+
 def remembered(path: Path) -> int | None:
     """The port written at `path`; None when there is none."""
     try:

@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import re
 import secrets
 import shutil
 import signal
-import stat
 import subprocess
 import tempfile
 import time
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Terminal, Transient
 from reconciler.platform.account import Account, unprivileged
+from reconciler.platform.private import short_folder
 from reconciler.platform.process import Launch, birth, environment, write_private
 from reconciler.platform.spec import Endpoint, Probe, Site
 
@@ -69,7 +68,7 @@ def prepare(site: Site) -> None:
     if not (site.home / "data" / "PG_VERSION").exists():
         _initdb(site, programs, account)
     _forget_stale_pid(site.home / "data")
-    _socket_folder(site.home, account)
+    short_folder(site.home / "socket", "mlops-pg-", _LONGEST_SOCKET_FOLDER, account)
 
 
 def launch(site: Site) -> Launch:
@@ -222,27 +221,6 @@ def _initdb(site: Site, programs: Path, account: Account | None) -> None:
         raise Transient(f"initdb ended with {done.returncode}; its words are in {site.home / 'log'}")
     (staged / "data").rename(site.home / "data")
     shutil.rmtree(staged)
-
-
-def _socket_folder(home: Path, account: Account | None) -> None:
-    """A folder with a short, plain path that only the server's user and root enter; the same as before where that is possible."""
-    owner = account.uid if account else os.geteuid()
-    kept = Path(_read(home / "socket") or "/")
-    if kept.parent.is_dir() and kept.parent != kept:
-        with contextlib.suppress(FileExistsError):
-            kept.mkdir(mode=0o700)
-            if account:
-                account.own(kept)
-        found = kept.lstat()
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == owner and not found.st_mode & 0o077:
-            return
-    base = tempfile.gettempdir()
-    if len(os.fsencode(base)) > _LONGEST_SOCKET_FOLDER - 20 or not re.fullmatch(r"[\w./-]+", base, re.ASCII):
-        base = "/tmp"
-    made = Path(tempfile.mkdtemp(prefix="mlops-pg-", dir=base))
-    if account:
-        account.own(made)
-    write_private(home / "socket", str(made))
 
 
 def _forget_stale_pid(data: Path) -> None:

@@ -160,6 +160,17 @@ def marked_processes(marked: str) -> list[psutil.Process]:
     return found
 
 
+def living(pids: Iterable[int]) -> list[psutil.Process]:
+    """Those of `pids` that are still there."""
+    import psutil
+
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            found.append(psutil.Process(pid))
+    return found
+
+
 def leader(processes: Iterable[psutil.Process]) -> int | None:
     """The PID of the one that leads a session, which is how we spawn a service; None when only its children are left."""
     for process in processes:

@@ -7,13 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from reconciler.platform import mlflow, postgres
+from reconciler.platform import mlflow, postgres, ray
 from reconciler.platform.process import Launch
 from reconciler.platform.spec import Endpoint, Probe, ServiceSpec, Site
 
 
 def _nothing(site: Site) -> None:
-    """A service that leaves nothing behind."""
+    """Nothing to do."""
+
+
+def _nobody(site: Site) -> list[int]:
+    """A service whose processes all carry the mark, or end with the one that does."""
+    return []
 
 
 @dataclass(frozen=True)
@@ -35,10 +40,18 @@ class Recipe:
     ready_seconds: float = 120.0
     """How long a start may take until it answers."""
     stop_signal: signal.Signals = signal.SIGTERM
+    leads: bool = False
+    """The process that was started ends the others, in order: only it gets the signal. Otherwise its whole process group does."""
     busy: tuple[str, ...] = ()
     """Words in the log of a failed start that mean: again in a moment."""
+    drain: Callable[[Site], None] = _nothing
+    """Before a stop: ends the work that it does for others, with a deadline of its own."""
+    strays: Callable[[Site], list[int]] = _nobody
+    """PIDs of its processes that neither carry the mark nor descend from one that does."""
     tidy: Callable[[Site], None] = _nothing
     """After a stop."""
+    on_demand: bool = False
+    """Started only when a resource needs it; while it is down nobody misses it."""
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
@@ -57,5 +70,18 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             tidy=postgres.tidy,
         ),
         "mlflow": Recipe("mlflow", mlflow.prepare, mlflow.launch, mlflow.probe, mlflow.endpoint, needs=mlflow.needs, busy=mlflow.BUSY),
+        "ray": Recipe(
+            "ray",
+            ray.prepare,
+            ray.launch,
+            ray.probe,
+            ray.endpoint,
+            leads=True,
+            busy=ray.BUSY,
+            drain=ray.drain,
+            strays=ray.strays,
+            tidy=ray.tidy,
+            on_demand=True,
+        ),
     }
 )

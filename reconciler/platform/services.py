@@ -70,7 +70,9 @@ class Services:
         return {name: self._units[name].status(probe=False, look=look) for name, look in bringup.ready.items()}
 
     def stop(self, names: Sequence[str] | None = None, timeout: float = 30.0) -> None:
-        """Stop these services (None: all) and what depends on them, dependants first; `timeout` seconds each step, then SIGKILL."""
+        """Stop these services (None: all) and what depends on them, dependants first; `timeout` seconds each step, then SIGKILL.
+
+        What a service does for others is ended before that, in the time that its recipe allows."""
         going = set(self.names if names is None else map(self._known, names))
         for name in self.names:
             if going & set(self._units[name].needs):
@@ -80,6 +82,8 @@ class Services:
         with lock.held(self._lock):
             while going:
                 step = [name for name in going if not any(name in self._units[other].needs for other in going)]
+                for name in step:
+                    self._units[name].drain()
                 self._end([self._units[name] for name in step], timeout)
                 going.difference_update(step)
 

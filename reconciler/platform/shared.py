@@ -8,9 +8,11 @@ from typing import Any
 
 from reconciler.errors import Terminal, Transient
 from reconciler.model import JSON
+from reconciler.platform.ray import OBJECT_STORE
+from reconciler.platform.recipes import RECIPES
 from reconciler.platform.services import Services
 from reconciler.platform.spec import ServiceSpec
-from schemas.platform import PlatformSpec
+from schemas.platform import PlatformSpec, Ray
 
 
 class Shared:
@@ -35,6 +37,11 @@ class Shared:
             raise Transient(self._missing)
         return self.managed.endpoint(name).url
 
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """Our services that are up in any case; the others are started when a resource needs them."""
+        return tuple(name for name in self.managed.names if not RECIPES[name].on_demand)
+
     def start(self, names: Sequence[str]) -> None:
         """Start those of `names` that are ours and do not run, with what they need; does not wait."""
         if self._missing:
@@ -47,10 +54,13 @@ class Shared:
         self.managed.stop([name for name in names if name in self.managed.names])
 
     def report(self) -> Mapping[str, Mapping[str, JSON]]:
-        """State, url, pid, version and message of each service; `external` for one that is not ours."""
+        """State, url, pid, version and message of each service; `external` for one that is not ours.
+
+        A service that is started on demand and was not is left out."""
         told: dict[str, Mapping[str, JSON]] = {
             name: {"state": each.state, "url": each.url, "pid": each.pid, "version": each.version, "message": each.message}
             for name, each in self.managed.status(probe=True).items()
+            if each.state != "stopped" or not RECIPES[name].on_demand
         }
         if self._missing:
             told["mlflow"] = {"state": "stopped", "url": None, "pid": None, "version": None, "message": self._missing}
@@ -72,7 +82,14 @@ def service_specs(spec: PlatformSpec, secret: Callable[[Any], str]) -> list[Serv
         specs.append(ServiceSpec("mlflow", port=mlflow.port, workers=mlflow.workers, interpreter=mlflow.interpreter, extra=database))
         if spec.database.managed and spec.database.port is not None:
             specs.append(ServiceSpec("postgres", port=spec.database.port))
+    specs.append(ServiceSpec("ray", port=spec.ray.port, interpreter=spec.ray.interpreter, extra=_ray_options(spec.ray)))
     return specs
+
+
+def _ray_options(ray: Ray) -> dict[str, str]:
+    """Only what differs from the defaults, so that a Ray that was started without a manifest at hand is taken for what it is."""
+    cpus = {} if ray.cpus is None else {"cpus": str(ray.cpus)}
+    return {**cpus, **({} if ray.object_store == OBJECT_STORE else {"objectStore": str(ray.object_store)})}
 
 
 def _look(url: str) -> Mapping[str, JSON]:

@@ -136,13 +136,18 @@ class Unit:
         found = {each.pid: each for each in process.tree(record.pid)} if record else {}
         group = record.pid if record else 0
         signals: dict[int, int] = {}
-        for each in process.marked_processes(self._mark):
+        for each in self._scattered():
             found.setdefault(each.pid, each)
         for pid in found:
             with contextlib.suppress(OSError):
-                if group in (0, os.getpgid(pid)):
+                if group in (0, pid if self.recipe.leads else os.getpgid(pid)):
                     signals[pid] = self.recipe.stop_signal
         return list(found.values()), signals
+
+    def drain(self) -> None:
+        """Before a stop: end the work that it does for others."""
+        if self.alive() is not None:
+            self.recipe.drain(self.site)
 
     def forget(self) -> None:
         """After a stop: nothing of it is remembered but its port and its data."""
@@ -187,9 +192,13 @@ class Unit:
             self.name, "dead", url=self.url(), message=f"its process is gone; last words: {last}" if last else "its process is gone"
         )
 
+    def _scattered(self) -> list[psutil.Process]:
+        """Its processes, found without going through the one that leads them."""
+        return [*process.marked_processes(self._mark), *process.living(self.recipe.strays(self.site))]
+
     def _end_stragglers(self) -> None:
         """Children that outlived a killed parent hold its port."""
-        left = process.marked_processes(self._mark)
+        left = self._scattered()
         if left:
             process.end(left, {each.pid: self.recipe.stop_signal for each in left}, timeout=5.0)
 

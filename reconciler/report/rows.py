@@ -55,6 +55,8 @@ DONE: Mapping[Verb, str] = {
 VERBS: Mapping[Verb, str] = {verb: verb for verb in WORDS}
 HELD: Mapping[str, str] = {"Suspended": "suspended", "ObserveOnly": "observed"}
 """Reason -> how totals name what is not written because somebody wants it so: nothing is in its way."""
+WAITING = "waiting for room"
+"""How totals name what admission holds."""
 CONFIRMABLE = ("ConfirmDelete", "SourceSuspect", "ImmutableField")
 """Reasons that a yes takes away."""
 IGNORED = "ignored:"
@@ -78,6 +80,10 @@ class Row:
     """What a blocked action would have done."""
     prune: PrunePolicy = "confirm"
     """Of what is deleted or replaced."""
+    held: bool = False
+    """It waits for room and starts by itself."""
+    notes: tuple[str, ...] = ()
+    """When it would start, behind whom, and whom it delays."""
 
     @property
     def irreversible(self) -> bool:
@@ -92,7 +98,7 @@ class Row:
     @property
     def in_the_way(self) -> bool:
         """Blocked by something that somebody should look at, not by somebody's wish."""
-        return self.verb == "blocked" and self.reason not in HELD
+        return self.verb == "blocked" and self.reason not in HELD and not self.held
 
     @property
     def confirmable(self) -> bool:
@@ -101,6 +107,8 @@ class Row:
 
     def word(self, words: Mapping[Verb, str]) -> str:
         """How totals name it."""
+        if self.held:
+            return WAITING
         return words[self.verb] if self.verb != "blocked" else HELD.get(self.reason, words["blocked"])
 
 
@@ -138,12 +146,34 @@ def _blocked(action: Blocked) -> Row:
         action.reason,
         action.next,
         inner.verb if inner is not None else None,
+        held=action.held,
     )
 
 
 def rows(proposal: Proposal) -> tuple[Row, ...]:
     """Every action of the plan, in the plan's order, with the place of its manifest where one is known."""
-    return tuple(_placed(row(each), proposal) for each in proposal.plan.actions)
+    told = _admission_notes(proposal)
+    return tuple(_placed(replace(row(each), notes=told.get(each.ref, ())), proposal) for each in proposal.plan.actions)
+
+
+def _admission_notes(proposal: Proposal) -> dict[Ref, tuple[str, ...]]:
+    """When what needs room would start: below each single resource, and below the last of several children of one."""
+    admission = proposal.admission
+    if admission is None or not admission.demands:
+        return {}
+    from reconciler.report.admission import admission_lines, delay_lines, family_lines
+
+    families: dict[Ref, list[Ref]] = {}
+    order = [each.ref for each in proposal.plan.actions if isinstance(each, Create | Update | Replace) and each.ref in admission.verdicts]
+    for ref in order:
+        families.setdefault(replace(ref, key=""), []).append(ref)
+    now, notes = admission.snapshot.now, dict[Ref, tuple[str, ...]]()
+    for family in families.values():
+        found = [admission.verdicts[ref] for ref in family]
+        notes[family[-1]] = tuple(admission_lines(family[0], found[0], now) if len(family) == 1 else family_lines(found, now))
+    if order and admission.delays:
+        notes[order[-1]] += tuple(delay_lines(admission.delays))
+    return notes
 
 
 def _placed(found: Row, proposal: Proposal) -> Row:
@@ -166,7 +196,7 @@ def totals_text(found: Iterable[Row]) -> str:
 
 def counted_words(counted: Mapping[str, int], words: Mapping[Verb, str]) -> list[str]:
     """`2 created`, `1 suspended`... in the order of `words`; what is held on purpose comes after what is blocked."""
-    order = [each for word in words.values() for each in ((word, *HELD.values()) if word == words["blocked"] else (word,))]
+    order = [each for word in words.values() for each in ((word, WAITING, *HELD.values()) if word == words["blocked"] else (word,))]
     return [f"{counted[word]:,} {word}" for word in order if counted.get(word)]
 
 

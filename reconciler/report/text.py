@@ -144,6 +144,8 @@ def row_lines(each: Row, *, color: bool, width: int, all_: bool = False, why: Li
         lines += change_lines(each.changes, width)
     if why == "below":
         lines += wrap(clean(each.why), width, "      ")
+    for note in each.notes:
+        lines += wrap(clean(note), width, "      ")
     if each.next and why != "later":
         lines += wrap(clean(each.next), width, "      ")
     return lines

@@ -6,19 +6,20 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, Select, Table, create_engine, event, exc, make_url, text
+from sqlalchemy import URL, Connection, Engine, Select, Table, create_engine, event, exc, inspect, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import QueuePool
 
 from reconciler.errors import StoreError
-from reconciler.state.schema import SchemaState, migrate, state_of
+from reconciler.state.schema import SchemaState, migrate, missing_tables, state_of
 
+T = TypeVar("T")
 BUSY_SECONDS = 30.0
 """How long a statement waits for another process' write before it gives up."""
 CONNECT_SECONDS = 10
@@ -36,6 +37,8 @@ class Database:
         self.read_only = read_only
         self._engine = engine
         self._writes = threading.RLock()
+        self._missing: frozenset[str] = frozenset()
+        """Tables that an older program's Store, open for reading, does not have."""
 
     @classmethod
     def open(cls, url_or_path: str | Path, *, read_only: bool) -> Database:
@@ -63,7 +66,17 @@ class Database:
         if self._engine is None:
             return []
         with told(self.place), self._engine.connect() as connection:
+            if self._missing and self._lacks(connection, statement):
+                return []
             return connection.execute(statement).all()
+
+    def decoded(self, statement: Select[Any], decode: Callable[[Sequence[Any]], T]) -> list[T]:
+        """All rows of one query as values. Raises StoreError, also for what cannot be decoded."""
+        rows = self.rows(statement)
+        try:
+            return [decode(row) for row in rows]
+        except (ValueError, TypeError) as error:
+            raise damaged(self.place, str(error)) from error
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -98,10 +111,19 @@ class Database:
             migrate(connection, self.place)
 
     def _prepare_for_reading(self, state: SchemaState) -> None:
-        if state is SchemaState.OLDER:
-            raise StoreError(f"the Store {self.place} was made by an older version", hint="`reconcile` brings it up to date")
-        self.close()
-        self._engine = None
+        if self._engine is None or state is SchemaState.EMPTY:
+            self.close()
+            self._engine = None
+            return
+        with told(self.place), self._engine.connect() as connection:
+            self._missing = missing_tables(connection, self.place)
+
+    def _lacks(self, connection: Connection, statement: Select[Any]) -> bool:
+        """True while a table that is asked for is not there; a writer may bring the Store up to date meanwhile."""
+        asked = {each.name for each in statement.get_final_froms() if isinstance(each, Table)} & self._missing
+        if asked and asked <= set(inspect(connection).get_table_names()):
+            self._missing -= asked
+        return bool(asked & self._missing)
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

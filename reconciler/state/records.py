@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+from reconciler.admission.values import Item, Lease
 from reconciler.model import JSON, Location, Ref
 
 NOWHERE = Location("")
@@ -81,3 +82,59 @@ class Writer:
 
     def __str__(self) -> str:
         return f"`{self.actor}` (pid {self.pid} on {self.host}, since {self.since:%Y-%m-%d %H:%M:%S} UTC)"
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Work that waits for its lease, with all that the admission queue tells of it: no manifest need be read."""
+
+    item: Item
+    accepted: bool = True
+    """Its launch was within the launch budget, or a person confirmed it."""
+    template: str = ""
+    """`Demand.template`."""
+    detail: Mapping[str, JSON] = field(default_factory=dict)
+    """Facts for people: the amounts declared, the peak learned, the place in the manifests. Without secrets."""
+
+    @property
+    def ref(self) -> Ref:
+        return self.item.ref
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease and the work that runs under it."""
+
+    lease: Lease
+    job: str = ""
+    """Id in the runner; empty = nothing is known to have been started."""
+    template: str = ""
+    largest_buffer: int = 0
+    preemptor: Ref | None = None
+    """For whom it was asked to stop."""
+    why: str = ""
+    """What it was asked to stop for, or was paused for."""
+    detail: Mapping[str, JSON] = field(default_factory=dict)
+    """As in `Queued`."""
+
+    @property
+    def ref(self) -> Ref:
+        return self.lease.ref
+
+    def waiting(self, not_before: datetime | None = None) -> Queued:
+        """The same work in the queue again, with its old waiting time; when it was stopped for somebody, that is counted."""
+        lease = self.lease
+        item = Item(
+            ref=lease.ref,
+            project=lease.project,
+            amounts=lease.amounts,
+            priority=lease.priority,
+            since=lease.queued,
+            work=lease.work,
+            seconds=lease.seconds,
+            preemptible=lease.preemptible,
+            not_before=not_before,
+            largest_buffer=self.largest_buffer,
+            preempted=lease.preempted + (self.preemptor is not None),
+        )
+        return Queued(item, template=self.template, detail=self.detail)

@@ -57,6 +57,18 @@ def migrate(connection: Connection, place: str) -> None:
         raise StoreError(f"the Store {place} cannot be brought up to date: {error}") from error
 
 
+def missing_tables(connection: Connection, place: str) -> frozenset[str]:
+    """Tables that a Store of an older version does not have yet: to be read as empty.
+
+    Raises StoreError when a table that it has cannot be read by this program, because a column was added since."""
+    inspector = inspect(connection)
+    there = set(inspector.get_table_names())
+    for name, table in metadata.tables.items():
+        if name in there and not {each.name for each in table.columns} <= {each["name"] for each in inspector.get_columns(name)}:
+            raise StoreError(f"the Store {place} was made by an older version", hint="`reconcile` brings it up to date")
+    return frozenset(metadata.tables.keys() - there)
+
+
 def _known() -> set[str]:
     from alembic.script import ScriptDirectory
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, tuple_, update
 
 from reconciler.model import JSON, Owned, Ref, Status
 from reconciler.state import encode, tables
-from reconciler.state.database import Database, damaged, upsert
+from reconciler.state.database import Database, upsert
 from reconciler.state.lease import Lease
 from reconciler.state.merge import is_transition, merged
 from reconciler.state.records import DELETING, AuditEntry, Intent, Suspension, Writer
-
-T = TypeVar("T")
+from reconciler.state.work import Work
 
 _FEW = 100
 """Up to so many Refs are looked up by name; above, reading the whole table is cheaper."""
@@ -34,6 +32,8 @@ class Store:
         self._database = database
         self._now = now
         self._lease = Lease(database, now)
+        self.work = Work(database, self._write, now)
+        """What waits for admission and what was admitted."""
 
     @classmethod
     def open(cls, url_or_path: str | Path, *, read_only: bool, now: Callable[[], datetime]) -> Store:
@@ -63,7 +63,7 @@ class Store:
 
     def inventory(self) -> dict[Ref, Owned]:
         """All that we own, in one query."""
-        return {owned.ref: owned for owned in self._decoded(select(tables.inventory), encode.owned_from)}
+        return {owned.ref: owned for owned in self._database.decoded(select(tables.inventory), encode.owned_from)}
 
     def record(self, owned: Owned, *, audit: AuditEntry | None = None) -> None:
         """It is ours now, or changed: inventory entry written, its intent closed, audit line added."""
@@ -111,7 +111,7 @@ class Store:
 
     def statuses(self) -> dict[Ref, Status]:
         """Where everything stood after the last pass that looked at it."""
-        return {each.ref: each for each in self._decoded(select(tables.statuses), encode.status_from)}
+        return {each.ref: each for each in self._database.decoded(select(tables.statuses), encode.status_from)}
 
     def put_statuses(self, statuses: Iterable[Status], gone: Iterable[Ref] = ()) -> list[Status]:
         """Keep them; drop those that are gone. Writes only what differs, nothing at all when nothing does.
@@ -132,7 +132,7 @@ class Store:
 
     def memos(self) -> dict[Ref, dict[str, JSON]]:
         """Every notebook that is not empty."""
-        return dict(self._decoded(select(tables.memos), lambda row: (encode.ref_from(*row[:4]), encode.from_text(row[4]))))
+        return dict(self._database.decoded(select(tables.memos), lambda row: (encode.ref_from(*row[:4]), encode.from_text(row[4]))))
 
     def put_memos(self, changed: Mapping[Ref, Mapping[str, JSON] | None]) -> None:
         """Replace the notebooks of these Refs; None removes one."""
@@ -160,11 +160,16 @@ class Store:
         if ref is not None:
             wanted.append(tables.is_ref(tables.audit, ref, family=not ref.key))
         if project is not None:
-            wanted.append(or_(table.project == project, and_(table.kind == "Project", table.name == project)))
+            wanted.append(or_(table.project == project, and_(table.kind == "Project", table.project == "", table.name == project)))
         if since is not None:
             wanted.append(table.at >= since)
         statement = select(tables.audit).where(*wanted).order_by(table.id.desc()).limit(limit)
-        return list(self._decoded(statement, encode.audit_from))
+        return list(self._database.decoded(statement, encode.audit_from))
+
+    def last_change(self) -> AuditEntry | None:
+        """The newest line of something that was done in a tool: those of commands and of admission carry no glyph."""
+        statement = select(tables.audit).where(tables.audit.c.glyph != "").order_by(tables.audit.c.id.desc()).limit(1)
+        return next(iter(self._database.decoded(statement, encode.audit_from)), None)
 
     def deletions_since(self, since: datetime) -> list[tuple[datetime, Ref]]:
         """What was deleted, or replaced, with success since then, the oldest first: for the deletion budget."""
@@ -236,13 +241,6 @@ class Store:
             self._lease.guard(connection)
             yield connection
 
-    def _decoded(self, statement: Select[Any], decode: Callable[[Sequence[Any]], T]) -> list[T]:
-        rows = self._database.rows(statement)
-        try:
-            return [decode(row) for row in rows]
-        except (ValueError, TypeError) as error:
-            raise damaged(self.place, str(error)) from error
-
     def _statuses_of(self, refs: list[Ref]) -> dict[Ref, Status]:
         if not refs:
             return {}
@@ -251,7 +249,7 @@ class Store:
             names = [tuple(encode.ref_row(ref).values()) for ref in refs]
             statement = statement.where(tuple_(*tables.ref_columns(tables.statuses)).in_(names))
         wanted = set(refs)
-        return {each.ref: each for each in self._decoded(statement, encode.status_from) if each.ref in wanted}
+        return {each.ref: each for each in self._database.decoded(statement, encode.status_from) if each.ref in wanted}
 
     @staticmethod
     def _close_intents(connection: Connection, recorded: list[encode.Row]) -> None:

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Column, ColumnElement, DateTime, Dialect, Float, Index, Integer, MetaData, String, Table, Text, and_
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    bindparam,
+)
 from sqlalchemy.types import TypeDecorator
 
 from reconciler.model import Ref
+from reconciler.model.demand import RESOURCES
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision; compared without loading Alembic when the Store is opened."""
 REF = ("kind", "project", "name", "key")
 """The columns that hold a Ref."""
@@ -92,6 +111,7 @@ audit = Table(
     Column("location", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Index("audit_at", "at"),
+    Index("audit_action", "action", "at"),
     Index("audit_ref", "project", "name", "kind", "key"),
     sqlite_autoincrement=True,
 )
@@ -121,6 +141,42 @@ lease = Table(
 """One row, or none before the first writer. `actor` is NULL while nobody holds it; `token` only grows."""
 
 
+def _asked() -> list[Column[Any]]:
+    """What work that waits and work that runs have in common. Amounts in the units of `Amounts`; `template` as JSON."""
+    return [
+        Column("owner", String, nullable=False),
+        *(Column(name, BigInteger, nullable=False) for name in RESOURCES),
+        Column("priority", Integer, nullable=False),
+        Column("since", Moment, nullable=False),
+        Column("work", String, nullable=False),
+        Column("seconds", Float),
+        Column("preemptible", Boolean, nullable=False),
+        Column("preempted", Integer, nullable=False),
+        Column("largest_buffer", BigInteger, nullable=False),
+        Column("template", Text, nullable=False),
+        Column("detail", Text, nullable=False),
+    ]
+
+
+queue = Table("queue", metadata, *_ref(), *_asked(), Column("not_before", Moment), Column("accepted", Boolean, nullable=False))
+"""What waits for its lease. `since`: when it began to wait."""
+leases = Table(
+    "leases",
+    metadata,
+    *_ref(),
+    *_asked(),
+    Column("node", String, nullable=False),
+    Column("queued", Moment, nullable=False),
+    Column("job", Text, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("ending", Boolean, nullable=False),
+    Column("preemptor", Text, nullable=False),
+    Column("why", Text, nullable=False),
+)
+"""What was granted its amounts and is not gone yet. `since`: when it was granted; `preemptor` and `why` as JSON."""
+learned = Table("learned", metadata, Column("template", Text, primary_key=True), Column("value", Text, nullable=False))
+
+
 def ref_columns(table: Table) -> list[Column[str]]:
     return [table.c[name] for name in REF]
 
@@ -130,3 +186,13 @@ def is_ref(table: Table, ref: Ref, *, family: bool = False) -> ColumnElement[boo
     parts = {"kind": ref.kind, "project": ref.project or "", "name": ref.name}
     whole = parts if family else {**parts, "key": ref.key}
     return and_(*(table.c[name] == value for name, value in whole.items()))
+
+
+def is_bound_ref(table: Table) -> ColumnElement[bool]:
+    """True for the row that the parameters of `bound_refs` name; for one statement over many Refs."""
+    return and_(*(table.c[name] == bindparam(f"the_{name}") for name in REF))
+
+
+def bound_refs(refs: Iterable[Ref]) -> list[dict[str, str]]:
+    """The parameters for `is_bound_ref`."""
+    return [{"the_kind": each.kind, "the_project": each.project or "", "the_name": each.name, "the_key": each.key} for each in refs]

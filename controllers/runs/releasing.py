@@ -1,0 +1,47 @@
+"""Letting go of runs: what is active is stopped, nothing is deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from controllers.runs.standing import Tag, lives, superseded
+from controllers.tools import mlflow_runs
+from controllers.tools.mlflow import Mlflow
+from controllers.tools.mlflow_runs import RunInfo
+from reconciler.controller import Context
+from reconciler.model import Progress
+
+UNWANTED = "not wanted any more"
+
+
+def look(ctx: Context) -> Mapping[str, Progress] | None:
+    """Every job, by the id of its run; None = nothing here can tell."""
+    return ctx.jobs.look() if ctx.jobs is not None else None
+
+
+def stop(run_id: str, why: str, ctx: Context) -> None:
+    """Ask the job of a run to end. Does not wait."""
+    if ctx.jobs is not None:
+        ctx.jobs.stop(run_id, why)
+
+
+def let_go(mlflow: Mlflow, runs: Iterable[RunInfo], jobs: Mapping[str, Progress] | None, ctx: Context) -> None:
+    """Stop what is active, then mark as superseded: in this order, so that a crash in between is repaired by doing it again."""
+    for run in runs:
+        if superseded(run) and not run.active:
+            continue
+        tags = {Tag.SUPERSEDED: "true"}
+        if run.active:
+            if lives((jobs or {}).get(run.id)):
+                stop(run.id, UNWANTED, ctx)
+            else:
+                mlflow_runs.end(mlflow, run.id, "KILLED", ctx.now().timestamp())
+            tags[Tag.STOPPED] = UNWANTED
+        mlflow_runs.log(mlflow, run.id, tags=tags)
+
+
+def let_go_all(mlflow: Mlflow, experiment: str, ctx: Context) -> None:
+    """Stop every active run of ours in an experiment that is about to go."""
+    jobs = look(ctx)
+    found = mlflow_runs.search(mlflow, [experiment], {Tag.INSTALLATION: ctx.installation}, "ACTIVE_ONLY")
+    let_go(mlflow, [each for each in found if each.active], jobs, ctx)

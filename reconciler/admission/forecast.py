@@ -1,0 +1,185 @@
+"""When waiting work is expected to start: the same `decide`, played forward over lengths drawn from what is known of them. Pure.
+
+A forecast plays nine futures, nineteen where that is cheap, each with lengths of its own. The middle one is what is expected. Of nine
+exchangeable values and a tenth to come, the tenth lies between the least and the greatest with probability 8/10; of nineteen between the
+second and the eighteenth with 16/20 (order statistics as prediction intervals: Vovk et al., Algorithmic Learning in a Random World, 2005).
+So the interval holds four starts out of five, whatever the queue does, as far as the lengths are right. The draws are seeded by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+from statistics import median
+from typing import NamedTuple
+
+from reconciler.admission.ahead import Play
+from reconciler.admission.decide import decide
+from reconciler.admission.lengths import Lengths, lengths_of, typical_of
+from reconciler.admission.order import Backlog
+from reconciler.admission.values import Decision, Expected, Reason, Snapshot, Verdict
+from reconciler.model import Learned, Ref
+
+FUTURES, MORE_FUTURES = 9, 19
+CHEAP = 60
+"""Items and leases up to which more futures are played."""
+LIMIT = 64
+"""Items that are forecast when nobody says which."""
+WORK = 200_000
+"""Items and leases that all decisions of a forecast may look at together; a decision costs two or three microseconds for each."""
+_STEPS = 150
+"""Decisions in one future, at most."""
+_KEPT = 1500
+"""Items that are played with, at most: of each sort of a project's those that wait longest, two at least."""
+_COOL, _COOL_SCATTER = 300.0, 0.8
+"""Seconds that a hot chassis takes to cool (a time constant of 540 s was measured on a small one), within a factor of 2.8."""
+_WIDE = 2.0
+"""Beyond what was played, a start may come this many times earlier or later."""
+NOTICED = 30.0
+"""Seconds by which a start must move to be called delayed."""
+_NO_FORECAST = (Reason.INACTIVE,)
+"""What only a person ends."""
+
+
+class _Lot(NamedTuple):
+    """What is drawn from: the lengths of each item and lease."""
+
+    learned: Mapping[Ref, Learned]
+    typical: float
+
+    def left(self, ref: Ref, seconds: float | None, elapsed: float, future: int) -> float:
+        """Seconds that are left of it in one of the futures."""
+        learned = self.learned.get(ref)
+        sort = f"{learned.runs} {learned.seconds}" if learned else f"{ref.project}/{ref.name}"
+        lengths = lengths_of(seconds, learned, self.typical).shifted(_drawn(f"{future} {sort}"))
+        return lengths.left(elapsed, _drawn(f"{future} {ref}"))
+
+
+def forecast(
+    snapshot: Snapshot,
+    decision: Decision,
+    refs: Sequence[Ref] | None = None,
+    *,
+    learned: Mapping[Ref, Learned] | None = None,
+    limit: int = LIMIT,
+) -> dict[Ref, Expected]:
+    """When each of `refs` is expected to start after `decision`, which was made of `snapshot`; all that wait, at most `limit`,
+    when None. What was granted, will never start, or waits for a person is not among the answers.
+
+    `learned` holds what is known of the work behind a Ref. The cost is bounded: with thousands waiting fewer futures are played,
+    less far, and what lies beyond is extrapolated from the rate of starts."""
+    wanted = _wanted(snapshot, decision, refs, limit)
+    if not wanted:
+        return {}
+    plays = _plays(snapshot, decision, wanted, learned or {})
+    cut = 1 if len(plays) == MORE_FUTURES else 0
+    found: dict[Ref, Expected] = {}
+    for ref, place in wanted.items():
+        times = sorted(time for each in plays if (time := _start(each, ref, place)) is not None)
+        if len(times) == len(plays):
+            wide = _WIDE if any(ref not in each.starts for each in plays) else 1.0
+            first, middle, last = times[cut], median(times), times[-1 - cut]
+            at, earliest, latest = (snapshot.now + timedelta(seconds=each) for each in (middle, first / wide, last * wide))
+            found[ref] = Expected(at, earliest, latest)
+    return found
+
+
+def explained(
+    snapshot: Snapshot,
+    decision: Decision,
+    refs: Sequence[Ref] | None = None,
+    *,
+    learned: Mapping[Ref, Learned] | None = None,
+    limit: int = LIMIT,
+) -> dict[Ref, Verdict]:
+    """The verdicts of `refs` (all that were in the queue, at most `limit`, when None) with their expected starts."""
+    chosen = list(refs) if refs is not None else [each.ref for each in snapshot.queue][:limit]
+    starts = forecast(snapshot, decision, chosen, learned=learned)
+    return {ref: replace(decision.explain(ref), expected=starts.get(ref)) for ref in chosen}
+
+
+def delayed(
+    snapshot: Snapshot, without: Sequence[Ref], *, learned: Mapping[Ref, Learned] | None = None, limit: int = LIMIT
+) -> dict[Ref, float]:
+    """Whom the items `without` delay: Ref -> seconds by which it would start later than if they were not in the queue.
+
+    Only what waits or would be granted now can be delayed; compared in the middle future, of at most `limit` items."""
+    new = frozenset(without)
+    before = replace(snapshot, queue=tuple(each for each in snapshot.queue if each.ref not in new))
+    if not new or not before.queue:
+        return {}
+    others = [each.ref for each in before.queue][:limit]
+    lot, steps = _lot(snapshot, learned or {}), _steps(snapshot, 2)
+    early, late = (_middle(each, others, lot, steps) for each in (before, snapshot))
+    behind = {ref: late.starts.get(ref, late.seconds) - start for ref, start in early.starts.items()}
+    return {ref: behind[ref] for ref in others if behind.get(ref, 0.0) >= NOTICED}
+
+
+def _wanted(snapshot: Snapshot, decision: Decision, refs: Sequence[Ref] | None, limit: int) -> dict[Ref, int]:
+    """What is to be forecast, with its position."""
+    granted = {each.ref for each in decision.grants}
+    queued = [each.ref for each in snapshot.queue if each.ref not in granted]
+    chosen: Iterable[Ref] = queued if refs is None else (ref for ref in refs if ref not in granted)
+    verdicts = sorted((decision.explain(ref) for ref in chosen), key=lambda each: each.position)
+    able = [each for each in verdicts if not each.reason.never and each.reason not in _NO_FORECAST]
+    return {each.ref: each.position for each in able[: limit if refs is None else len(able)]}
+
+
+def _plays(snapshot: Snapshot, decision: Decision, wanted: Iterable[Ref], learned: Mapping[Ref, Learned]) -> list[Play]:
+    lot, small = _lot(snapshot, learned), _fewer(snapshot)
+    number = MORE_FUTURES if len(small.queue) + len(small.leases) <= CHEAP else FUTURES
+    plays, backlog = [], Backlog.of(small.queue)
+    for future in range(number):
+
+        def draw(ref: Ref, seconds: float | None, elapsed: float, future: int = future) -> float:
+            return lot.left(ref, seconds, elapsed, future)
+
+        cool = Lengths(_COOL, _COOL_SCATTER).at((future + 1) / (number + 1))
+        play = Play(small, decision, draw, cool, backlog)
+        play.run(wanted, _steps(small, number))
+        plays.append(play)
+    return plays
+
+
+def _middle(snapshot: Snapshot, wanted: Iterable[Ref], lot: _Lot, steps: int) -> Play:
+    """The future in which everything takes as long as expected."""
+
+    def draw(ref: Ref, seconds: float | None, elapsed: float) -> float:
+        return lengths_of(seconds, lot.learned.get(ref), lot.typical).left(elapsed, 0.5)
+
+    play = Play(snapshot, decide(snapshot), draw, _COOL)
+    play.run(wanted, steps)
+    return play
+
+
+def _fewer(snapshot: Snapshot) -> Snapshot:
+    """The snapshot without those that stand far behind others of their own sort: they change nothing soon."""
+    if len(snapshot.queue) <= _KEPT:
+        return snapshot
+    groups = [group.items for group in Backlog.of(snapshot.queue)]
+    most = max(2, _KEPT // len(groups))
+    kept = {item.ref for items in groups for item in items[:most]}
+    return replace(snapshot, queue=tuple(each for each in snapshot.queue if each.ref in kept))
+
+
+def _drawn(seed: str) -> float:
+    """A number between 0 and 1 that belongs to `seed`."""
+    return min(0.999, max(0.001, Random(seed).random()))
+
+
+def _steps(snapshot: Snapshot, futures: int) -> int:
+    size = len(snapshot.queue) + len(snapshot.leases) + 1
+    return max(2, min(_STEPS, WORK // (futures * size)))
+
+
+def _lot(snapshot: Snapshot, learned: Mapping[Ref, Learned]) -> _Lot:
+    return _Lot(learned, typical_of(each.seconds for each in (*snapshot.leases, *snapshot.queue)))
+
+
+def _start(play: Play, ref: Ref, place: int) -> float | None:
+    """Seconds until the start; beyond the end of the play, as far as the rate of starts carries to its place in the queue."""
+    if ref in play.starts:
+        return play.starts[ref]
+    started = sum(time > 0 for time in play.starts.values())
+    return max(play.seconds, place * play.seconds / started) if started else None

@@ -1,0 +1,220 @@
+"""The ledger at work: what the Store, the runner and the sensors say, put together into a snapshot; and grants written back.
+
+`open_books`, `snapshot` and `look` only read. `settle` and `keep` write, and are called with the writer's lease held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from reconciler.admission.memory import estimate, learn
+from reconciler.admission.scene import blind_node, node_of, quotas_of, rules_of
+from reconciler.admission.calibrate import fit
+from reconciler.admission.values import Decision, Item, Lease, Node, Past, Snapshot
+from reconciler.controller import Context
+from reconciler.errors import ReconcilerError
+from reconciler.model import Amounts, Demand, Learned, Owned, Progress, Ref, Resource
+from reconciler.model.demand import NOTHING
+
+if TYPE_CHECKING:
+    from reconciler.house import House
+    from reconciler.state import Held, Queued
+
+LIVE = ("starting", "running", "paused")
+DEFAULT_PRIORITY = 5
+
+
+@dataclass(frozen=True)
+class Books:
+    """Leases and queue as they are: what the Store says, corrected by which jobs live."""
+
+    leases: tuple[Lease, ...]
+    """Those whose work lives, or was granted and is about to start."""
+    over: tuple[Held, ...]
+    """Those whose work has ended, or is not wanted any more: to be released."""
+    found: Mapping[Ref, str]
+    """Jobs that live without the Store knowing which lease they run under: Ref -> job."""
+    queue: tuple[Queued, ...]
+    learned: Mapping[str, Learned]
+    past: Past
+    jobs: Mapping[str, Progress]
+
+
+def open_books(house: House, ctx: Context, demands: Mapping[Ref, Demand]) -> Books:
+    """What is granted and what waits. Reads only."""
+    work = house.store.work
+    held, queue = work.leases(), work.queue()
+    jobs = ctx.jobs.look() if ctx.jobs is not None else {}
+    living = {each.ref: each.id for each in jobs.values() if each.state in LIVE}
+    leases: list[Lease] = []
+    over: list[Held] = []
+    found: dict[Ref, str] = {}
+    for each in held:
+        lease, job = each.lease, each.job
+        if not job and str(lease.ref) in living:  # we were killed between the start and the note of it
+            found[lease.ref] = job = living[str(lease.ref)]
+        alive = job in jobs and jobs[job].state in LIVE
+        if alive or (not job and lease.ref in demands) or lease.work in ("serving", "system"):
+            leases.append(replace(lease, paused=alive and jobs[job].state == "paused"))
+        else:
+            over.append(each)
+    return Books(tuple(leases), tuple(over), found, queue, work.learned(), work.past(), jobs)
+
+
+def snapshot(
+    house: House,
+    ctx: Context,
+    resources: Iterable[Resource[Any]],
+    inventory: Mapping[Ref, Owned],
+    books: Books,
+    demands: Mapping[Ref, Demand],
+    *,
+    part: bool = False,
+) -> Snapshot:
+    """Everything that a decision about `demands` depends on. Asks the sensors; writes nothing.
+
+    `part`: only a part of what waits was looked at, and the rest stands in the queue as before."""
+    admission = ctx.platform.admission
+    quotas = quotas_of(resources, inventory)
+    leased = {each.ref for each in books.leases}
+    priorities = {name: each.priority for name, each in quotas.items()}
+    waiting = items({ref: each for ref, each in demands.items() if ref not in leased}, books, ctx, priorities)
+    if part:
+        waiting += tuple(each.item for each in books.queue if each.ref not in demands and each.ref not in leased)
+    return Snapshot(
+        now=ctx.now(),
+        nodes=(node(house, ctx, books.jobs),),
+        quotas=quotas,
+        leases=books.leases,
+        queue=waiting,
+        rules=rules_of(admission),
+        past=books.past,
+    )
+
+
+def items(demands: Mapping[Ref, Demand], books: Books, ctx: Context, priorities: Mapping[str, int]) -> tuple[Item, ...]:
+    """Demands as items of the queue: what waits already keeps its place."""
+    before = {each.item.ref: each.item for each in books.queue}
+    stopped = {each.lease.ref: each.lease for each in books.over if each.lease.ending}
+    now, margin = ctx.now(), ctx.platform.admission.margin
+    made: list[Item] = []
+    for ref, demand in demands.items():
+        known, victim = before.get(ref), stopped.get(ref)
+        learned = books.learned.get(demand.template)
+        since = known.since if known else victim.queued if victim else now
+        preempted = known.preempted if known else victim.preempted + 1 if victim else 0
+        made.append(
+            Item(
+                ref=ref,
+                project=ref.owner,
+                amounts=estimate(demand, learned, demand.facts, margin),
+                priority=demand.priority or priorities.get(ref.owner, DEFAULT_PRIORITY),
+                since=since,
+                work=demand.work,
+                seconds=learned.seconds if learned and learned.runs else demand.seconds,
+                preemptible=demand.preemptible,
+                not_before=demand.not_before,
+                largest_buffer=demand.largest_buffer,
+                preempted=preempted,
+            )
+        )
+    return tuple(made)
+
+
+def node(house: House, ctx: Context, jobs: Mapping[str, Progress]) -> Node:
+    """This machine now. A sensor that fails costs what it would have told, nothing else."""
+    from reconciler.hardware.detector import detect
+
+    machine, admission = detect(), ctx.platform.admission
+    try:
+        sampler = house.sensors(ctx.platform)
+        sample = sampler.sample()
+        model = fit([(at, watts, used) for at, watts, used in sampler.history() if watts is not None])
+    except (ReconcilerError, OSError) as error:
+        ctx.log.warning("sensors_failed", error=str(error))
+        return blind_node(machine, admission)
+    used = sum(each.memory for each in jobs.values() if each.state in LIVE)
+    return node_of(machine, sample, admission, system=_system(ctx), jobs=used, model=model)
+
+
+def _system(ctx: Context) -> Amounts:
+    """Memory of the shared services, as measured now."""
+    used = getattr(ctx.services, "memory", None)
+    return Amounts(memory=used()) if used is not None else NOTHING
+
+
+def look(house: House) -> Snapshot:
+    """The snapshot of what was recorded, with today's sensors; for `queue`, `top` and `why`. Raises UsageError without a Platform."""
+    from reconciler.errors import UsageError
+    from reconciler.house import context
+
+    inventory = house.store.inventory()
+    ctx = context(house, {}, inventory, focused=True)
+    if ctx is None:
+        raise UsageError("nothing is installed here yet", hint="`reconcile` makes the first pass")
+    books = open_books(house, ctx, {})
+    return snapshot(house, ctx, (), inventory, books, {}, part=True)
+
+
+def settle(house: House, ctx: Context, books: Books) -> None:
+    """Give back what is over, and learn from it; what was pre-empted waits again. Safe to repeat."""
+    learned: dict[str, Learned] = {}
+    why: dict[Ref, str] = {}
+    for each in books.over:
+        progress = books.jobs.get(each.job)
+        why[each.ref] = progress.why if progress is not None else "it is not wanted any more, and nothing runs"
+        if progress is None or progress.state != "ended" or not progress.peak or not each.template:
+            continue
+        overran = progress.why.startswith("used ")
+        if progress.exit_code == 0 or overran:
+            seconds = max(0.0, progress.ended - progress.since) if progress.exit_code == 0 else 0.0
+            before = learned.get(each.template) or books.learned.get(each.template)
+            learned[each.template] = learn(before, progress.peak, seconds, progress.watts, overran)
+    victims = [each.waiting() for each in books.over if each.preemptor is not None]
+    house.store.work.release([each.ref for each in books.over], actor=house.actor, why=why, requeue=victims, learned=learned)
+    for ref, job in books.found.items():
+        house.store.work.set_job(ref, job)
+
+
+def keep(
+    house: House, ctx: Context, taken: Snapshot, decision: Decision, books: Books, demands: Mapping[Ref, Demand], gone: Sequence[Ref] = ()
+) -> None:
+    """Write a decision down: grants, stops, pauses, the queue that is left, what must be remembered.
+
+    `gone` are Refs in the stored queue that nobody wants to start any more."""
+    work = house.store.work
+    waiting = {each.ref: _queued(each, demands.get(each.ref)) for each in taken.queue}
+    waited_for = {each.ref: str(each.detail.get("reason", "")) for each in books.queue}
+    work.preempt(decision.preemptions, actor=house.actor)
+    templates = {ref: each.template for ref, each in demands.items()}
+    work.grant(decision.grants, templates, actor=house.actor, why=waited_for, past=decision.past)
+    jobs = {each.ref: each.job for each in work.leases()}
+    runner = ctx.jobs
+    if runner is not None:
+        for stop in decision.preemptions:
+            if jobs.get(stop.ref):
+                runner.stop(jobs[stop.ref], f"preempted: {stop.why}")
+        for refs, act, why in ((decision.pauses, runner.pause, "critically hot"), (decision.resumes, runner.resume, "")):
+            for ref in refs:
+                if jobs.get(ref):
+                    act(jobs[ref])
+                    work.mark(ref, paused=bool(why), why=why)
+    granted = {each.ref for each in decision.grants}
+    left = [
+        replace(each, detail={**each.detail, "reason": str(decision.explain(ref).reason)})
+        for ref, each in waiting.items()
+        if ref not in granted
+    ]
+    work.put_queue(left, gone)
+    if decision.past != books.past:
+        work.put_past(decision.past)
+
+
+def _queued(item: Item, demand: Demand | None) -> Queued:
+    from reconciler.state import Queued
+
+    if demand is None:
+        return Queued(item)
+    detail = {"declared": demand.declared, "asked": list(demand.peak), "fresh": demand.fresh, "facts": bool(demand.facts)}
+    return Queued(item, True, demand.template, detail)

@@ -1,0 +1,136 @@
+"""Whom to stop for somebody who waits: lent room is taken back, a higher priority takes from a lower one of its own project.
+
+Kueue's rules (pkg/scheduler/preemption) made strict, so that no two pieces of work stop each other in turn (Kueue #3779 #7101 #13662):
+work is immune while young, is stopped at most a few times, and fairness stops it only where the larger of the two shares falls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from reconciler.admission.feasible import COUNTED, Gate, Room
+from reconciler.admission.quota import ALL, UNDECLARED, Share
+from reconciler.admission.values import Item, Lease, Rules
+from reconciler.model.demand import NOTHING
+
+IMMUNE_PART = 0.1
+"""Of its expected length."""
+
+
+class Stops:
+    """What may be stopped in one decision, and for whom."""
+
+    def __init__(self, gate: Gate, leases: Iterable[Lease]) -> None:
+        self._gate = gate
+        found = [each for each in leases if stoppable(each, gate.now, gate.rules)] if gate.rules.preemption else []
+        self._left = sorted(found, key=lambda each: (each.priority, -each.since.timestamp(), str(each.ref)))
+        """The least loss first."""
+        self._lowest: dict[str, int] = {}
+        for each in reversed(self._left):
+            self._lowest[each.project] = each.priority
+        self._failed: dict[str, list[Item]] = {}
+
+    def hopeful(self, project: str, priority: int) -> bool:
+        """False: there is certainly nobody to stop for it."""
+        lowest = self._lowest
+        return bool(lowest) and (len(lowest) > 1 or project not in lowest or lowest[project] < priority)
+
+    def find(self, item: Item, room: Room) -> tuple[str, tuple[Lease, ...]] | None:
+        """The smallest set found whose stop makes room for `item`, and the node; None = there is none.
+
+        `room` is what will be there when everything that was already asked to stop is gone."""
+        if not self.hopeful(item.project, item.priority):
+            return None
+        failed = self._failed.setdefault(item.project, [])
+        if any(_asks_more(item, each) for each in failed):
+            return None
+        best: tuple[int, int, str, tuple[Lease, ...]] | None = None
+        for name in self._gate.nodes:
+            if self._gate.could_hold(name, item):
+                chosen = _on_node(self._gate, item, room, self._left, name, True) or _on_node(
+                    self._gate, item, room, self._left, name, False
+                )
+                if chosen:
+                    option = (len(chosen), sum(each.priority for each in chosen), name, chosen)
+                    best = option if best is None or option[:3] < best[:3] else best
+        if best is None:
+            failed.append(item)
+            return None
+        for each in best[3]:
+            self._left.remove(each)
+        return best[2], best[3]
+
+
+def _asks_more(item: Item, other: Item) -> bool:
+    """True when whatever would make room for `item` would do so for `other`."""
+    return item.priority <= other.priority and all(a >= b for a, b in zip(item.amounts, other.amounts, strict=True))
+
+
+def stoppable(lease: Lease, now: datetime, rules: Rules) -> bool:
+    """Never serving, nothing young, nothing that was stopped too often."""
+    if lease.ending or not lease.preemptible or lease.work not in COUNTED or lease.preempted >= rules.most_preemptions:
+        return False
+    return now - lease.since >= max(rules.immunity, timedelta(seconds=IMMUNE_PART * (lease.seconds or 0.0)))
+
+
+def _on_node(gate: Gate, item: Item, room: Room, candidates: Sequence[Lease], name: str, final: bool) -> tuple[Lease, ...] | None:
+    trial = room.copy()
+    share = gate.tree.share(item.project)
+    left = list(candidates)
+    chosen: list[Lease] = []
+    while not _fits(gate, item, share, trial, name):
+        victim = _next(gate, item, share, trial, left, name, final)
+        if victim is None:
+            return None
+        left.remove(victim)
+        trial.remove(victim)
+        chosen.append(victim)
+    for victim in reversed(chosen[:-1]):
+        trial.add(victim)
+        if _fits(gate, item, share, trial, name):
+            chosen.remove(victim)
+        else:
+            trial.remove(victim)
+    return tuple(chosen) if gate.on_node(name, item, trial) is None else None
+
+
+def _fits(gate: Gate, item: Item, share: Share, room: Room, name: str) -> bool:
+    return room.usage.fits(share, item.amounts) and gate.lacks(name, item.amounts, room) is None
+
+
+def _next(gate: Gate, item: Item, share: Share, room: Room, left: Sequence[Lease], name: str, final: bool) -> Lease | None:
+    """The next victim: of the project with the largest share first, then of the own project."""
+    usage, free, held = room.usage, gate.free[name], room.held[name]
+    quota = usage.short(share, item.amounts)
+    short = {r for r in ALL if quota[r]}
+    tight = {r for r in ALL if item.amounts[r] and (limit := free[r]) is not None and held[r] + item.amounts[r] > limit}
+    entitled = not usage.borrows(share, item.amounts)
+    mine = usage.dominant(share, item.amounts)
+    best: tuple[float, Lease] | None = None
+    own: Lease | None = None
+    for lease in left:
+        here = lease.node == name and any(lease.amounts[r] for r in tight)
+        if lease.project == item.project:
+            if own is None and lease.priority < item.priority and (here or any(lease.amounts[r] for r in short)):
+                own = lease
+            continue
+        target = gate.tree.share(lease.project)
+        pooled = bool(share.pool) and share.pool == target.pool
+        wanted = (short if pooled else set()) | (tight & set(share.governed) if here else set())
+        lacking = {r for r in wanted if lease.amounts[r] and usage.above(target, r)}
+        if not lacking:
+            continue
+        theirs = usage.dominant(target, NOTHING)
+        if not entitled and not (pooled and share.pool != UNDECLARED and _fairer(room, target, lease, mine, theirs, final)):
+            continue
+        if best is None or theirs > best[0]:
+            best = (theirs, lease)
+    return best[1] if best is not None else own
+
+
+def _fairer(room: Room, target: Share, lease: Lease, mine: float, theirs: float, final: bool) -> bool:
+    """S2-a LessThanOrEqualToFinalShare or S2-b LessThanInitialShare, and the larger share of the two gets strictly smaller."""
+    if not mine < theirs:
+        return False
+    after = room.usage.dominant(target, NOTHING.minus(lease.amounts))
+    return after < theirs and (not final or mine <= after)

@@ -1,0 +1,190 @@
+"""The step between plan and apply: which of the planned actions need room, which of them may start now, and why the rest waits.
+
+`consider` reads and decides, and is all that a dry run does; `grant` writes the decision into the ledger, with the writer's lease held."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from reconciler.admission.decide import decide
+from reconciler.admission.ledger import Books, keep, open_books, settle, snapshot
+from reconciler.admission.values import Decision, Lease, Snapshot, Verdict
+from reconciler.controller import Context, Demands
+from reconciler.house import House
+from reconciler.model import (
+    Blocked,
+    Create,
+    Demand,
+    Done,
+    Failed,
+    Location,
+    Owned,
+    Plan,
+    Ref,
+    Replace,
+    Resource,
+    Result,
+    Started,
+    Update,
+    Write,
+)
+from reconciler.policy import Policy
+from reconciler.registry import Kinds
+
+OVER_BUDGET = "LaunchBudget"
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What was decided about the writes of one plan."""
+
+    snapshot: Snapshot
+    decision: Decision
+    books: Books
+    demands: Mapping[Ref, Demand] = field(default_factory=dict)
+    confirmation: str = ""
+    """Digest of exactly the launches that wait for a yes; empty = none waits."""
+
+    @property
+    def granted(self) -> Mapping[Ref, Lease]:
+        """Every lease that may be worked under: those that were held before, and the new ones."""
+        return {each.ref: each for each in (*self.books.leases, *self.decision.grants) if not each.ending}
+
+    def verdict(self, ref: Ref) -> Verdict | None:
+        """What was decided about a write; None for one that needs no admission or holds its lease already."""
+        return self.decision.explain(ref) if ref in self._waiting else None
+
+    @cached_property
+    def verdicts(self) -> Mapping[Ref, Verdict]:
+        """Of everything that this plan would start or that waits by it, with the expected start. Worked out once, when it is shown."""
+        from reconciler.admission.forecast import explained
+
+        wanted = sorted(self.demands.keys() & self._waiting)
+        learned = {ref: self.books.learned[each.template] for ref, each in self.demands.items() if each.template in self.books.learned}
+        return explained(self.snapshot, self.decision, wanted, learned=learned)
+
+    @cached_property
+    def delays(self) -> Mapping[Ref, float]:
+        """Seconds by which what waited before would start later because of what this plan adds."""
+        from reconciler.admission.forecast import delayed
+
+        new = [ref for ref in self.demands.keys() & self._waiting if ref not in {each.ref for each in self.books.queue}]
+        return delayed(self.snapshot, sorted(new)) if new and len(new) < len(self.snapshot.queue) else {}
+
+    @cached_property
+    def _waiting(self) -> frozenset[Ref]:
+        return frozenset(each.ref for each in self.snapshot.queue)
+
+
+def consider(
+    plan: Plan,
+    resources: Mapping[Ref, Resource[Any]],
+    inventory: Mapping[Ref, Owned],
+    policy: Policy,
+    ctx: Context,
+    house: House,
+) -> tuple[Plan, Admission | None]:
+    """The plan with what can never start blocked, and the decision about the rest. None: nothing asks for room and nothing has any."""
+    demands = demands_of(plan, ctx, house.kinds)
+    books = open_books(house, ctx, demands)
+    if not demands and not books.leases and not books.queue:
+        return plan, None
+    plan, demands, confirmation = _within_budget(plan, demands, books, policy, ctx)
+    taken = snapshot(house, ctx, resources.values(), inventory, books, demands, part=policy.partial)
+    decision = decide(taken)
+    ours = tuple(each for each in decision.grants if each.ref in demands)  # room that others wait for is kept for them, not given away here
+    admission = Admission(taken, replace(decision, grants=ours), books, demands, confirmation)
+    return _without_impossible(plan, admission), admission
+
+
+def grant(plan: Plan, admission: Admission, ctx: Context, house: House, *, part: bool) -> tuple[Plan, Context]:
+    """Write the decision into the ledger, and take out of the plan what has to wait. Called with the writer's lease held."""
+    looked_at = {each.ref for each in plan.actions} | admission.demands.keys()
+    gone = [] if part else [each.ref for each in admission.books.queue if each.ref not in admission.demands or each.ref not in looked_at]
+    settle(house, ctx, admission.books)
+    keep(house, ctx, admission.snapshot, admission.decision, admission.books, admission.demands, gone)
+    granted = admission.granted
+    actions = tuple(
+        held(each, admission.decision.explain(each.ref), each.resource.location)
+        if isinstance(each, Create | Update | Replace) and each.ref in admission.demands and each.ref not in granted
+        else each
+        for each in plan.actions
+    )
+    return replace(plan, actions=actions), replace(ctx, granted=granted, learned=admission.books.learned)
+
+
+def give_back(results: Sequence[Result], admission: Admission, house: House) -> None:
+    """Note which job each lease is for; a lease whose work could not be started is given back."""
+    unused: dict[Ref, str] = {}
+    mine = {each.ref for each in admission.decision.grants}
+    for result in results:
+        if isinstance(result.outcome, Started) and result.action.ref in admission.granted:
+            house.store.work.set_job(result.action.ref, result.outcome.token)
+        elif result.action.ref in mine and not isinstance(result.outcome, Done):
+            unused[result.action.ref] = (
+                f"it could not be started: {result.outcome.error}" if isinstance(result.outcome, Failed) else "not started"
+            )
+    house.store.work.release(unused, actor=house.actor, why=unused)
+
+
+def demands_of(plan: Plan, ctx: Context, kinds: Kinds) -> dict[Ref, Demand]:
+    """What each write asks for; those that need no admission are not in it."""
+    found: dict[Ref, Demand] = {}
+    for write in plan.writes:
+        controller = kinds.of(write.ref)
+        if isinstance(write, Create | Update | Replace) and isinstance(controller, Demands):
+            demand = controller.demand(write, ctx)
+            if demand is not None:
+                found[write.ref] = demand
+    return found
+
+
+def held(action: Write, verdict: Verdict, location: Location) -> Blocked:
+    """A write that waits for room."""
+    return Blocked(action.ref, str(verdict.reason), verdict.message, _next(verdict), action, location, held=not verdict.reason.never)
+
+
+def _next(verdict: Verdict) -> str:
+    if verdict.reason.never:
+        return "change the number, then reconcile again"
+    return f"it starts by itself in a later pass; `reconcile why {verdict.ref}` tells more"
+
+
+def _without_impossible(plan: Plan, admission: Admission) -> Plan:
+    """What waiting cannot help is no work but a mistake: told now, with the number to change."""
+    waiting = {each.ref for each in admission.snapshot.queue}
+    actions = []
+    for action in plan.actions:
+        verdict = admission.decision.explain(action.ref) if action.ref in waiting and action.ref in admission.demands else None
+        if verdict is not None and verdict.reason.never and isinstance(action, Create | Update | Replace):
+            actions.append(held(action, verdict, action.resource.location))
+        else:
+            actions.append(action)  # type: ignore[arg-type]
+    return replace(plan, actions=tuple(actions))
+
+
+def _within_budget(
+    plan: Plan, demands: Mapping[Ref, Demand], books: Books, policy: Policy, ctx: Context
+) -> tuple[Plan, dict[Ref, Demand], str]:
+    """Hold all new launches when there are more of them than one revision may start without a yes."""
+    known = {each.item.ref for each in books.queue if each.accepted} | {each.ref for each in books.leases}
+    fresh = sorted(ref for ref, each in demands.items() if each.fresh and ref not in known)
+    budget = ctx.platform.admission.launch_budget
+    confirmation = hashlib.sha256("\n".join(map(str, fresh)).encode()).hexdigest()[:8]
+    if len(fresh) <= budget or confirmation in policy.confirmed:
+        said = tuple(each for each in plan.unmatched if each != confirmation)
+        return replace(plan, unmatched=said), dict(demands), ""
+    why = f"{len(fresh)} new runs would start, more than spec.admission.launchBudget of the Platform ({budget}) lets one revision start"
+    hint = f"reconcile --confirm {confirmation}"
+    late = frozenset(fresh)
+    actions = tuple(
+        Blocked(each.ref, OVER_BUDGET, why, hint, each, each.resource.location)
+        if isinstance(each, Create | Update | Replace) and each.ref in late
+        else each
+        for each in plan.actions
+    )
+    return replace(plan, actions=actions), {ref: each for ref, each in demands.items() if ref not in late}, confirmation

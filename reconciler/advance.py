@@ -1,0 +1,111 @@
+"""Between two passes: what waits for room is admitted as soon as something has ended, without a look at anything else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from reconciler.controller import Context
+from reconciler.house import House
+from reconciler.loop import Report, carry_out
+from reconciler.model import Blocked, Plan, Ref, Result
+
+LOOK = 0.25
+"""Seconds between two looks at the jobs: one listing of a folder."""
+RETRY = 2.0
+"""Seconds after which what waits is decided about again although nothing ended: backoffs, windows and heat change with time alone."""
+SHARE = 0.2
+"""Of the time, at most, that whole passes may take while runs come and go."""
+LEAST_PAUSE = 1.0
+"""Seconds between two whole passes, at least."""
+
+
+def held_part(report: Report, house: House) -> Report | None:
+    """The report narrowed to what waits for room, as a proposal of this moment; None when nothing does."""
+    waiting = tuple(
+        each.action.wanted
+        for each in report.results
+        if isinstance(each.action, Blocked) and each.action.held and each.action.wanted is not None
+    )
+    before = report.proposal
+    if not waiting or before.policy is None:
+        return None
+    part = replace(
+        before,
+        plan=Plan(waiting),
+        policy=replace(before.policy, partial=True),
+        selection=replace(before.selection, part=True),
+        lease=house.store.last_token(),
+    )
+    return replace(report, proposal=part)
+
+
+def advance(report: Report, house: House, stop: threading.Event) -> Report:
+    """Start what may start of what `report` says that waits; the report with what came of it. Looks at no tool.
+
+    Raises StoreError while another process writes, and StalePlan when one wrote just now."""
+    part = held_part(report, house)
+    if part is None:
+        return report
+    done = carry_out(part.proposal, house, stop)
+    results = merged(report.results, done.results)
+    told = {each.ref: each for each in done.statuses}
+    return replace(report, results=results, statuses=tuple(told.get(each.ref, each) for each in report.statuses))
+
+
+def merged(before: tuple[Result, ...], after: tuple[Result, ...]) -> tuple[Result, ...]:
+    """`before` with the results of `after` in the places of the same Refs."""
+    newer: dict[Ref, Result] = {each.action.ref: each for each in after}
+    return tuple(newer.get(each.action.ref, each) for each in before)
+
+
+@dataclass
+class Watch:
+    """Tells when it is worth to look again. Times are monotonic seconds."""
+
+    ctx: Context | None
+    states: Mapping[str, str] = field(default_factory=dict)
+    passed: float = field(default_factory=time.monotonic)
+    """End of the last whole pass."""
+    cost: float = 0.0
+    """Seconds that it took."""
+    decided: float = field(default_factory=time.monotonic)
+    pending: bool = False
+    """Something ended since the last whole pass."""
+
+    def __post_init__(self) -> None:
+        self.states = self._look()
+
+    def changed(self) -> bool:
+        """Whether a job started, ended or was paused since the last time that this was asked."""
+        now = self._look()
+        moved = now != self.states
+        self.states = now
+        self.pending |= moved
+        return moved
+
+    def wants_pass(self, quiet: float | None) -> bool:
+        """Whether a whole pass is due: something ended, or nothing was looked at for `quiet` seconds (None = never for that)."""
+        since = time.monotonic() - self.passed
+        if quiet is not None and since >= quiet:
+            return True
+        return self.pending and since >= max(LEAST_PAUSE, self.cost / SHARE)
+
+    def wants_decision(self) -> bool:
+        return time.monotonic() - self.decided >= RETRY
+
+    def note_decision(self) -> None:
+        self.decided = time.monotonic()
+
+    def note_pass(self, began: float, ctx: Context | None) -> None:
+        self.passed = self.decided = time.monotonic()
+        self.cost, self.pending = self.passed - began, False
+        self.ctx = ctx or self.ctx
+        self.states = self._look()
+
+    def _look(self) -> dict[str, str]:
+        if self.ctx is None or self.ctx.jobs is None:
+            return {}
+        return {name: each.state for name, each in self.ctx.jobs.look().items()}

@@ -1,0 +1,32 @@
+"""The Python package that a service is made of: whether it is there, and whether what runs is what is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from importlib import metadata
+
+from reconciler.errors import Terminal
+from reconciler.platform.spec import Probe, Site
+
+
+def require(site: Site, title: str) -> None:
+    """Check that the service's interpreter can run it; `title` is the package's name for people. Raises Terminal."""
+    if site.spec.interpreter is None and importlib.util.find_spec(site.name) is None:
+        raise Terminal(f"{title} is not installed", hint=f"pip install 'mlops-reconciler[{site.name}]'")
+    if site.spec.interpreter is not None and not os.access(site.spec.interpreter, os.X_OK):
+        raise Terminal(f"the interpreter of {site.name} is not a program: {site.spec.interpreter}")
+
+
+def compare(site: Site, version: str) -> Probe:
+    """A good probe, with a remark where another version is installed by now than the one that runs.
+
+    With an interpreter of its own there is nothing to compare with: that environment is not ours to look into."""
+    if site.spec.interpreter is not None:
+        return Probe(True, version=version)
+    try:
+        installed = metadata.version(site.name)
+    except metadata.PackageNotFoundError:
+        installed = version
+    behind = "" if installed == version else f"runs version {version}, installed is {installed}: restart it (reconcile platform down, up)"
+    return Probe(True, behind, version)

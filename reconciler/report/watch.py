@@ -1,0 +1,55 @@
+"""What the loop says of each pass: a line for everything that it did, and for every reason that is new. Pure."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model import Blocked, Failed, Keep, Result, Started
+from reconciler.report.show import clean, took
+
+if TYPE_CHECKING:
+    from reconciler.loop import Report
+
+
+def moment_lines(report: Report, now: datetime, told: set[str]) -> list[str]:
+    """Lines for people. `told` holds the reasons that were said already: each is said once for as long as it stays."""
+    stamp = f"{now:%H:%M:%S}"
+    lines = [f"{stamp}  {each.action.glyph} {each.action.ref}  {_became(each)}" for each in report.results if _acted(each)]
+    reasons = {f"{each.action.ref}  {each.action.reason}: {each.action.why}" for each in report.results if isinstance(each.action, Blocked)}
+    lines += [f"{stamp}  ! {each}" for each in sorted(reasons - told)]
+    wrong = {f"{each.location}  {each.path + ': ' if each.path else ''}{each.message}" for each in report.proposal.diagnostics}
+    lines += [f"{stamp}  ! {each}" for each in sorted(wrong - told)]
+    finished = {f"{each.ref}  {each.message}" for each in report.statuses if each.ref.key and each.ready}
+    lines += [f"{stamp}  = {each}" for each in sorted(finished - told)] if told or lines else []
+    told.clear()
+    told.update(reasons | wrong | finished)
+    if lines:
+        ready = sum(each.ready for each in report.statuses)
+        lines.append(f"{stamp}  {ready} of {len(report.statuses)} Ready ({took(report.seconds)})")
+    return [clean(each) for each in lines]
+
+
+def report_line(report: Report, now: datetime) -> str:
+    """One JSON object for a pass that did something or that something stands in the way of; empty for one without news."""
+    done = [_value(each) for each in report.results if _acted(each)]
+    if not done:
+        return ""
+    value = {"formatVersion": 1, "at": now.isoformat(timespec="seconds"), "seconds": round(report.seconds, 3), "actions": done}
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _acted(result: Result) -> bool:
+    return result.outcome is not None and not isinstance(result.action, Keep | Blocked)
+
+
+def _became(result: Result) -> str:
+    if isinstance(result.outcome, Failed):
+        return f"failed: {result.outcome.error}"
+    return "started" if isinstance(result.outcome, Started) else f"done ({took(result.seconds)})"
+
+
+def _value(result: Result) -> dict[str, Any]:
+    action = type(result.action).__name__.lower()
+    return {"ref": str(result.action.ref), "action": action, "outcome": _became(result)}

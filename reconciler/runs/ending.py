@@ -1,0 +1,73 @@
+"""How a job ended, in words and numbers."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.model.jobs import Job
+from reconciler.runs.folder import Ending, Folder, progress_of, tail
+from reconciler.runs.watch import amount
+
+RECEIPT = "mlops.receipt."
+"""Tags of a run that say what it took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the supervisor knows at the end."""
+
+    began: float
+    """Unix seconds of the program's start; 0 = not known."""
+    why: str = ""
+    """Empty = the program ended by itself."""
+    stopped: bool = False
+    """True: it was asked to stop."""
+    lost: bool = False
+    exit_code: int | None = None
+    peak: int = 0
+    watts: float | None = None
+
+
+def ending(job: Job, folder: Folder, told: Told, tags: Mapping[str, str] | None = None) -> Ending:
+    """The result, with `tags` and the receipts for its run. A program that was asked to stop and then ended well was still stopped."""
+    now = time.time()
+    why = told.why or ended_by(told.exit_code)
+    before = progress_of(folder, job.ref) if told.lost else None
+    began, peak = (before.since, before.peak) if before is not None else (told.began, told.peak)
+    receipts = {
+        "exit": why or "exit 0",
+        "seconds": f"{max(0.0, now - began):.1f}" if began else "",
+        "queued_seconds": f"{job.queued:.1f}",
+        "waited_for": job.waited_for,
+        "peak_memory": str(peak) if peak else "",
+        "peak_memory_text": amount(peak) if peak else "",
+    }
+    return Ending(
+        id=job.id,
+        ref=job.ref,
+        status="FINISHED" if not why else "KILLED" if told.stopped else "FAILED",
+        why=why,
+        lost=told.lost,
+        exit_code=told.exit_code,
+        since=began,
+        ended=now,
+        peak=peak,
+        tail=tail(folder),
+        watts=told.watts,
+        tags={**(tags or {}), **{f"{RECEIPT}{name}": text for name, text in receipts.items() if text}},
+    )
+
+
+def ended_by(exit_code: int | None) -> str:
+    """`exit 3`, `killed (SIGKILL)`; empty for a good end."""
+    if not exit_code:
+        return "" if exit_code == 0 else "it never ran"
+    if exit_code > 0:
+        return f"exit {exit_code}"
+    try:
+        return f"killed ({signal.Signals(-exit_code).name})"
+    except ValueError:
+        return f"killed (signal {-exit_code})"

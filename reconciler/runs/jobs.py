@@ -1,0 +1,81 @@
+"""The runner that the reconciler uses: each job goes where its manifest says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from reconciler.controller import JobRunner
+from reconciler.errors import Transient
+from reconciler.model.jobs import Job, Progress
+from reconciler.runs.folder import folder_of, folders, read_job
+from reconciler.runs.local import Credentials, LocalRunner, Sensors
+
+
+class Jobs(JobRunner):
+    """Sends each call to the runner of the job's backend. `ray_address` is asked only when a job wants Ray."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        credentials: Credentials,
+        ray_address: Callable[[], str],
+        now: Callable[[], datetime],
+        sensors: Sensors | None = None,
+    ) -> None:
+        self._state_dir = state_dir.resolve()
+        self._local = LocalRunner(state_dir, credentials, sensors)
+        self._credentials = credentials
+        self._ray_address = ray_address
+        self._now = now
+        self._remote: JobRunner | None = None
+        self._backends: dict[str, str] = {}
+
+    def launch(self, job: Job) -> None:
+        """Start it where it belongs. Raises what that runner raises."""
+        self._backends[job.id] = job.backend
+        self._runner(job.backend).launch(job)
+
+    def look(self) -> Mapping[str, Progress]:
+        """Every job, by id. Ray is asked only when a job of Ray's has a folder."""
+        found = dict(self._local.look())
+        if any(self._backend(folder.id) == "ray" for folder in folders(self._state_dir)):
+            found.update(self._runner("ray").look())
+        return found
+
+    def stop(self, job_id: str, why: str) -> None:
+        self._of(job_id).stop(job_id, why)
+
+    def pause(self, job_id: str) -> None:
+        self._of(job_id).pause(job_id)
+
+    def resume(self, job_id: str) -> None:
+        self._of(job_id).resume(job_id)
+
+    def forget(self, job_id: str) -> None:
+        self._of(job_id).forget(job_id)
+        self._backends.pop(job_id, None)
+
+    def tend(self) -> None:
+        """See to local jobs whose supervisor died (LocalRunner.tend)."""
+        self._local.tend()
+
+    def _of(self, job_id: str) -> JobRunner:
+        return self._runner(self._backend(job_id))
+
+    def _backend(self, job_id: str) -> str:
+        if job_id not in self._backends and (job := read_job(folder_of(self._state_dir, job_id))) is not None:
+            self._backends[job_id] = job.backend
+        return self._backends.get(job_id, "local")
+
+    def _runner(self, backend: str) -> JobRunner:
+        if backend == "local":
+            return self._local
+        if self._remote is None:
+            try:
+                from reconciler.runs.ray import RayRunner
+            except ImportError as error:
+                raise Transient("jobs cannot be sent to Ray", hint=str(error)) from error
+            self._remote = RayRunner(self._state_dir, self._ray_address, self._credentials, self._now)
+        return self._remote

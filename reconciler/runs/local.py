@@ -1,0 +1,187 @@
+"""Jobs as processes of this machine, each under a supervisor of its own that outlives the reconciler."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from reconciler.controller import JobRunner
+from reconciler.errors import Terminal, Transient
+from reconciler.model.jobs import Job, Progress
+from reconciler.platform.process import is_alive, read_record, write_private
+from reconciler.runs.folder import Folder, acquire, folder_of, folders, is_held, progress_of, read_job, read_result, write_job
+from schemas.platform import Admission
+
+Credentials = Callable[[], tuple[str, str] | None]
+"""User name and password of the tracking server; None = it asks for none."""
+
+Sensors = Callable[[], tuple[Admission, Path]]
+"""What the Platform says of sensors, and the installation's root."""
+
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "XDG_CACHE_HOME")
+"""What a supervisor gets of our environment, with uv's own settings: it installs packages. The program gets less."""
+AT_ONCE = 4
+"""Supervisors that one `tend` starts: each that finds the tracking server away stays for ten minutes."""
+
+
+class LocalRunner(JobRunner):
+    """Every method is safe to repeat and to call from several threads and several reconcilers at once."""
+
+    def __init__(self, state_dir: Path, credentials: Credentials, sensors: Sensors | None = None) -> None:
+        self._state_dir = state_dir.resolve()
+        self._credentials, self._sensors = credentials, sensors
+        self._refs: dict[str, tuple[str, str]] = {}
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._guard = threading.Lock()
+
+    def launch(self, job: Job) -> None:
+        """Start it. A job of this id that was started is left alone. Raises Terminal when its folder of work does not exist."""
+        if not Path(job.cwd).is_dir():
+            raise Terminal(f"the folder of {job.ref} is not there: {job.cwd}", hint="check spec.path of its Project")
+        self.tend()
+        folder = folder_of(self._state_dir, job.id)
+        for each in (folder.path.parent, folder.path):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _holding(folder) as handle:
+            if handle is None or folder.record.exists() or folder.result.exists():
+                return
+            write_job(folder, job)
+            self._supervise(folder, handle)
+
+    def look(self) -> Mapping[str, Progress]:
+        """Every local job, by id."""
+        self._reap()
+        found = {}
+        for folder in folders(self._state_dir):
+            known = self._known(folder)
+            if known is not None and known[1] == "local":
+                found[folder.id] = progress_of(folder, known[0])
+        return found
+
+    def stop(self, job_id: str, why: str) -> None:
+        """Ask it to end: SIGTERM to the program, SIGKILL ten seconds later. What a dead supervisor left running is ended too."""
+        folder = folder_of(self._state_dir, job_id)
+        if not folder.job.exists() or folder.result.exists():
+            return
+        if not folder.stop.exists():
+            write_private(folder.stop, why)
+        if is_held(folder.lock):
+            wake(folder, signal.SIGTERM)
+        else:
+            self._finish(folder)
+
+    def pause(self, job_id: str) -> None:
+        """Halt it within a second; paused time does not count towards its timeout."""
+        folder = folder_of(self._state_dir, job_id)
+        if folder.job.exists() and not folder.result.exists() and not folder.paused.exists():
+            write_private(folder.paused, "")
+            wake(folder, signal.SIGUSR1)
+
+    def resume(self, job_id: str) -> None:
+        """Let it go on."""
+        folder = folder_of(self._state_dir, job_id)
+        folder.paused.unlink(missing_ok=True)
+        wake(folder, signal.SIGUSR1)
+
+    def forget(self, job_id: str) -> None:
+        """Remove its folder. Raises Transient while it runs."""
+        folder = folder_of(self._state_dir, job_id)
+        if not folder.path.exists():
+            return
+        with _holding(folder) as handle:
+            if handle is None:
+                raise Transient(f"{job_id} still runs", retry_after=1.0, hint="stop it first")
+            if read_result(folder) is None and folder.record.exists():
+                from reconciler.runs.leftovers import end_leftovers
+
+                end_leftovers(folder)
+            shutil.rmtree(folder.path, ignore_errors=True)
+        self._refs.pop(job_id, None)
+
+    def tend(self) -> None:
+        """See to jobs whose supervisor died: end what it left running, and tell the tracking server how it ended.
+
+        Also for ends that could not be told while the tracking server was away."""
+        self._reap()
+        started = 0
+        for folder in folders(self._state_dir):
+            known = self._known(folder)
+            if known is None or known[1] != "local" or is_held(folder.lock) or not folder.record.exists():
+                continue
+            ending = read_result(folder)
+            if ending is None or not ending.reported:
+                self._finish(folder)
+                started += 1
+            if started == AT_ONCE:
+                return
+
+    def _finish(self, folder: Folder) -> None:
+        """Start a supervisor that only sees to the end of a job that has lost its own."""
+        with _holding(folder) as handle:
+            if handle is not None:
+                self._supervise(folder, handle)
+
+    def _supervise(self, folder: Folder, lock: int) -> None:
+        equip(folder, self._credentials, self._sensors)
+        env = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("UV_")}
+        with folder.supervisor_log.open("ab") as output:
+            # the lock goes over with its handle: there is no moment at which nobody holds it
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "reconciler.runs.supervise", str(folder.path), "--lock", str(lock)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=folder.path,
+                env={"PATH": os.defpath, **env, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
+                umask=0o077,
+                pass_fds=(lock,),
+            )
+        with self._guard:
+            self._children.append(child)
+
+    def _reap(self) -> None:
+        with self._guard:
+            self._children = [child for child in self._children if child.poll() is None]
+
+    def _known(self, folder: Folder) -> tuple[str, str] | None:
+        """Ref and backend of the job, read once; None for a folder that is no job yet."""
+        if folder.id not in self._refs and (job := read_job(folder)) is not None:
+            self._refs[folder.id] = (job.ref, job.backend)
+        return self._refs.get(folder.id)
+
+
+def equip(folder: Folder, credentials: Credentials, sensors: Sensors | None) -> None:
+    """Leave in the folder what its supervisor needs besides the job."""
+    if (secret := credentials()) is not None:
+        write_private(folder.credentials, json.dumps(secret))
+    if sensors is not None:
+        admission, root = sensors()
+        write_private(folder.sensors, json.dumps({"root": str(root), "admission": admission.model_dump(mode="json")}))
+
+
+def wake(folder: Folder, number: signal.Signals) -> None:
+    """Send the supervisor a signal, so that it sees a wish at once; without one it sees it within a second."""
+    record = read_record(folder.record)
+    if record is not None and is_alive(record):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(record.pid, number)
+
+
+@contextlib.contextmanager
+def _holding(folder: Folder) -> Iterator[int | None]:
+    """The handle of the job's lock while it is held; None when somebody else holds it."""
+    handle = acquire(folder.lock)
+    try:
+        yield handle
+    finally:
+        if handle is not None:
+            os.close(handle)
