@@ -11,6 +11,7 @@ from typing import Any
 
 from controllers.run import RunController
 from controllers.runs import expanding
+from controllers.runs.ranking import ranking
 from controllers.runs.releasing import let_go_all
 from controllers.tools.mlflow import FEW, ExperimentInfo, Mlflow, connect
 from reconciler.controller import Context
@@ -38,6 +39,7 @@ from reconciler.model import (
     digest_of,
     output,
 )
+from reconciler.model.ranking import Ranking
 from schemas.base import API_VERSION, marked
 from schemas.base import Immutable as ImmutableMarker
 from schemas.experiment import KIND, ExperimentSpec
@@ -111,6 +113,7 @@ class ExperimentController:
             case Replace(seen=seen):
                 _step_aside(mlflow, seen)
         experiment_id = self._create(mlflow, resource, ctx)
+        expanding.begin_again(resource.ref, ctx)
         return Done(experiment_id, {"id": experiment_id})
 
     def delete(self, owned: Owned, ctx: Context) -> Outcome:
@@ -143,6 +146,9 @@ class ExperimentController:
         self, resource: Resource[ExperimentSpec], own: HealthReport, children: Sequence[tuple[Resource[Any], Health, str]], ctx: Context
     ) -> HealthReport:
         return expanding.sum_up(resource, own, children, ctx)
+
+    def ranking(self, resources: Sequence[Resource[ExperimentSpec]], ctx: Context) -> Mapping[Ref, Ranking]:
+        return ranking(resources, ctx)
 
     def needs(self, resource: Resource[ExperimentSpec]) -> tuple[str, ...]:
         return ("ray",) if resource.spec.runs is not None and resource.spec.runs.backend == "ray" else ()

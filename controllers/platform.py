@@ -38,8 +38,11 @@ IMMUTABLE = marked(PlatformSpec, Immutable)
 UP = ("running", "external")
 NOT_OURS = "unreachable"
 """State of somebody else's server that does not answer: told by health, for there is nothing here to start."""
-RESTARTING = ("spec.mlflow.port", "spec.mlflow.workers", "spec.mlflow.interpreter", "spec.mlflow.managed", "spec.database")
-"""A change below one of these needs a service to be started again."""
+RESTARTING = {
+    "mlflow": ("spec.mlflow.port", "spec.mlflow.workers", "spec.mlflow.interpreter", "spec.mlflow.managed", "spec.database"),
+    "ray": ("spec.ray",),
+}
+"""Service -> a change below one of these needs it to be started again. Jobs that run on Ray end with it."""
 
 
 class PlatformController:
@@ -75,8 +78,8 @@ class PlatformController:
 
     def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
         resource: Resource[Any] = action.resource
-        if isinstance(action, Update) and any(each.path.startswith(RESTARTING) for each in action.changes):
-            ctx.services.stop(ctx.wanted)
+        if isinstance(action, Update):
+            ctx.services.stop([name for name in ctx.wanted if _is_concerned(name, action.changes)])
         before = _states(ctx)
         ctx.services.stop([name for name in ctx.wanted if _must_restart(name, before, ctx.wanted)])
         with suppress(Terminal):  # the next look tells why; what needs no service must not wait for one that cannot start
@@ -107,6 +110,10 @@ class PlatformController:
 
 def _states(ctx: Context) -> Mapping[str, str]:
     return {name: str(each.get("state")) for name, each in ctx.services.report().items()} if ctx.wanted else {}
+
+
+def _is_concerned(name: str, changes: Sequence[Change]) -> bool:
+    return any(each.path.startswith(RESTARTING.get(name, ())) for each in changes)
 
 
 def _must_restart(name: str, states: Mapping[str, str], wanted: Sequence[str]) -> bool:

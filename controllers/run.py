@@ -11,7 +11,7 @@ from typing import Any
 
 from controllers.runs import launch
 from controllers.runs.identity import parts
-from controllers.runs.observing import EXPANDED, KIND, SETTLED, ends, extras, listing, seen_of, wrong_marks
+from controllers.runs.observing import EXPANDED, KIND, LOST, SETTLED, ends, extras, listing, seen_of, wrong_marks
 from controllers.runs.releasing import let_go, look, stop
 from controllers.runs.standing import BY_HAND, How, Standing, Tag, leftover, standing
 from controllers.runs.telling import asks, differences, health
@@ -123,8 +123,10 @@ def _carry(child: Resource[RunSpec], here: Standing, experiment: str, mlflow: Ml
     if here.job_lives and here.how in (How.DELETED, How.STOPPED):
         stop(run.id, BY_HAND, ctx)
         return Started(run.id)
-    for tag, (_, want) in wrong_marks(child, run).items() if here.how in (How.FINISHED, How.ACTIVE) else ():
-        mlflow_runs.log(mlflow, run.id, tags={tag: want or "false"})
+    if here.how in (How.FINISHED, How.ACTIVE) and (wrong := wrong_marks(child, run)):
+        mlflow_runs.log(mlflow, run.id, tags={tag: want or "false" for tag, (_, want) in wrong.items()})
+        if Tag.REF in wrong:
+            mlflow_runs.rename(mlflow, run.id, child.ref.key)
     return Done(run.id, {"run": run.id})
 
 
@@ -148,7 +150,7 @@ def _launch(child: Resource[RunSpec], run_id: str | None, attempt: int, experime
 
 def _report(run: RunInfo, job: Progress | None, mlflow: Mlflow, ctx: Context) -> None:
     """Say in MLflow how a job has ended, on its behalf."""
-    why = (job.why if job else "") or ("it ended without a result" if job is None or job.state == "lost" else "")
+    why = (job.why if job else "") or ("" if ends(job) == "FINISHED" else LOST)
     told = {Tag.EXIT: why, Tag.TAIL: job.tail[-4000:] if job else ""}
     if tags := {name: text for name, text in told.items() if text and name not in run.tags}:
         mlflow_runs.log(mlflow, run.id, tags=tags)

@@ -91,7 +91,7 @@ def consider(
     """The plan with what can never start blocked, and the decision about the rest. None: nothing asks for room and nothing has any."""
     demands = demands_of(plan, ctx, house.kinds)
     books = open_books(house, ctx, demands)
-    if not demands and not books.leases and not books.queue:
+    if not demands and not books.leases and not books.over and not books.queue and not books.jobs:
         return plan, None
     plan, demands, confirmation = _within_budget(plan, demands, books, policy, ctx)
     taken = snapshot(house, ctx, resources.values(), inventory, books, demands, part=policy.partial)
@@ -149,9 +149,7 @@ def held(action: Write, verdict: Verdict, location: Location) -> Blocked:
 
 
 def _next(verdict: Verdict) -> str:
-    if verdict.reason.never:
-        return "change the number, then reconcile again"
-    return f"it starts by itself in a later pass; `reconcile why {verdict.ref}` tells more"
+    return "change the number, then reconcile again" if verdict.reason.never else ""
 
 
 def _without_impossible(plan: Plan, admission: Admission) -> Plan:

@@ -50,6 +50,7 @@ from reconciler.model import (
     Resource,
     Update,
 )
+from reconciler.model.ranking import Ranking
 from schemas.base import KindInfo, Spec
 from schemas.platform import PlatformSpec
 
@@ -114,6 +115,9 @@ class JobRunner(Protocol):
 
     def resume(self, job_id: str) -> None:
         """Let them go on."""
+
+    def tend(self) -> None:
+        """See to what a dead supervisor has left. Safe to repeat."""
 
     def forget(self, job_id: str) -> None:
         """Remove what is kept of a job that has ended and is reported."""
@@ -235,6 +239,14 @@ class Needs(Protocol):
 
     def needs(self, resource: Resource[Any]) -> tuple[str, ...]:
         """Names of services. Pure."""
+
+
+@runtime_checkable
+class Ranks(Controller[Any], Protocol):
+    """Optional: the resource's children can be compared; for `reconcile leaderboard`."""
+
+    def ranking(self, resources: Sequence[Resource[Any]], ctx: Context) -> Mapping[Ref, Ranking]:
+        """The finished children of each, the best first. Reads only, one batch."""
 
 
 @runtime_checkable

@@ -100,6 +100,7 @@ class House:
     services: Callable[[PlatformSpec], Services]
     sensors: Callable[[PlatformSpec], Sampler]
     """The one sampler of this process."""
+    read_only: bool = False
 
 
 def open_house(
@@ -139,6 +140,7 @@ def open_house(
         log=_Log(),
         services=services,
         sensors=_sensors(settings, read_only),
+        read_only=read_only,
     )
 
 

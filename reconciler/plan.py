@@ -209,6 +209,10 @@ def _behind(
         return action
     for other in (*resource.requires, *resource.references):
         before = actions.get(other)
+        if resource.ref.key and isinstance(before, Blocked) and before.reason == "Settling":
+            # Work reads its inputs as they are now, which is not what any version of them says.
+            why = f"{other} is changing: {before.why}"
+            return Blocked(resource.ref, "DependencyProgressing", why, before.next, action, resource.location)
         if isinstance(before, Blocked) and not isinstance(seen.get(other), Present):
             why = f"needs {other}, which is {_word(before)}"
             return Blocked(resource.ref, "DependencyBlocked", why, before.next, action, resource.location)

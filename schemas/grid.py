@@ -40,6 +40,8 @@ def check(runs: Runs) -> Iterator[tuple[str, str]]:
     """Conditions that span fields: yields (field path below `runs`, message)."""
     if ".." in runs.entrypoint.split("/"):
         yield "entrypoint", "expected a script or a module of the project: a path without '..'"
+    if not runs.seeds:
+        yield "seeds", "an empty list gives no run at all; leave the field out for the one seed 0"
     grid = runs.params if isinstance(runs.params, dict) else {}
     for name, values in grid.items():
         if values == ():
@@ -47,7 +49,7 @@ def check(runs: Runs) -> Iterator[tuple[str, str]]:
     named = {name for each in ([grid] if grid else [each for each in runs.params if isinstance(each, dict)]) for name in each}
     for name in sorted(named & set(OURS)):
         yield f"params.{name}", f"every program gets `--{name}` from the reconciler; `seeds` and `datasets` set what it holds"
-    number = _count(runs)
+    number = count(runs)
     if number > MOST:
         yield "params", f"{number:,} runs in one experiment; at most {MOST:,} can be declared: make the grid smaller or split it"
         return
@@ -58,7 +60,7 @@ def check(runs: Runs) -> Iterator[tuple[str, str]]:
             yield "params", f"the same run is declared {times} times: {shown}"
 
 
-def _count(runs: Runs) -> int:
+def count(runs: Runs) -> int:
     """How many runs there are, without making them."""
     sets = len(runs.params) or 1
     if isinstance(runs.params, dict):

@@ -39,7 +39,7 @@ class Runs(Strict):
     """Globs of the files whose content belongs to a run's identity; the script that is the entrypoint always does."""
     params: dict[ParamName, Scalar | tuple[Scalar, ...]] | tuple[dict[ParamName, Scalar], ...] = Field(default_factory=dict)
     """A grid (name to value or list of values), or a list of complete parameter sets."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    seeds: tuple[int, ...] = (0,)
     """One run for each."""
     env: dict[EnvName, str] = Field(default_factory=dict)
     """The environment that a run receives; nothing else is inherited."""

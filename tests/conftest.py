@@ -14,7 +14,7 @@ from hypothesis import settings
 from reconciler.platform import Services, ServiceSpec
 
 START_SECONDS = 240.0
-"""Longest wait for PostgreSQL and MLflow together on a busy machine of two cores."""
+"""Longest wait for PostgreSQL and MLflow together, or for Ray, on a busy machine of two cores."""
 
 
 @pytest.fixture(scope="session")
@@ -33,11 +33,32 @@ def mlflow_url() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def ray_services() -> Iterator[Services]:
+    """A real Ray head, started once for the session and stopped at its end.
+
+    Tests that use it carry `@pytest.mark.xdist_group("ray")`. They share it: each works with job ids of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="mlops-", dir="/tmp"))
+    services = Services(folder, [ServiceSpec("ray", extra={"cpus": "2"})])
+    try:
+        services.ensure(["ray"], deadline=START_SECONDS)
+        yield services
+    finally:
+        services.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def ray_url(ray_services: Services) -> str:
+    """Base URL of the jobs interface of `ray_services`, token included."""
+    return ray_services.endpoint("ray").url
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_environment() -> Iterator[None]:
     """No setting of the machine reaches the tests, and the tools send nothing home."""
     before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith(("MLOPS_", "MLFLOW_", "GIT_"))]:
+    for name in [name for name in os.environ if name.startswith(("MLOPS_", "MLFLOW_", "GIT_", "RAY_"))]:
         del os.environ[name]
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ.update({"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1"})

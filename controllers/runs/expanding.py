@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from controllers.runs.identity import key, labelled
+from controllers.runs.identity import key, labelled, versions
 from controllers.runs.observing import EXPANDED, SETTLED
 from controllers.runs.standing import Tag
 from controllers.tools import mlflow_runs
 from controllers.tools.code import reader
 from controllers.tools.mlflow import connect
 from reconciler.controller import Context
-from reconciler.model import JSON, Health, HealthReport, Observation, Present, Ref, Resource, digest_of
+from reconciler.model import JSON, KNOWN_AFTER_APPLY, Health, HealthReport, Observation, Present, Ref, Resource, digest_of
 from schemas.experiment import ExperimentSpec
+from schemas.grid import count
 from schemas.run import RunSpec
 
 _WORDS = {
@@ -61,9 +62,12 @@ def _deleted(refs: Sequence[Ref], ctx: Context) -> Mapping[Ref, tuple[str, ...]]
 
 def children(resource: Resource[ExperimentSpec], seen: Observation, facts: Mapping[str, JSON]) -> Sequence[Resource[RunSpec]]:
     """Every run as a resource of its own; none when all of them were as desired under the same circumstances, and still are."""
-    found = tuple(_children(resource, facts))
-    settled = isinstance(seen, Present) and bool(found) and facts.get("settled") == circumstances(found)
-    return () if settled and not {key(each) for each in found} & set(facts.get("deleted", ())) else found
+    if resource.spec.runs is None:
+        return ()
+    deleted, settled = set(facts.get("deleted", ())), facts.get("settled")
+    if isinstance(seen, Present) and settled and settled == circumstances(resource, facts):
+        return found if deleted and not deleted.isdisjoint(map(key, found := _children(resource, facts))) else ()
+    return _children(resource, facts)
 
 
 def _children(resource: Resource[ExperimentSpec], facts: Mapping[str, JSON]) -> list[Resource[RunSpec]]:
@@ -104,10 +108,18 @@ def _children(resource: Resource[ExperimentSpec], facts: Mapping[str, JSON]) -> 
     return made
 
 
-def circumstances(runs: Sequence[Resource[RunSpec]]) -> str:
-    """A digest over all that these runs depend on; empty while something of it is not known."""
-    keys = {each.ref.key: [key(each), each.spec.runs.rerun or ""] for each in runs}
-    return digest_of(keys) if all(known for known, _ in keys.values()) else ""
+def circumstances(resource: Resource[ExperimentSpec], facts: Mapping[str, JSON]) -> str:
+    """A digest over all that decides which runs must exist; empty while something of it is not known, or they cannot start."""
+    runs, found = resource.spec.runs, versions(resource)
+    if runs is None or facts.get("trouble") or {KNOWN_AFTER_APPLY, ""} & set(found.values()):
+        return ""
+    declared = [runs.entrypoint, runs.params, runs.seeds, runs.rerun or ""]
+    return digest_of([declared, facts.get("code", ""), facts.get("lock", ""), list(found.items())])
+
+
+def begin_again(ref: Ref, ctx: Context) -> None:
+    """The experiment is a new one: nothing is known of its runs."""
+    ctx.memo(ref).pop(SETTLED, None)
 
 
 def sum_up(
@@ -117,14 +129,14 @@ def sum_up(
     if resource.spec.runs is None:
         ctx.memo(resource.ref).pop(SETTLED, None)
         return own
-    total = len(list(labelled(resource.spec.runs)))
+    total = count(resource.spec.runs)
     if not runs:
         return replace(own, message=own.message or _finished(total, total)) if ctx.memo(resource.ref).get(SETTLED) else own
-    page = ctx.memo(resource.ref)
+    page, first = ctx.memo(resource.ref), runs[0][0].spec
     page[EXPANDED] = True
     done = sum(health is Health.HEALTHY for _, health, _ in runs)
     if done == total and own.health is Health.HEALTHY:
-        page[SETTLED] = circumstances([each for each, _, _ in runs])
+        page[SETTLED] = circumstances(resource, {"code": first.code, "lock": first.lock, "trouble": first.trouble})
         return replace(own, message=own.message or _finished(done, total))
     page.pop(SETTLED, None)
     worst = max((health for _, health, _ in runs), default=Health.HEALTHY)

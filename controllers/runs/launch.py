@@ -9,7 +9,7 @@ from pathlib import Path
 
 from controllers.runs.identity import key, parts, versions
 from controllers.runs.standing import Tag
-from controllers.tools.code import LOCK, reader
+from controllers.tools.code import LOCK, read, reader
 from reconciler.controller import Context
 from reconciler.errors import Terminal, Transient
 from reconciler.model import Job, Ref, Resource, output
@@ -35,8 +35,7 @@ def checked(child: Resource[RunSpec], ctx: Context) -> str:
     found = key(child)
     if not found:
         raise Transient(f"{child.ref} needs the version of a dataset that does not exist yet")
-    reader(ctx).known.clear()  # what was read for the plan may be old
-    code = reader(ctx).read(child.root, spec.runs.entrypoint, spec.runs.code, pinned=spec.runs.environment == "pinned")
+    code = read(child.root, spec.runs.entrypoint, spec.runs.code, pinned=spec.runs.environment == "pinned")  # what the plan read may be old
     if (code.digest, code.lock) != (spec.code, spec.lock):
         raise Transient("its code changed since the plan was made", hint="the next pass sees what it is now")
     return found
@@ -108,7 +107,7 @@ def job(child: Resource[RunSpec], run_id: str, experiment: str, ctx: Context) ->
         tracking=ctx.services.endpoint("mlflow"),
         experiment=experiment,
         checkpoint=key(child)[:32],
-        tags={"mlops.node": lease.node, "mlops.preempted": str(lease.preempted)},
+        tags={Tag.NODE: lease.node, "mlops.preempted": str(lease.preempted)},
         queued=max(0.0, waited),
     )
 

@@ -18,6 +18,7 @@ from schemas.run import RunSpec
 KIND = "Experiment"
 SHOWN = ("code", "entrypoint", "seed", "data", "lock")
 """Parts of the identity that are tags `mlops.NAME`."""
+LOST = "it ended without a result"
 EXPANDED, SETTLED = "expanded", "settled"
 """In an experiment's notebook: it has had runs; all of them are as desired."""
 
@@ -130,10 +131,8 @@ def ends(job: Progress | None) -> End:
 
 
 def _why(run: RunInfo, job: Progress | None) -> str:
-    told = run.tags.get(Tag.EXIT, "") or (job.why if job else "")
-    if told:
-        return told
-    return "it ended without a result" if job is not None and job.state == "lost" else run.tags.get(Tag.STOPPED, "") or "no reason is known"
+    told = run.tags.get(Tag.EXIT, "") or (job.why if job else "") or run.tags.get(Tag.STOPPED, "")
+    return told or (LOST if run.active else "no reason is known")
 
 
 def _overrun(here: Standing, unwanted: Sequence[RunInfo]) -> str:

@@ -31,6 +31,8 @@ class Tag:
     SUPERSEDED = "mlops.superseded"
     STOPPED = "mlops.stopped"
     """On one that the reconciler stopped: why."""
+    NODE = "mlops.node"
+    """Where it runs; its supervisor writes it, so that a run without it has never started."""
     TAIL = "mlops.receipt.tail"
     EXIT = "mlops.receipt.exit"
     DATASET = "mlops.dataset."
@@ -119,9 +121,9 @@ def _active(run: RunInfo, jobs: Mapping[str, Progress] | None, now: float) -> Ho
     job = (jobs or {}).get(run.id)
     if jobs is None or lives(job):
         return How.ACTIVE
-    if job is None:
+    if Tag.NODE not in run.tags and (job is None or (job.state == "lost" and not job.since and not job.ended)):
         return How.UNLAUNCHED
-    if job.state == "lost" or job.reported or now > job.ended + REPORT_SECONDS:
+    if job is None or job.state == "lost" or job.reported or now > job.ended + REPORT_SECONDS:
         return How.UNREPORTED
     return How.ACTIVE
 

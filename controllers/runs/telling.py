@@ -17,8 +17,8 @@ from schemas.run import RunSpec
 
 CORE = 1000
 """Thousandths: what a run that says nothing gets."""
-TAIL_LINES = 12
-"""Of a program's output, in a status."""
+TAIL_LINES, TAIL_LENGTH = 3, 400
+"""Of a program's last output, in a status; the whole of it is with the run in MLflow."""
 
 
 class Step(StrEnum):
@@ -144,6 +144,6 @@ def health(child: Resource[RunSpec], seen: Present) -> HealthReport:
             return HealthReport(Health.PROGRESSING, "not launched yet", "Waiting")
 
 
-def _with_tail(message: str, tail: str) -> str:
-    lines = [line.rstrip() for line in tail.strip().splitlines() if line.strip()][-TAIL_LINES:]
-    return "\n".join([message, *lines]) if lines else message
+def _last_words(tail: str) -> str:
+    lines = [line.strip() for line in tail.strip().splitlines() if line.strip()][-TAIL_LINES:]
+    return f"; its last words: {' | '.join(lines)[-TAIL_LENGTH:]}" if lines else ""

@@ -50,7 +50,10 @@ def search(mlflow: Mlflow, experiments: Sequence[str], where: Mapping[str, str],
     for start in range(0, len(experiments), EXPERIMENTS):
         token, used = "", set[str]()
         while True:
-            body: dict[str, Any] = {"experiment_ids": list(experiments[start : start + EXPERIMENTS]), "filter": wanted}
+            body: dict[str, Any] = {
+                "experiment_ids": list(experiments[start : start + EXPERIMENTS]),
+                **({"filter": wanted} if wanted else {}),
+            }
             body |= {"run_view_type": view, "max_results": PAGE, "order_by": ["attributes.start_time DESC"]}
             answer = mlflow.call("POST", "runs/search", json=body | ({"page_token": token} if token else {}), write=False)
             yield from map(_info, answer.get("runs", []))
@@ -94,6 +97,11 @@ def log_inputs(mlflow: Mlflow, run_id: str, datasets: Sequence[Mapping[str, str]
 def end(mlflow: Mlflow, run_id: str, status: End, at: float) -> None:
     """Say how a run has ended, and when (Unix seconds)."""
     mlflow.call("POST", "runs/update", json={"run_id": run_id, "status": status, "end_time": round(at * 1000)})
+
+
+def rename(mlflow: Mlflow, run_id: str, name: str) -> None:
+    """Give a run another name."""
+    mlflow.call("POST", "runs/update", json={"run_id": run_id, "run_name": name})
 
 
 def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:

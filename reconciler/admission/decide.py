@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeAlias
 
-from reconciler.admission.explain import Explanation
-from reconciler.admission.feasible import ROOM, Barrier, Gate
+from reconciler.admission.explain import Explanation, Kept
+from reconciler.admission.feasible import ROOM, Barrier, Gate, Room
 from reconciler.admission.order import Age, Backlog, Group, Lane, age, effective, lease_of
-from reconciler.admission.preempt import Stops
+from reconciler.admission.preempt import Stops, Survey
 from reconciler.admission.quota import tree_of
 from reconciler.admission.reserve import Reservations
 from reconciler.admission.throttle import throttle
+from reconciler.admission.usage import below_average, decayed, remember
 from reconciler.admission.values import Decision, Earmark, Item, Lease, Level, Past, Preemption, Snapshot
 from reconciler.model import Ref
 from reconciler.model.demand import Amounts
@@ -41,13 +43,44 @@ def decide(snapshot: Snapshot, backlog: Backlog | None = None) -> Decision:
     return _Pass(snapshot, backlog).run()
 
 
+class _Hope:
+    """Sorts out what can certainly not start. Room only shrinks while a decision is worked out: once hopeless, always hopeless."""
+
+    def __init__(self, gate: Gate, room: Room, survey: Survey | None) -> None:
+        self._gate, self._room, self._survey = gate, room, survey
+        self._known: dict[Amounts, tuple[bool, bool]] = {}
+        """Whether a node has room for these amounts now, and whether one could have when others stop."""
+
+    def of(self, project: str, groups: Iterable[Group]) -> list[Group]:
+        """The groups of a project that may start, or make room by stopping others."""
+        share, usage, survey = self._gate.tree.share(project), self._room.usage, self._survey
+        most = [(r, usage.available(share, r)) for r in share.governed]
+        found: list[Group] = []
+        hopeful = survey.hopeful(share) if survey is not None else None
+        for group in groups:
+            amounts = group.shape.amounts
+            fits, could = self._known.get(amounts) or self._look(amounts)
+            if fits:
+                for r, limit in most:
+                    if amounts[r] > limit and amounts[r]:
+                        fits = False
+            if fits or (could and hopeful is not None and hopeful(amounts, group.shape.priority)):
+                found.append(group)
+        return found
+
+    def _look(self, amounts: Amounts) -> tuple[bool, bool]:
+        fits = any(self._gate.lacks(name, amounts, self._room) is None for name in self._gate.nodes)
+        known = self._known[amounts] = (fits, self._survey is not None and self._survey.enough(amounts))
+        return known
+
+
 class _Pass:
     """One decision while it is worked out."""
 
     def __init__(self, snapshot: Snapshot, backlog: Backlog) -> None:
         self.snapshot, self.backlog = snapshot, backlog
         self.now, self.rules = snapshot.now, snapshot.rules
-        self.tree = tree_of(snapshot, backlog.groups)
+        self.tree = backlog.tree = tree_of(snapshot, backlog.groups, backlog.tree)
         self.gate = Gate(snapshot, self.tree)
         self.before = self.gate.room(snapshot.leases)
         self.room = self.before.copy()
@@ -64,7 +97,10 @@ class _Pass:
         self.kept: dict[Ref, Lease] = {}
         """Where those will be that wait for somebody to stop; they are in `future`."""
         self.reservations = Reservations(self.gate)
+        self.own: dict[str, Barrier] = {}
+        """Project -> what its own head has kept others of it from."""
         self.stops = Stops(self.gate, snapshot.leases)
+        self.usage = decayed(snapshot)
 
     def run(self) -> Decision:
         """The rounds, one after the other."""
@@ -72,8 +108,7 @@ class _Pass:
         self._starving()
         self._tournament()
         pauses, resumes, paused = throttle(self.snapshot, {each.ref for each in self.preemptions})
-        barriers = self._barriers()
-        explained = Explanation(self.snapshot, self.backlog, self.gate, self.before, self.room, barriers, self.grants, self.earmarks)
+        explained = Explanation(self.snapshot, self.backlog, self.gate, self.before, self.room, self._kept(), self.grants)
         return Decision(
             grants=tuple(self.grants),
             preemptions=tuple(self.preemptions),
@@ -111,7 +146,7 @@ class _Pass:
         return not fits and any(lease.ending and lease.node == mark.node for lease in self.snapshot.leases)
 
     def _starving(self) -> None:
-        """Projects that wait and had no start for too long, the longest first."""
+        """Projects that wait, had no start for too long and used no more than others of late: the longest waiting first."""
         started = self.snapshot.past.project_started
         waits = {project: max(oldest, started.get(project, oldest)) for project, oldest in self.backlog.oldest.items()}
         for project in sorted(
@@ -119,6 +154,8 @@ class _Pass:
         ):
             if self.reservations.full():
                 break
+            if not below_average(project, self.usage, self.backlog.groups):
+                continue
             item = self._starved(project, started.get(project))
             if item is None:
                 continue
@@ -128,6 +165,27 @@ class _Pass:
             elif found.reason in ROOM and not self._make_room(item):
                 entitled = not self.room.usage.borrows(self.tree.share(project), item.amounts)
                 self.reservations.add(item, self.future, self._running(), entitled)
+
+    def _own_head(self, project: str, item: Item) -> Barrier | None:
+        """What `item` must leave to the head of its own project when that has waited too long; None = it passes nobody.
+
+        Otherwise small work of a project keeps its own large work from starting for ever, and the project never starves."""
+        head = self._first(project)
+        if head is None or head is item or self.now - head.since <= self.rules.reserve_after:
+            return None
+        if self.gate.find(head, self.room, self._barriers()).reason not in ROOM:
+            return None
+        own = self.reservations.own(head, self.future, self._running())
+        if own is not None:
+            self.own[project] = own
+        return own
+
+    def _first(self, project: str) -> Item | None:
+        """The first of the project that only room keeps from starting."""
+        lane = Lane(self.backlog.groups[project].values(), self.now, self.rules, self.done)
+        while (item := lane.head()) is not None and self.gate.held_back(item, self.room) is not None:
+            lane.leave()
+        return item
 
     def _starved(self, project: str, started: datetime | None) -> Item | None:
         """The first of the project that only room keeps from starting, when somebody of that sort has waited too long."""
@@ -144,9 +202,9 @@ class _Pass:
 
     def _tournament(self) -> None:
         """The best of all heads starts; what does not fit is left aside with all that is alike, and the project's next steps in."""
-        unfit: set[Amounts] = set()
+        hope = _Hope(self.gate, self.room, self.stops.survey(self.future))
         lanes = {
-            project: Lane(self._hopeful(project, groups.values(), unfit), self.now, self.rules, self.done)
+            project: Lane(hope.of(project, groups.values()), self.now, self.rules, self.done)
             for project, groups in self.backlog.groups.items()
         }
         heap: list[Entry] = []
@@ -158,6 +216,8 @@ class _Pass:
             item = lane.head()
             assert item is not None  # it was entered with this head, and only its own turn changes it
             found = self.gate.find(item, self.room, self._barriers())
+            if found.fits and (own := self._own_head(project, item)) is not None:
+                found = self.gate.find(item, self.room, [*self._barriers(), own])
             if found.fits:
                 self._grant(item, found.node)
             elif not (found.reason in ROOM and self._make_room(item)):
@@ -170,18 +230,6 @@ class _Pass:
             share, usage = self.tree.share(project), self.room.usage
             priority = effective(item.priority, item.since, self.now, self.rules)
             heapq.heappush(heap, (usage.borrows(share, item.amounts), usage.dominant(share, item.amounts), -priority, age(item), project))
-
-    def _hopeful(self, project: str, groups: Iterable[Group], unfit: set[Amounts]) -> Iterable[Group]:
-        """Those that may start or make room. Room only shrinks while a decision is worked out: what is left out here cannot start."""
-        most = self.room.usage.most(self.tree.share(project))
-        for group in groups:
-            amounts = group.shape.amounts
-            fits = amounts.within(most) and amounts not in unfit
-            if fits and all(self.gate.lacks(name, amounts, self.room) is not None for name in self.gate.nodes):
-                unfit.add(amounts)
-                fits = False
-            if fits or self.stops.hopeful(project, group.shape.priority):
-                yield group
 
     # --- what is done --------------------------------------------------------------------------------------------
 
@@ -226,6 +274,9 @@ class _Pass:
         first = self.backlog.items[next(iter(self.kept))]
         return [Barrier(first, self.future, self.now, True), *self.reservations.barriers]
 
+    def _kept(self) -> Kept:
+        return Kept(self._barriers(), self.own, {mark.ref: mark for mark in self.earmarks})
+
     def _running(self) -> list[Lease]:
         stopped = {each.ref for each in self.preemptions}
         return [each for each in (*self.snapshot.leases, *self.grants) if each.ref not in stopped]
@@ -235,7 +286,13 @@ class _Pass:
         projects, nodes = dict(past.project_started), dict(past.node_started)
         for lease in self.grants:
             projects[lease.project] = nodes[lease.node] = self.now
-        return Past(projects, nodes, paused, tuple(self.earmarks))
+        earmarks = tuple(self.earmarks)
+        return remember(
+            replace(past, project_started=projects, node_started=nodes, node_paused=paused, earmarks=earmarks),
+            self.snapshot,
+            self.usage,
+            self._running(),
+        )
 
 
 def _warnings(snapshot: Snapshot) -> Iterable[str]:

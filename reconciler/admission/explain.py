@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from reconciler.admission.feasible import ROOM, WAITING_FOR, Barrier, Finding, Gate, Room, ends
-from reconciler.admission.order import Backlog, age, effective
+from reconciler.admission.order import Backlog, age, effective, shape_of
 from reconciler.admission.quota import ALL, UNDECLARED, Share
 from reconciler.admission.values import Earmark, Item, Lease, Reason, Snapshot, Verdict
 from reconciler.model import Ref
@@ -15,6 +16,21 @@ from reconciler.model.demand import RESOURCES
 
 GIB = 1 << 30
 MOST_BLOCKERS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Room that is not for everybody."""
+
+    barriers: Sequence[Barrier]
+    own: Mapping[str, Barrier]
+    """Project -> what its own head keeps from the rest of it."""
+    earmarks: Mapping[Ref, Earmark]
+
+    def against(self, item: Item) -> Sequence[Barrier]:
+        """What this item must leave room for."""
+        own = self.own.get(item.project)
+        return self.barriers if own is None else [*self.barriers, own]
 
 
 class Explanation:
@@ -27,14 +43,14 @@ class Explanation:
         gate: Gate,
         before: Room,
         after: Room,
-        barriers: Sequence[Barrier],
+        kept: Kept,
         grants: Sequence[Lease],
-        earmarks: Sequence[Earmark],
     ) -> None:
         self.snapshot, self.backlog, self.gate, self.before, self.after = snapshot, backlog, gate, before, after
-        self.barriers, self.grants = barriers, {lease.ref: lease for lease in grants}
-        self.earmarks = {mark.ref: mark for mark in earmarks}
+        self.kept, self.grants = kept, {lease.ref: lease for lease in grants}
         self._positions: dict[Ref, int] | None = None
+        self._known: dict[object, tuple[Reason, str, tuple[Ref, ...]]] = {}
+        """Of what is alike."""
 
     def verdict(self, ref: Ref) -> Verdict:
         """Raises KeyError for what is not in the queue."""
@@ -44,7 +60,8 @@ class Explanation:
             return Verdict(ref, Reason.ADMITTED, f"starts on {grant.node}", grant.node)
         if self._positions is None:
             self._positions = self._order()
-        reason, message, blockers = self._why(item)
+        key = (item.project, shape_of(item), item.seconds, item.not_before, ref if ref in self.kept.earmarks else None)
+        reason, message, blockers = self._known.get(key) or self._known.setdefault(key, self._why(item))
         return Verdict(ref, reason, message, blockers=blockers, position=self._positions[ref])
 
     # --- the order -----------------------------------------------------------------------------------------------
@@ -52,8 +69,8 @@ class Explanation:
     def _order(self) -> dict[Ref, int]:
         """Positions as if everything that waits started one after the other: the tournament without the tests."""
         usage = self.after.usage.copy()
-        first = [self.backlog.items[ref] for ref in self.earmarks] + [
-            each.item for each in self.barriers if each.item.ref not in self.earmarks
+        first = [self.backlog.items[ref] for ref in self.kept.earmarks] + [
+            each.item for each in self.kept.barriers if each.item.ref not in self.kept.earmarks
         ]
         placed = dict.fromkeys(item.ref for item in first)
         positions = {ref: n for n, ref in enumerate(placed, 1)}
@@ -92,13 +109,13 @@ class Explanation:
     # --- the reason ----------------------------------------------------------------------------------------------
 
     def _why(self, item: Item) -> tuple[Reason, str, tuple[Ref, ...]]:
-        if item.ref in self.earmarks:
-            mark = self.earmarks[item.ref]
+        if item.ref in self.kept.earmarks:
+            mark = self.kept.earmarks[item.ref]
             going = [lease.ref for lease in self.snapshot.leases if lease.ending and lease.node == mark.node]
             return Reason.WAITING_FOR_PREEMPTED, f"others were asked to stop for it on {mark.node} and have not ended yet", tuple(going)
-        found = self.gate.find(item, self.after, self.barriers)
+        found = self.gate.find(item, self.after, self.kept.against(item))
         if found.reason in ROOM or found.fits or found.reason is Reason.SETTLING:
-            earlier = self.gate.find(item, self.before, self.barriers)
+            earlier = self.gate.find(item, self.before, self.kept.against(item))
             if earlier.fits:
                 return Reason.BEHIND, *self._behind(item, found)
         match found.reason:
@@ -143,7 +160,7 @@ class Explanation:
             return (
                 f"needs one allocation of {show(0, item.largest_buffer)}; {best.name} can make {show(0, best.largest_buffer or 0)} at most"
             )
-        parts = [f"{show(r, item.amounts[r])} of {RESOURCES[r]}; {best.name} can give {show(r, lasting[r] or 0)} at most" for r in over]
+        parts = [f"{need(r, item.amounts[r])}; {best.name} can give {show(r, lasting[r] or 0)} at most" for r in over]
         return "needs " + ", ".join(parts)
 
     def _exceeds_quota(self, item: Item) -> str:
@@ -151,17 +168,17 @@ class Explanation:
         for r in share.governed:
             most = tree.potential(share, r)
             if most is not None and item.amounts[r] > most:
-                need = f"needs {show(r, item.amounts[r])} of {RESOURCES[r]}"
+                needs = f"needs {need(r, item.amounts[r])}"
                 if share.pool == UNDECLARED and not most:
                     return (
-                        f"{need}; {item.project} has no quota, and the quotas of others give the whole machine away:"
+                        f"{needs}; {item.project} has no quota, and the quotas of others give the whole machine away:"
                         f" write a ResourceQuota for {item.project} and lower another's nominal.{RESOURCES[r]}"
                     )
                 if share.pool == UNDECLARED:
                     rest = f"all quotas leave {show(r, most)}"
-                    return f"{need}; {item.project} has no quota, and {rest}: write a ResourceQuota for {item.project}"
+                    return f"{needs}; {item.project} has no quota, and {rest}: write a ResourceQuota for {item.project}"
                 own = f"{show(r, share.nominal[r])} nominal{self._lent(share, r, most)}"
-                return f"{need}; {item.project} can have {show(r, most)} at most: {own}"
+                return f"{needs}; {item.project} can have {show(r, most)} at most: {own}"
         raise AssertionError("asked for what is within its quota")
 
     def _lent(self, share: Share, r: int, most: int) -> str:
@@ -173,10 +190,10 @@ class Explanation:
         r = next(r for r in ALL if short[r])
         free = max(0, usage.available(share, r))
         used = usage.used[share.project][r]
-        need = f"needs {show(r, item.amounts[r])} of {RESOURCES[r]}"
+        needs = f"needs {need(r, item.amounts[r])}"
         if share.pool == UNDECLARED:
-            return f"{need}; what no quota gives to anyone is shared by all projects without a quota, {show(r, free)} of it free"
-        have = f"{need}; {item.project} has {show(r, share.nominal[r])} nominal, {show(r, used)} in use; {show(r, free)} free"
+            return f"{needs}; what no quota gives to anyone is shared by all projects without a quota, {show(r, free)} of it free"
+        have = f"{needs}; {item.project} has {show(r, share.nominal[r])} nominal, {show(r, used)} in use; {show(r, free)} free"
         if not share.pool:
             return f"{have}; it is in no cohort to borrow from"
         limit = share.borrowing[r]
@@ -189,7 +206,7 @@ class Explanation:
         r = WAITING_FOR.index(found.reason)
         limit = self.gate.free[found.node][r] or 0
         left = max(0, limit - self.after.held[found.node][r])
-        return f"needs {show(r, item.amounts[r])} of {RESOURCES[r]}; {found.node} has {show(r, left)} free of {show(r, limit)}"
+        return f"needs {need(r, item.amounts[r])}; {found.node} has {show(r, left)} free of {show(r, limit)}"
 
     # --- who is in the way ---------------------------------------------------------------------------------------
 
@@ -243,12 +260,13 @@ def show(resource: int, amount: int) -> str:
     if resource == 0:
         for unit, size in (("GiB", GIB), ("MiB", 1 << 20)):
             if amount >= size:
-                return f"{_number(amount / size)} {unit}"
+                return f"{amount / size:.1f}".removesuffix(".0") + f" {unit}"
         return f"{amount} B" if amount else "0 GiB"
-    number = _number(amount / 1000)
+    number = f"{amount / 1000:.2f}".rstrip("0").rstrip(".")
     one = number == "1"
     return {1: f"{number} core{'' if one else 's'}", 2: f"{number} GPU{'' if one else 's'}", 3: f"{number} W"}[resource]
 
 
-def _number(value: float) -> str:
-    return f"{value:.1f}".rstrip("0").rstrip(".") if value < 100 else f"{value:.0f}"
+def need(resource: int, amount: int) -> str:
+    """The same as a need: `6.2 GiB of memory`, `1.5 cores`."""
+    return f"{show(resource, amount)} of memory" if resource == 0 else show(resource, amount)

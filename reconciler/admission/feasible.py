@@ -26,13 +26,14 @@ RANK = {reason: rank for rank, reason in enumerate(Reason)}
 class Room:
     """What is taken of quotas and nodes; changes while a decision is worked out."""
 
-    __slots__ = ("held", "running", "started", "usage", "watts")
+    __slots__ = ("changes", "held", "running", "started", "usage", "watts")
 
     def __init__(self, tree: Tree, nodes: Iterable[Node]) -> None:
         self.usage = Usage(tree)
         self.held: dict[str, Amounts] = {node.name: NOTHING for node in nodes}
         self.watts: dict[str, float] = {}
         self.running: dict[str, int] = {}
+        self.changes = 0
         self.started: set[str] = set()
         """Nodes on which something was granted in this decision."""
 
@@ -43,10 +44,12 @@ class Room:
         other.watts = self.watts.copy()
         other.running = self.running.copy()
         other.started = self.started.copy()
+        other.changes = self.changes
         return other
 
     def add(self, what: Lease, sign: int = 1) -> None:
         """Charges a lease; `sign` -1 takes it out."""
+        self.changes += 1
         self.usage.add(what.project, what.amounts, sign)
         held = self.held.get(what.node)
         if held is not None:
@@ -106,6 +109,8 @@ class Gate:
             if lease.paused and not lease.ending:
                 self.resting[lease.node] = max(self.resting.get(lease.node, 0), lease.priority)
         self._never: dict[tuple[str, Amounts, int], Reason | None] = {}
+        self._potential: dict[str, tuple[int | None, ...]] = {}
+        self._holds: dict[tuple[str, Amounts, int], bool] = {}
         self._closed: dict[str, Reason | None] = {}
 
     def room(self, leases: Iterable[Lease]) -> Room:
@@ -130,17 +135,23 @@ class Gate:
     def _find_never(self, item: Item) -> Reason | None:
         if not any(self.could_hold(name, item) for name in self.nodes):
             return Reason.EXCEEDS_MACHINE
-        share = self.tree.share(item.project)
-        for r in share.governed:
-            most = self.tree.potential(share, r)
-            if item.amounts[r] and most is not None and item.amounts[r] > most:
-                return Reason.EXCEEDS_QUOTA
-        return None
+        over = (most is not None and asked > most and asked for asked, most in zip(item.amounts, self._most(item.project), strict=True))
+        return Reason.EXCEEDS_QUOTA if any(over) else None
+
+    def _most(self, project: str) -> tuple[int | None, ...]:
+        """All that the project can ever have."""
+        if project not in self._potential:
+            share = self.tree.share(project)
+            self._potential[project] = tuple(self.tree.potential(share, r) for r in ALL)
+        return self._potential[project]
 
     def could_hold(self, name: str, item: Item) -> bool:
         """True when the node could hold it with nothing else on it."""
-        buffer = self.nodes[name].largest_buffer
-        return item.amounts.within(self.lasting[name]) and (buffer is None or item.largest_buffer <= buffer)
+        key = (name, item.amounts, item.largest_buffer)
+        if key not in self._holds:
+            buffer = self.nodes[name].largest_buffer
+            self._holds[key] = item.amounts.within(self.lasting[name]) and (buffer is None or item.largest_buffer <= buffer)
+        return self._holds[key]
 
     # --- what time changes ---------------------------------------------------------------------------------------
 

@@ -1,9 +1,8 @@
 """When waiting work is expected to start: the same `decide`, played forward over lengths drawn from what is known of them. Pure.
 
-A forecast plays nine futures, nineteen where that is cheap, each with lengths of its own. The middle one is what is expected. Of nine
-exchangeable values and a tenth to come, the tenth lies between the least and the greatest with probability 8/10; of nineteen between the
-second and the eighteenth with 16/20 (order statistics as prediction intervals: Vovk et al., Algorithmic Learning in a Random World, 2005).
-So the interval holds four starts out of five, whatever the queue does, as far as the lengths are right. The draws are seeded by name."""
+A forecast plays nine futures, nineteen where that is cheap, each with lengths of its own. The middle one is what is expected; between the
+10th and 90th percentile of the futures lie four starts out of five, as far as the lengths are right: the futures and what will come are
+exchangeable (Vovk et al., Algorithmic Learning in a Random World, 2005). The draws are seeded by name, so that a forecast repeats."""
 
 from __future__ import annotations
 
@@ -12,7 +11,6 @@ from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from statistics import median
-from typing import NamedTuple
 
 from reconciler.admission.ahead import Play
 from reconciler.admission.decide import decide
@@ -26,7 +24,7 @@ CHEAP = 60
 """Items and leases up to which more futures are played."""
 LIMIT = 64
 """Items that are forecast when nobody says which."""
-WORK = 200_000
+WORK = 120_000
 """Items and leases that all decisions of a forecast may look at together; a decision costs two or three microseconds for each."""
 _STEPS = 150
 """Decisions in one future, at most."""
@@ -42,18 +40,29 @@ _NO_FORECAST = (Reason.INACTIVE,)
 """What only a person ends."""
 
 
-class _Lot(NamedTuple):
-    """What is drawn from: the lengths of each item and lease."""
+class _Lot:
+    """What is drawn for one forecast."""
 
-    learned: Mapping[Ref, Learned]
-    typical: float
+    def __init__(self, snapshot: Snapshot, learned: Mapping[Ref, Learned], futures: int) -> None:
+        self.learned, self.futures = learned, futures
+        self.typical = typical_of([*(each.seconds for each in snapshot.leases), *(each.seconds for each in snapshot.queue)])
+        self._drawn: dict[str, list[float]] = {}
 
     def left(self, ref: Ref, seconds: float | None, elapsed: float, future: int) -> float:
         """Seconds that are left of it in one of the futures."""
         learned = self.learned.get(ref)
         sort = f"{learned.runs} {learned.seconds}" if learned else f"{ref.project}/{ref.name}"
-        lengths = lengths_of(seconds, learned, self.typical).shifted(_drawn(f"{future} {sort}"))
-        return lengths.left(elapsed, _drawn(f"{future} {ref}"))
+        lengths = lengths_of(seconds, learned, self.typical).shifted(self._quantile(sort, future))
+        return lengths.left(elapsed, self._quantile(str(ref), future))
+
+    def _quantile(self, seed: str, future: int) -> float:
+        """One number from each of as many equal parts of 0 to 1 as there are futures, in an order that belongs to `seed`:
+        fewer futures tell as much as that many more independent draws (Latin hypercube, McKay et al., 1979)."""
+        if seed not in self._drawn:
+            random = Random(seed)
+            parts = random.sample(range(self.futures), self.futures)
+            self._drawn[seed] = [min(0.999, max(0.001, (part + random.random()) / self.futures)) for part in parts]
+        return self._drawn[seed][future]
 
 
 def forecast(
@@ -73,13 +82,12 @@ def forecast(
     if not wanted:
         return {}
     plays = _plays(snapshot, decision, wanted, learned or {})
-    cut = 1 if len(plays) == MORE_FUTURES else 0
     found: dict[Ref, Expected] = {}
     for ref, place in wanted.items():
         times = sorted(time for each in plays if (time := _start(each, ref, place)) is not None)
         if len(times) == len(plays):
             wide = _WIDE if any(ref not in each.starts for each in plays) else 1.0
-            first, middle, last = times[cut], median(times), times[-1 - cut]
+            first, middle, last = quantile(times, 0.1), median(times), quantile(times, 0.9)
             at, earliest, latest = (snapshot.now + timedelta(seconds=each) for each in (middle, first / wide, last * wide))
             found[ref] = Expected(at, earliest, latest)
     return found
@@ -110,7 +118,7 @@ def delayed(
     if not new or not before.queue:
         return {}
     others = [each.ref for each in before.queue][:limit]
-    lot, steps = _lot(snapshot, learned or {}), _steps(snapshot, 2)
+    lot, steps = _Lot(snapshot, learned or {}, 1), _steps(snapshot, 2)
     early, late = (_middle(each, others, lot, steps) for each in (before, snapshot))
     behind = {ref: late.starts.get(ref, late.seconds) - start for ref, start in early.starts.items()}
     return {ref: behind[ref] for ref in others if behind.get(ref, 0.0) >= NOTICED}
@@ -127,8 +135,9 @@ def _wanted(snapshot: Snapshot, decision: Decision, refs: Sequence[Ref] | None, 
 
 
 def _plays(snapshot: Snapshot, decision: Decision, wanted: Iterable[Ref], learned: Mapping[Ref, Learned]) -> list[Play]:
-    lot, small = _lot(snapshot, learned), _fewer(snapshot)
+    small = _fewer(snapshot)
     number = MORE_FUTURES if len(small.queue) + len(small.leases) <= CHEAP else FUTURES
+    lot = _Lot(snapshot, learned, number)
     plays, backlog = [], Backlog.of(small.queue)
     for future in range(number):
 
@@ -157,15 +166,10 @@ def _fewer(snapshot: Snapshot) -> Snapshot:
     """The snapshot without those that stand far behind others of their own sort: they change nothing soon."""
     if len(snapshot.queue) <= _KEPT:
         return snapshot
-    groups = [group.items for group in Backlog.of(snapshot.queue)]
+    groups = [group.items for shapes in Backlog.of(snapshot.queue).groups.values() for group in shapes.values()]
     most = max(2, _KEPT // len(groups))
     kept = {item.ref for items in groups for item in items[:most]}
     return replace(snapshot, queue=tuple(each for each in snapshot.queue if each.ref in kept))
-
-
-def _drawn(seed: str) -> float:
-    """A number between 0 and 1 that belongs to `seed`."""
-    return min(0.999, max(0.001, Random(seed).random()))
 
 
 def _steps(snapshot: Snapshot, futures: int) -> int:
@@ -173,8 +177,12 @@ def _steps(snapshot: Snapshot, futures: int) -> int:
     return max(2, min(_STEPS, WORK // (futures * size)))
 
 
-def _lot(snapshot: Snapshot, learned: Mapping[Ref, Learned]) -> _Lot:
-    return _Lot(learned, typical_of(each.seconds for each in (*snapshot.leases, *snapshot.queue)))
+def quantile(ordered: Sequence[float], q: float) -> float:
+    """Of as many equal parts as there are values, each in the middle of its part (Hazen's rule)."""
+    place = min(len(ordered) - 1.0, max(0.0, q * len(ordered) - 0.5))
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
 def _start(play: Play, ref: Ref, place: int) -> float | None:

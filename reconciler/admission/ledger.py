@@ -126,7 +126,7 @@ def node(house: House, ctx: Context, jobs: Mapping[str, Progress]) -> Node:
     """This machine now. A sensor that fails costs what it would have told, nothing else."""
     from reconciler.hardware.detector import detect
 
-    machine, admission = detect(), ctx.platform.admission
+    machine, admission = detect(house.settings.state, ask=not house.read_only), ctx.platform.admission
     try:
         sampler = house.sensors(ctx.platform)
         sample = sampler.sample()
@@ -175,6 +175,18 @@ def settle(house: House, ctx: Context, books: Books) -> None:
     house.store.work.release([each.ref for each in books.over], actor=house.actor, why=why, requeue=victims, learned=learned)
     for ref, job in books.found.items():
         house.store.work.set_job(ref, job)
+    tidy(ctx, books)
+
+
+def tidy(ctx: Context, books: Books) -> None:
+    """Remove what is kept of jobs whose end everybody knows: the tracking server has it, and what it taught was learned."""
+    if ctx.jobs is None:
+        return
+    ctx.jobs.tend()
+    needed = {books.found.get(each.ref) for each in books.leases}
+    for each in books.jobs.values():
+        if each.state == "ended" and each.reported and each.id not in needed:
+            ctx.jobs.forget(each.id)
 
 
 def keep(

@@ -11,6 +11,7 @@ from functools import lru_cache
 from math import exp, log, sqrt
 from statistics import NormalDist, median
 
+from reconciler.admission.memory import DECAY
 from reconciler.model import Learned
 
 USUAL = 0.35
@@ -24,8 +25,6 @@ TYPICAL = 600.0
 """Seconds, where no length at all is known."""
 _PRIOR = 3
 """Runs that the usual scatter counts for."""
-_OF_A_MEDIAN = 1.4
-"""Standard error of a median relative to that of a mean is sqrt(pi / 2) = 1.25; some more, because older runs count less."""
 _FAR = 0.995
 """Beyond this part of the lengths the log-normal tells nothing about what is left."""
 _STANDARD = NormalDist()
@@ -67,14 +66,17 @@ def _normal(u: float) -> float:
 
 
 def lengths_of(seconds: float | None, learned: Learned | None, typical: float = TYPICAL) -> Lengths:
-    """The lengths to expect of work for which `seconds` is the best guess (None = none)."""
+    """The lengths to expect: those of at least two measured runs, newer ones weighing more; else around `seconds`, which somebody has
+    declared; else around what is typical here."""
     seen = [each for each in learned.lengths if each > 0] if learned else []
     if len(seen) > 1:
         logs = [log(each) for each in seen]
-        middle = sum(logs) / len(logs)
+        weights = [DECAY**age for age in reversed(range(len(logs)))]
+        middle = sum(weight * each for weight, each in zip(weights, logs, strict=True)) / sum(weights)
         squares = sum((each - middle) ** 2 for each in logs)
         scatter = sqrt((_PRIOR * USUAL**2 + squares) / (_PRIOR + len(logs) - 1))
-        return Lengths(seconds or median(seen), scatter, _OF_A_MEDIAN * scatter / sqrt(len(logs)))
+        heard = sum(weights) ** 2 / sum(weight**2 for weight in weights)
+        return Lengths(exp(middle), scatter, scatter / sqrt(heard))
     if seconds is not None and seconds > 0:
         return Lengths(seconds, USUAL, DECLARED)
     return Lengths(typical, USUAL, UNKNOWN)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
+from reconciler.admission.quota import Tree
 from reconciler.admission.values import Item, Lease, Rules
 from reconciler.model import Ref
 from reconciler.model.demand import Amounts, WorkClass
@@ -104,7 +105,7 @@ class Lane:
 class Backlog:
     """The queue of a snapshot, grouped. Can be carried from one snapshot to the next, so that an unchanged queue costs nothing."""
 
-    __slots__ = ("groups", "items", "oldest", "queue")
+    __slots__ = ("groups", "items", "oldest", "queue", "tree")
 
     def __init__(self, queue: tuple[Item, ...], groups: dict[str, dict[Shape, Group]], items: dict[Ref, Item]) -> None:
         self.queue = queue
@@ -112,6 +113,8 @@ class Backlog:
         self.groups = groups
         """Project -> its groups."""
         self.items = items
+        self.tree: Tree | None = None
+        """The quotas of the last decision, so that they need not be added up again while they stay the same."""
         self.oldest = {project: min(group.items[0].since for group in shapes.values()) for project, shapes in groups.items()}
         """Project -> since when its longest waiting item waits."""
 
@@ -134,27 +137,49 @@ class Backlog:
         """The backlog of `queue`, at the price of what is different from this one."""
         if queue is self.queue:
             return self
-        wanted = {item.ref: item for item in queue}
-        if len(wanted) != len(queue):
-            return Backlog.of(queue)
+        gone, come = _changes(self.queue, queue)
+        items = self.items.copy()
         touched: dict[tuple[str, Shape], tuple[set[Ref], list[Item]]] = {}
-        for ref, item in self.items.items():
-            if wanted.get(ref) is not item:
-                touched.setdefault((item.project, shape_of(item)), (set(), []))[0].add(ref)
-        for ref, item in wanted.items():
-            if self.items.get(ref) is not item:
-                touched.setdefault((item.project, shape_of(item)), (set(), []))[1].append(item)
+        for item in gone:
+            del items[item.ref]
+            touched.setdefault((item.project, shape_of(item)), (set(), []))[0].add(item.ref)
+        for item in come:
+            if item.ref in items:
+                raise ValueError(f"{item.ref} is in the queue twice")
+            items[item.ref] = item
+            touched.setdefault((item.project, shape_of(item)), (set(), []))[1].append(item)
         groups = dict(self.groups)
         for project in {project for project, _ in touched}:
             groups[project] = dict(groups.get(project, {}))
-        for (project, shape), (gone, come) in touched.items():
+        for (project, shape), (left, joined) in touched.items():
             before = groups[project].get(shape)
-            members = [item for item in (before.items if before else ()) if item.ref not in gone] + come
+            members = [item for item in (before.items if before else ()) if item.ref not in left] + joined
             if members:
                 groups[project][shape] = Group(project, shape, tuple(sorted(members, key=age)))
             else:
                 groups[project].pop(shape, None)
-        return Backlog(queue, {project: shapes for project, shapes in groups.items() if shapes}, wanted)
+        backlog = Backlog(queue, {project: shapes for project, shapes in groups.items() if shapes}, items)
+        backlog.tree = self.tree
+        return backlog
+
+
+def _changes(before: Sequence[Item], after: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    """What is gone and what has come. Queues mostly lose some items and get others at their end, which is found in one walk."""
+    gone: list[Item] = []
+    at, end = 0, len(before)
+    for n, item in enumerate(after):
+        while at < end and before[at] is not item:
+            gone.append(before[at])
+            at += 1
+        if at == end:
+            come = list(after[n:])
+            break
+        at += 1
+    else:
+        gone.extend(before[at:])
+        come = []
+    same = {id(item) for item in gone} & {id(item) for item in come}  # moved: neither gone nor come
+    return [item for item in gone if id(item) not in same], [item for item in come if id(item) not in same]
 
 
 def lease_of(item: Item, node: str, now: datetime) -> Lease:

@@ -10,7 +10,8 @@ Source: pkg/cache/scheduler/resource_node.go and fair_sharing.go of Kueue. For e
     potential(p)     = min(localQuota + subtree(cohort), nominal + borrowingLimit)
 
 A project without a cohort has `nominal - usage`. Available amounts may be negative, after a cut of a quota for example.
-Projects that have no quota declared share one cohort: it owns what the machine has beyond all declared nominal amounts."""
+Projects that have no quota declared share one cohort: it owns what the machine has beyond all declared nominal amounts; a
+resource of which no quota speaks is bounded by the machine alone."""
 
 from __future__ import annotations
 
@@ -53,6 +54,8 @@ class Tree:
     """Cohort -> what it has to give, lent parts of its projects included."""
     machine: Limits
     """All nodes together, less reserve and system."""
+    quotas: Mapping[str, Quota]
+    """What it was made of."""
 
     def share(self, project: str) -> Share:
         return self.shares[project]
@@ -69,14 +72,19 @@ class Tree:
         return most if limit is None else min(most, own + limit)
 
 
-def tree_of(snapshot: Snapshot, projects: Iterable[str]) -> Tree:
-    """The quotas of all `projects`, of those that have leases, and of all declared ones."""
+def tree_of(snapshot: Snapshot, projects: Iterable[str], before: Tree | None = None) -> Tree:
+    """The quotas of all `projects`, of those that have leases, and of all declared ones. `before` serves again if it still holds."""
     machine = total(snapshot.nodes)
+    working = {lease.project for lease in snapshot.leases}
+    if before is not None and before.machine == machine and before.quotas == snapshot.quotas:
+        known = before.shares.keys()
+        if known >= working and all(project in known for project in projects):
+            return before
     given = [quota for quota in snapshot.quotas.values() if quota.declared]
-    rest = tuple(None if have is None else max(0, have - sum(quota.nominal[r] or 0 for quota in given)) for r, have in enumerate(machine))
+    rest = tuple(None if have is None else _rest(have, [quota.nominal[r] for quota in given]) for r, have in enumerate(machine))
     names = dict.fromkeys(snapshot.quotas)
     names.update(dict.fromkeys(projects))
-    names.update(dict.fromkeys(lease.project for lease in snapshot.leases))
+    names.update(dict.fromkeys(sorted(working)))
     shares = {name: _share(name, snapshot.quotas.get(name), rest) for name in names}
     pools: dict[str, list[int]] = {UNDECLARED: [have or 0 for have in rest]}
     for share in shares.values():
@@ -84,7 +92,7 @@ def tree_of(snapshot: Snapshot, projects: Iterable[str]) -> Tree:
             pool = pools.setdefault(share.pool, [0] * SIZE)
             for r in share.governed:
                 pool[r] += share.nominal[r] - share.local[r]
-    return Tree(shares, {name: tuple(pool) for name, pool in pools.items()}, machine)
+    return Tree(shares, {name: tuple(pool) for name, pool in pools.items()}, machine, dict(snapshot.quotas))
 
 
 def total(nodes: Iterable[Node]) -> Limits:
@@ -105,6 +113,12 @@ def lasting(node: Node) -> Limits:
             for limit, reserve, system in zip(node.capacity, node.reserve, node.system, strict=True)
         )
     )
+
+
+def _rest(have: int, nominal: Iterable[int | None]) -> int | None:
+    """What the quotas leave; None when no quota says anything of the resource: then the machine alone bounds it."""
+    given = [each for each in nominal if each is not None]
+    return max(0, have - sum(given)) if given else None
 
 
 def _share(name: str, quota: Quota | None, rest: tuple[int | None, ...]) -> Share:
@@ -162,10 +176,6 @@ class Usage:
             parent = min(parent, own - local - max(0, used - local) + limit)
         return max(0, local - used) + parent
 
-    def most(self, share: Share) -> Limits:
-        """All that the project may still use."""
-        return Limits(*(self.available(share, r) if r in share.governed else None for r in ALL))
-
     def short(self, share: Share, amounts: Amounts) -> tuple[int, ...]:
         """How much more of each resource the project would need in its quota; NEVER_SHORT = it fits."""
         if self.fits(share, amounts):
@@ -173,7 +183,11 @@ class Usage:
         return tuple(max(0, amounts[r] - self.available(share, r)) if r in share.governed and amounts[r] else 0 for r in ALL)
 
     def fits(self, share: Share, amounts: Amounts) -> bool:
-        return all(not amounts[r] or amounts[r] <= self.available(share, r) for r in share.governed)
+        for r in share.governed:
+            asked = amounts[r]
+            if asked and asked > self.available(share, r):
+                return False
+        return True
 
     def borrows(self, share: Share, amounts: Amounts) -> bool:
         """True when the project would be above its nominal amount in a resource that it asks for, or has no nominal amount at all."""
@@ -189,21 +203,20 @@ class Usage:
     def dominant(self, share: Share, amounts: Amounts) -> float:
         """The weighted dominant share with `amounts` added: the largest part of its cohort's quota that the project borrows.
 
-        A project whose quota governs nothing is measured by its part of the whole machine."""
-        used = self.used[share.project]
-        if share.governed:
-            if not share.pool:
-                return 0.0
-            whole: tuple[int | None, ...] = self.tree.pools[share.pool]
-            resources: Iterable[int] = share.governed
-        else:
-            whole, resources = self.tree.machine, ALL
-        ratio = 0.0
-        for r in resources:
-            borrowed = used[r] + amounts[r] - share.nominal[r]
-            lendable = whole[r]
-            if borrowed > 0 and lendable:
-                ratio = max(ratio, borrowed / lendable)
+        Where no quota governs a resource, projects without one are measured by their part of the machine."""
+        used, ratio = self.used[share.project], 0.0
+        if share.pool:
+            whole = self.tree.pools[share.pool]
+            for r in share.governed:
+                ratio = max(ratio, _part(used[r] + amounts[r] - share.nominal[r], whole[r]))
+        if share.pool == UNDECLARED or not share.governed:
+            for r in ALL:
+                if r not in share.governed:
+                    ratio = max(ratio, _part(used[r] + amounts[r], self.tree.machine[r]))
         if not ratio:
             return 0.0
         return ratio / share.quota.weight if share.quota.weight > 0 else math.inf
+
+
+def _part(borrowed: int, lendable: int | None) -> float:
+    return borrowed / lendable if borrowed > 0 and lendable else 0.0

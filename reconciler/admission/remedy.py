@@ -6,90 +6,100 @@ room that has to be made for it first: whom that stops is in the remedy's effect
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from math import ceil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from reconciler.admission.decide import decide
+from reconciler.admission.memory import margin_after
+from reconciler.admission.order import Backlog
 from reconciler.admission.quota import total
-from reconciler.admission.values import Decision, Item, Node, Quota, Remedy, Snapshot
-from reconciler.model import Amounts, Learned, Limits, Ref, ref_names
+from reconciler.admission.values import Decision, Item, Quota, Reason, Remedy, Snapshot
+from reconciler.admission.whatif import (
+    largest,
+    less_outside,
+    quantity,
+    round_up,
+    set_limits,
+    smallest,
+    with_amount,
+    with_item,
+    with_quota,
+    written_as,
+)
+from reconciler.model import Learned, Ref, ref_names
 from reconciler.model.demand import RESOURCES
 
 TOP = 10
 """The highest priority."""
 _PLENTY = 1 << 60
-_MIB, _GIB = 1 << 20, 1 << 30
-_STEP = {"memory": 64 * _MIB, "cpu": 100, "gpu": 100, "watts": 1000}
-"""What the values of a search are multiples of: nobody writes a quota in bytes."""
-_COARSE = {"memory": _GIB // 2, "cpu": 500, "gpu": 250, "watts": 5000}
-"""The same for values from eight times as much on."""
-_LOWERED = ("memory", "cpu", "gpu", "watts")
+NOT_ADVISED = "not advised"
+"""How the effect of a change begins that admission would take, and that would end badly."""
+_ROOM = frozenset(each for each in Reason if str(each).startswith("WaitingFor")) | {Reason.BEHIND_RESERVATION, Reason.MEMORY_PRESSURE}
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Bench:
     """Where changes are tried out."""
 
     snapshot: Snapshot
-    ref: Ref
+    backlog: Backlog
+    item: Item
     base: Decision
-    never: bool
-    tried: dict[object, Decision] = field(default_factory=dict)
+    reason: Reason
 
-    def decided(self, changed: Snapshot) -> Decision:
-        return decide(changed)
+    @property
+    def never(self) -> bool:
+        return self.reason.never
 
     def helps(self, changed: Snapshot) -> bool:
         """It would start, or room would be made for it; for what can never start: it could, some time."""
-        decision = decide(changed)
-        if any(each.ref == self.ref for each in decision.grants) or any(each.preemptor == self.ref for each in decision.preemptions):
+        decision = self.decided(changed)
+        if any(each.ref == self.item.ref for each in decision.grants) or any(
+            each.preemptor == self.item.ref for each in decision.preemptions
+        ):
             return True
-        return self.never and not decision.explain(self.ref).reason.never
+        return self.never and not decision.explain(self.item.ref).reason.never
 
     def effect(self, changed: Snapshot) -> str:
         """Whom the change would stop, and who would start later for it."""
-        decision = decide(changed)
-        stopped = [each.ref for each in decision.preemptions if each.ref not in {had.ref for had in self.base.preemptions}]
-        starts = {each.ref for each in decision.grants}
+        decision = self.decided(changed)
+        before, starts = {each.ref for each in self.base.preemptions}, {each.ref for each in decision.grants}
+        stopped = [each.ref for each in decision.preemptions if each.ref not in before]
         later = [each.ref for each in self.base.grants if each.ref not in starts]
         told = [f"would stop {ref_names(stopped)}"] if stopped else []
         told += [f"{ref_names(later)} would start later"] if later else []
-        if self.never and self.ref not in starts:
-            told.append(f"then it waits its turn: {decision.explain(self.ref).message}")
+        if self.never and self.item.ref not in starts:
+            told.append(f"then it waits its turn: {decision.explain(self.item.ref).message}")
         return "; ".join(told)
 
+    def decided(self, changed: Snapshot) -> Decision:
+        return decide(changed, self.backlog.changed(changed.queue))
 
-def remedies(snapshot: Snapshot, ref: Ref, measured: Learned | None = None, margin: float = 0.15) -> tuple[Remedy, ...]:
+
+def remedies(
+    snapshot: Snapshot, ref: Ref, measured: Learned | None = None, *, margin: float = 0.15, declared: int | None = None
+) -> tuple[Remedy, ...]:
     """What would let `ref` start now, the changes that stop nobody first; then what was tried and is not enough, or not advised.
 
     `measured` is what earlier work of its sort was measured to need: a request below that is not advised. `margin` is what admission
-    adds to a memory request, so that the value told is the one to write. Raises KeyError when `ref` does not wait in `snapshot`."""
+    adds to a memory request, so that the value told is the one to write, and `declared` the bytes that its manifest asks for (0: nothing;
+    None: not known). Raises KeyError when `ref` does not wait in `snapshot`."""
     item = next((each for each in snapshot.queue if each.ref == ref), None)
     if item is None:
         raise KeyError(ref)
-    base = decide(snapshot)
+    backlog = Backlog.of(snapshot.queue)
+    base = decide(snapshot, backlog)
     if any(each.ref == ref for each in base.grants):
         return ()
-    bench = _Bench(snapshot, ref, base, base.explain(ref).reason.never)
+    bench = _Bench(snapshot, backlog, item, base, base.explain(ref).reason)
     found = [
         *_priority(bench, item),
         *_project(bench, item),
         *_quota(bench, item),
-        *_smaller(bench, item, measured, margin),
+        *_smaller(bench, item, measured, margin, declared),
         *_others(bench),
     ]
     return tuple(sorted(found, key=lambda each: (not each.works, "would stop" in each.effect)))
-
-
-def quantity(name: str, value: int) -> str:
-    """An amount as a manifest writes it: `16Gi`, `1.5Gi`, `768Mi`, `1500m`, `2`."""
-    if name == "memory":
-        for size, unit in ((_GIB, "Gi"), (_MIB, "Mi")):
-            if value >= size and (value % size == 0 or value * 2 % size == 0):
-                return f"{value / size:.1f}".removesuffix(".0") + unit
-        return f"{ceil(value / _MIB)}Mi"
-    return str(value // 1000) if value % 1000 == 0 else f"{value}m"
 
 
 # --- the work itself -----------------------------------------------------------------------------------------------
@@ -99,45 +109,48 @@ def _priority(bench: _Bench, item: Item) -> Iterator[Remedy]:
     if bench.never or item.priority >= TOP:
         return
     for priority in range(item.priority + 1, TOP + 1):
-        changed = _with_item(bench.snapshot, replace(item, priority=priority))
+        changed = with_item(bench.snapshot, replace(item, priority=priority))
         if bench.helps(changed):
             yield Remedy(f"priority {item.priority} -> {priority}", bench.effect(changed) or "goes before others of its project")
             return
-    yield Remedy(f"priority {item.priority} -> {TOP}", "is not enough: room is what it lacks, not its turn", works=False)
+    if bench.reason in _ROOM:
+        yield Remedy(f"priority {item.priority} -> {TOP}", "room is what it lacks, not its turn", works=False)
 
 
-def _smaller(bench: _Bench, item: Item, measured: Learned | None, margin: float) -> Iterator[Remedy]:
+def _smaller(bench: _Bench, item: Item, measured: Learned | None, margin: float, declared: int | None) -> Iterator[Remedy]:
     """Ask for less of one resource."""
     for at, name in enumerate(RESOURCES):
-        if item.amounts[at] <= 0 or not bench.helps(_with_amount(bench.snapshot, item, at, 0)):
+        if item.amounts[at] <= 0 or not bench.helps(with_amount(bench.snapshot, item, at, 0)):
             continue
-        most = _largest(item.amounts[at], name, lambda value, at=at: bench.helps(_with_amount(bench.snapshot, item, at, value)))
-        if most <= 0:
-            continue
-        written = _written(name, most, margin)
-        have = _written(name, item.amounts[at], margin)
-        if written <= 0:
-            continue
-        change = f"resources.{name} {quantity(name, have)} -> {quantity(name, written)}"
-        if name == "memory" and measured is not None and measured.runs and most < measured.memory:
-            yield Remedy(change, f"not advised: its measured peak is {quantity(name, _MIB * ceil(measured.memory / _MIB))}", works=False)
-        else:
-            yield Remedy(change, bench.effect(_with_amount(bench.snapshot, item, at, most)) or _cost_of_less(name, measured))
+
+        def enough(value: int, at: int = at) -> bool:
+            return bench.helps(with_amount(bench.snapshot, item, at, value))
+
+        most = largest(item.amounts[at], name, enough)
+        effect = bench.effect(with_amount(bench.snapshot, item, at, most))
+        if name == "memory":
+            yield from _less_memory(item.amounts.memory, most, measured, margin, declared, effect)
+        elif most > 0:
+            change = f"resources.{name} {quantity(name, item.amounts[at])} -> {quantity(name, most)}"
+            yield Remedy(change, effect or ("it may take longer" if name == "cpu" else "if it needs no more"))
 
 
-def _cost_of_less(name: str, measured: Learned | None) -> str:
-    if name != "memory":
-        return "it may take longer" if name == "cpu" else "if it needs no more"
-    if measured is not None and measured.runs:
-        return f"its measured peak is {quantity(name, _MIB * ceil(measured.memory / _MIB))}"
-    return "if it needs no more: it is ended when it stays above"
-
-
-def _written(name: str, charged: int, margin: float) -> int:
-    """What a manifest says so that this amount is charged: less by the margin, in steps that people write."""
-    if name != "memory":
-        return charged
-    return int(charged / (1 + margin)) // (16 * _MIB) * (16 * _MIB)
+def _less_memory(have: int, most: int, measured: Learned | None, margin: float, declared: int | None, effect: str) -> Iterator[Remedy]:
+    """`have` and `most` are charged amounts; told is what a manifest would say."""
+    seen = measured is not None and measured.runs > 0
+    written = written_as(most / (1.0 if seen else 1 + margin))
+    if written <= 0:
+        return
+    before = have / (1.0 if seen else 1 + margin) if declared is None else declared
+    change = f"resources.memory {quantity('memory', round(before)) if before else 'unset'} -> {quantity('memory', written)}"
+    if measured is None or not seen:
+        yield Remedy(change, effect or "if it needs no more: it is ended when it stays above")
+        return
+    peak = f"its measured peak is {quantity('memory', measured.memory)}"
+    if most < measured.memory * (1 + margin_after(measured, margin)):
+        yield Remedy(change, f"{NOT_ADVISED}: {peak}", works=False)
+    else:
+        yield Remedy(change, "; ".join(each for each in (effect, peak) if each))
 
 
 # --- its project ---------------------------------------------------------------------------------------------------
@@ -148,13 +161,13 @@ def _project(bench: _Bench, item: Item) -> Iterator[Remedy]:
     if quota is None:
         return
     if not quota.active:
-        changed = _with_quota(bench.snapshot, replace(quota, active=True))
+        changed = with_quota(bench.snapshot, replace(quota, active=True))
         works = bench.helps(changed)
         yield Remedy(f"project {item.project} active: true", bench.effect(changed) or ("" if works else "is not enough"), works)
     if quota.max_running is not None:
         running = sum(each.project == item.project for each in bench.snapshot.leases)
         for most in range(max(quota.max_running, running) + 1, max(quota.max_running, running) + 3):
-            changed = _with_quota(bench.snapshot, replace(quota, max_running=most))
+            changed = with_quota(bench.snapshot, replace(quota, max_running=most))
             if bench.helps(changed):
                 yield Remedy(f"quota maxRunning {quota.max_running} -> {most}", bench.effect(changed) or "nothing else changes")
                 break
@@ -163,13 +176,13 @@ def _project(bench: _Bench, item: Item) -> Iterator[Remedy]:
 
 def _windows(bench: _Bench, quota: Quota) -> Iterator[Remedy]:
     for at, window in enumerate(quota.windows):
-        changed = _with_quota(bench.snapshot, replace(quota, windows=(*quota.windows[:at], *quota.windows[at + 1 :])))
+        changed = with_quota(bench.snapshot, replace(quota, windows=(*quota.windows[:at], *quota.windows[at + 1 :])))
         if bench.helps(changed):
             kind = "allow" if window.allow else "deny"
             yield Remedy(f"quota without its window `{kind} {window.cron}`", bench.effect(changed) or "starts at any time")
             return
     if len(quota.windows) > 1:
-        changed = _with_quota(bench.snapshot, replace(quota, windows=()))
+        changed = with_quota(bench.snapshot, replace(quota, windows=()))
         if bench.helps(changed):
             yield Remedy("quota without its windows", bench.effect(changed) or "starts at any time")
 
@@ -180,14 +193,14 @@ def _quota(bench: _Bench, item: Item) -> Iterator[Remedy]:
     if quota is None or not quota.declared:
         return
     governed = [at for at in range(len(RESOURCES)) if quota.nominal[at] is not None and item.amounts[at]]
-    boundless = replace(quota, nominal=_set(quota.nominal, dict.fromkeys(governed, _PLENTY)))
-    if not governed or not bench.helps(_with_quota(bench.snapshot, boundless)):
+    boundless = replace(quota, nominal=set_limits(quota.nominal, dict.fromkeys(governed, _PLENTY)))
+    if not governed or not bench.helps(with_quota(bench.snapshot, boundless)):
         return
     raised = dict.fromkeys(governed, 0)
     for at in governed:  # what is enough as it is stays
         smaller = {**raised, at: None}
         values = {r: _PLENTY for r, change in smaller.items() if change is not None}
-        if bench.helps(_with_quota(bench.snapshot, replace(quota, nominal=_set(quota.nominal, values)))):
+        if bench.helps(with_quota(bench.snapshot, replace(quota, nominal=set_limits(quota.nominal, values)))):
             del raised[at]
     yield from _raised(bench, item, quota, list(raised))
     yield from _borrowing(bench, quota)
@@ -203,14 +216,14 @@ def _raised(bench: _Bench, item: Item, quota: Quota, resources: list[int]) -> It
         waiting = sum(each.amounts[at] for each in bench.snapshot.queue if each.project == item.project)
 
         def enough(value: int, at: int = at) -> bool:
-            changed = replace(quota, nominal=_set(quota.nominal, {**values, at: value}))
-            return bench.helps(_with_quota(bench.snapshot, changed))
+            changed = replace(quota, nominal=set_limits(quota.nominal, {**values, at: value}))
+            return bench.helps(with_quota(bench.snapshot, changed))
 
-        upper = _up(name, max(have, used + waiting))
-        values[at] = _smallest(have, upper, name, enough) if enough(upper) else _PLENTY
+        upper = round_up(name, max(have, used + waiting))
+        values[at] = smallest(have, upper, name, enough) if enough(upper) else _PLENTY
     if _PLENTY in values.values():
         return
-    changed = _with_quota(bench.snapshot, replace(quota, nominal=_set(quota.nominal, values)))
+    changed = with_quota(bench.snapshot, replace(quota, nominal=set_limits(quota.nominal, values)))
     change = " and ".join(
         f"nominal.{RESOURCES[at]} {quantity(RESOURCES[at], quota.nominal[at] or 0)} -> {quantity(RESOURCES[at], value)}"
         for at, value in values.items()
@@ -235,19 +248,19 @@ def _promise(snapshot: Snapshot, quota: Quota, values: dict[int, int]) -> str:
 
 def _borrowing(bench: _Bench, quota: Quota) -> Iterator[Remedy]:
     limited = [at for at, limit in enumerate(quota.borrowing) if limit is not None]
-    free = replace(quota, borrowing=_set(quota.borrowing, dict.fromkeys(limited, _PLENTY)))
-    if not limited or not bench.helps(_with_quota(bench.snapshot, free)):
+    free = replace(quota, borrowing=set_limits(quota.borrowing, dict.fromkeys(limited, _PLENTY)))
+    if not limited or not bench.helps(with_quota(bench.snapshot, free)):
         return
     for at in limited:
         name, have = RESOURCES[at], quota.borrowing[at] or 0
 
         def enough(value: int, at: int = at) -> bool:
-            return bench.helps(_with_quota(bench.snapshot, replace(quota, borrowing=_set(quota.borrowing, {at: value}))))
+            return bench.helps(with_quota(bench.snapshot, replace(quota, borrowing=set_limits(quota.borrowing, {at: value}))))
 
-        upper = _up(name, have + sum(each.nominal[at] or 0 for each in bench.snapshot.quotas.values() if each.cohort == quota.cohort))
+        upper = round_up(name, have + sum(each.nominal[at] or 0 for each in bench.snapshot.quotas.values() if each.cohort == quota.cohort))
         if enough(upper):
-            value = _smallest(have, upper, name, enough)
-            changed = _with_quota(bench.snapshot, replace(quota, borrowing=_set(quota.borrowing, {at: value})))
+            value = smallest(have, upper, name, enough)
+            changed = with_quota(bench.snapshot, replace(quota, borrowing=set_limits(quota.borrowing, {at: value})))
             change = f"quota borrowingLimit.{name} {quantity(name, have)} -> {quantity(name, value)}"
             yield Remedy(change, bench.effect(changed) or f"borrows what cohort {quota.cohort} does not use")
 
@@ -262,64 +275,9 @@ def _others(bench: _Bench) -> Iterator[Remedy]:
         return
 
     def freed(value: int) -> Snapshot:
-        return replace(bench.snapshot, nodes=tuple(_less_outside(each, value) for each in bench.snapshot.nodes))
+        return replace(bench.snapshot, nodes=tuple(less_outside(each, value) for each in bench.snapshot.nodes))
 
     most = max(each.outside.memory for each in busy)
     if bench.helps(freed(most)):
-        value = _smallest(0, most, "memory", lambda value: bench.helps(freed(value)))
+        value = smallest(0, most, "memory", lambda value: bench.helps(freed(value)))
         yield Remedy(f"free {quantity('memory', value)} of memory", "programs outside the reconciler use it, beyond the reserve")
-
-
-def _less_outside(node: Node, value: int) -> Node:
-    return replace(node, outside=node.outside._replace(memory=max(0, node.outside.memory - value)))
-
-
-# --- changed snapshots, and the search -----------------------------------------------------------------------------
-
-
-def _with_item(snapshot: Snapshot, item: Item) -> Snapshot:
-    return replace(snapshot, queue=tuple(item if each.ref == item.ref else each for each in snapshot.queue))
-
-
-def _with_amount(snapshot: Snapshot, item: Item, at: int, value: int) -> Snapshot:
-    return _with_item(snapshot, replace(item, amounts=Amounts(*(value if r == at else have for r, have in enumerate(item.amounts)))))
-
-
-def _with_quota(snapshot: Snapshot, quota: Quota) -> Snapshot:
-    return replace(snapshot, quotas={**snapshot.quotas, quota.project: quota})
-
-
-def _set(limits: Limits, values: dict[int, int]) -> Limits:
-    return Limits(*(values.get(at, have) for at, have in enumerate(limits)))
-
-
-def _up(name: str, value: int) -> int:
-    """The next value that somebody would write."""
-    step = _COARSE[name] if value >= 8 * _COARSE[name] else _STEP[name]
-    return -(-value // step) * step
-
-
-def _smallest(low: int, high: int, name: str, enough: Callable[[int], bool]) -> int:
-    """The smallest value above `low` that is enough, in steps that people write; `high` is known to be enough."""
-    step = _COARSE[name] if high >= 8 * _COARSE[name] else _STEP[name]
-    first, last = low // step, -(-high // step)
-    while last - first > 1:
-        middle = (first + last) // 2
-        if enough(middle * step):
-            last = middle
-        else:
-            first = middle
-    return last * step
-
-
-def _largest(high: int, name: str, enough: Callable[[int], bool]) -> int:
-    """The largest value below `high` that is enough, in fine steps; 0 is known to be enough."""
-    step = 16 * _MIB if name == "memory" else _STEP[name]
-    first, last = 0, -(-high // step)
-    while last - first > 1:
-        middle = (first + last) // 2
-        if enough(middle * step):
-            first = middle
-        else:
-            last = middle
-    return first * step

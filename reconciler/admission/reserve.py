@@ -10,6 +10,7 @@ from datetime import timedelta
 from reconciler.admission.feasible import COUNTED, Barrier, Gate, Room, ends, ends_by
 from reconciler.admission.order import lease_of
 from reconciler.admission.values import Item, Lease
+from reconciler.model import Ref
 
 MOST_RESERVATIONS = 8
 """More projects than this that starve at once take turns."""
@@ -22,6 +23,7 @@ class Reservations:
         self._gate = gate
         self.barriers: list[Barrier] = []
         self._places: list[Lease] = []
+        self._own: dict[Ref, tuple[int, Barrier | None]] = {}
 
     def full(self) -> bool:
         return len(self.barriers) >= MOST_RESERVATIONS
@@ -30,10 +32,24 @@ class Reservations:
         """Keep the first room that there will be for `item`. Nothing is kept when no end of running work would make any.
 
         `future` is the room when all that was asked to stop is gone; `leases` is what runs in it."""
+        found = self._find(item, future, leases, entitled)
+        if found is not None:
+            self.barriers.append(found[0])
+            self._places.append(found[1])
+
+    def own(self, item: Item, future: Room, leases: Iterable[Lease]) -> Barrier | None:
+        """The same for the head of a project against the rest of that project; made anew when the room has changed."""
+        known = self._own.get(item.ref)
+        if known is None or known[0] != future.changes:
+            found = self._find(item, future, leases, True)
+            known = self._own[item.ref] = (future.changes, found[0] if found else None)
+        return known[1]
+
+    def _find(self, item: Item, future: Room, leases: Iterable[Lease], entitled: bool) -> tuple[Barrier, Lease] | None:
         room = future.copy()
         for place in self._places:
             room.add(place)
-        start: float = 0.0
+        start = 0.0
         for end, lease in self._coming(leases):
             node = self._node(item, room)
             if node is not None:
@@ -42,11 +58,11 @@ class Reservations:
             start = end
         else:
             node = self._node(item, room)
-        if node is not None:
-            place = lease_of(item, node, self._gate.now)
-            room.add(place)
-            self.barriers.append(Barrier(item, room, None if start == math.inf else self._gate.now + timedelta(seconds=start), entitled))
-            self._places.append(place)
+        if node is None:
+            return None
+        place = lease_of(item, node, self._gate.now)
+        room.add(place)
+        return Barrier(item, room, None if start == math.inf else self._gate.now + timedelta(seconds=start), entitled), place
 
     def started(self, item: Item, lease: Lease) -> None:
         """Something was granted: what it takes is missing where it will still run when the reserved room is there."""

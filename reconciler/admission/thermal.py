@@ -51,7 +51,7 @@ def may_start(node: Node, running: float, item_watts: float, priority: int, seco
         return True, _without_forecast(heat)
     ahead = rules.horizon if seconds is None else min(seconds, rules.horizon)
     most = heat.model.limit * (1.0 if exempt else rules.ceiling)
-    if forecast(heat.model, heat.used, running, item_watts, ahead) <= most:
+    if forecast(heat.model, heat.used, running, item_watts * (1.0 + rules.power_margin), ahead) <= most:
         return True, f"{node.name} stays cool enough"
     if exempt:
         return False, f"{node.name} would become hot (serious): its power and this work's together pass what it can cool"

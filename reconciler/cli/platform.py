@@ -26,7 +26,7 @@ def up(
     names: Names = None,
     timeout: Annotated[str, typer.Option(metavar="DURATION", help="For all of them together.")] = "180s",
 ) -> None:
-    """Start what does not run and wait until it does its work.
+    """Start what does not run and wait until it does its work. Ray is started when a manifest needs it, or when it is named.
 
     \b
     Examples:
@@ -37,7 +37,7 @@ def up(
 
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for, timeout_seconds
-    from reconciler.cli.services import shared
+    from reconciler.cli.services import shared, wanted
     from reconciler.events import Event
     from reconciler.report.progress import progress
     from reconciler.report.services import services_text
@@ -45,7 +45,7 @@ def up(
     asked = given(ctx)
     house = open_for(asked, read_only=False)
     services = shared(house, asked)
-    ours = names or list(services.managed.names)
+    ours = names or wanted(house, asked, services)
     if ours:
         with progress(sys.stderr, color=asked.color(sys.stderr)) as listen:
             services.managed.ensure(ours, timeout_seconds(timeout), lambda service, what: listen(Event("phase", f"{service} {what}")))

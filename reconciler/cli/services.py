@@ -9,6 +9,7 @@ from reconciler.errors import ReconcilerError, UsageError
 
 if TYPE_CHECKING:
     from reconciler.cli.options import Globals
+    from reconciler.controller import Context
     from reconciler.house import House
     from reconciler.platform.services import Services
     from reconciler.platform.shared import Shared
@@ -18,15 +19,7 @@ if TYPE_CHECKING:
 
 def platform_of(house: House, asked: Globals) -> PlatformSpec | None:
     """What the Platform manifest asks for; what was applied last where there are no manifests; None where there is neither."""
-    from reconciler.house import context
-    from reconciler.selection import Selection
-    from reconciler.source.read import read
-
-    paths, inventory = asked.paths(house.settings), house.store.inventory()
-    resources: Mapping[Any, Any] = {}
-    if all(path.exists() for path in paths):
-        resources = read(Selection(paths=paths), house.kinds, house.settings, inventory).graph.resources
-    found = context(house, resources, inventory)
+    found = _context(house, asked)
     return found.platform if found else None
 
 
@@ -39,6 +32,25 @@ def shared(house: House, asked: Globals) -> Shared:
     if spec is None:
         raise UsageError("no Platform manifest says which services there are", hint="`reconcile init DIR` writes one")
     return Shared(spec, house.settings.state, secret)
+
+
+def wanted(house: House, asked: Globals, services: Shared) -> list[str]:
+    """What is started when nobody names services: all that are always up, and those that some resource needs."""
+    found = _context(house, asked)
+    needed = found.wanted if found else ()
+    return [name for name in services.managed.names if name in services.usual or name in needed]
+
+
+def _context(house: House, asked: Globals) -> Context | None:
+    from reconciler.house import context
+    from reconciler.selection import Selection
+    from reconciler.source.read import read
+
+    paths, inventory = asked.paths(house.settings), house.store.inventory()
+    resources: Mapping[Any, Any] = {}
+    if all(path.exists() for path in paths):
+        resources = read(Selection(paths=paths), house.kinds, house.settings, inventory).graph.resources
+    return context(house, resources, inventory)
 
 
 def everything(house: House) -> Services:

@@ -104,8 +104,8 @@ class Mac:
     chip: str
     memory: int
     cores: int
-    levels: tuple[int, ...] = ()
-    """Physical cores of each performance level, the fastest first; none on Intel."""
+    levels: tuple[tuple[str, int], ...] = ()
+    """Name and physical cores of each performance level, the fastest first; none on Intel. M5 has Super and Performance, no Efficiency."""
     apple: bool = False
     mlx: str = ""
 
@@ -118,7 +118,9 @@ def read_mac() -> Mac:
         native.sysctl_text("machdep.cpu.brand_string"),
         native.sysctl_int("hw.memsize") or 0,
         native.sysctl_int("hw.ncpu") or os.cpu_count() or 1,
-        tuple(native.sysctl_int(f"hw.perflevel{each}.physicalcpu") or 0 for each in levels),
+        tuple(
+            (native.sysctl_text(f"hw.perflevel{each}.name"), native.sysctl_int(f"hw.perflevel{each}.physicalcpu") or 0) for each in levels
+        ),
         native.sysctl_int("hw.optional.arm64") == 1,
         mlx_version(),
     )
@@ -126,15 +128,15 @@ def read_mac() -> Mac:
 
 def mac(found: Mac, name: str) -> Machine:
     """A Mac as a machine. All of Apple silicon has Metal, a GPU on the same memory and a Neural Engine; no call tells of the last. Pure."""
-    hybrid = len(found.levels) > 1
+    slow = [cores for at, (name, cores) in enumerate(found.levels) if name == "Efficiency" or (not name and at > 0)]
     return Machine(
         name=name,
         system=f"macOS {found.release}",
         chip=found.chip,
         memory=found.memory,
         cores=float(found.cores),
-        performance_cores=found.levels[0] if hybrid else None,
-        efficiency_cores=sum(found.levels[1:]) if hybrid else None,
+        performance_cores=sum(cores for _, cores in found.levels) - sum(slow) if found.levels else None,
+        efficiency_cores=sum(slow) if found.levels else None,
         accelerators=(Accelerator(found.chip, found.memory, unified=True),) if found.apple else (),
         metal=found.apple,
         neural_engine=found.apple,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import get_ident
 
 from reconciler.hardware import energy, filter
 from reconciler.hardware.probe import Carry
@@ -71,7 +72,7 @@ def save(path: Path, state: State) -> None:
 
 def write_private(path: Path, content: Mapping[str, object]) -> None:
     """Write JSON whole or not at all, readable for this user only. A disk that refuses is no reason to stop."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:

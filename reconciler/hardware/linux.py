@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.admission.values import Level
+from reconciler.hardware import cgroup
 from reconciler.hardware.probe import Carry, Energy, Look, Probe, Silent
-from reconciler.hardware.scale import level_of_temperature, plausible, used
+from reconciler.hardware.scale import level_of_temperature, plausible, plausible_limit, used
 from reconciler.hardware.values import Reading
 
 CPU_AND_GPU = (
@@ -29,6 +30,11 @@ CPU_AND_GPU = (
     "apple_soc",
 )
 """Hardware monitors that a training heats. Disks, radios and batteries have limits of their own that say nothing about computing."""
+
+PLACEHOLDERS = (27.8, 29.8)
+"""Degrees that the ACPI zones of many desktop boards report whatever happens."""
+NO_LIMIT_TOLD = {"k10temp": (90.0, 100.0), "zenpower": (90.0, 100.0)}
+"""Chip -> (serious, critical) where the driver names no limit: AMD specifies 90 to 95 C as the highest temperature of its Ryzen chips."""
 
 
 # --- thermal zones -------------------------------------------------------------------------------------------------
@@ -64,8 +70,8 @@ class ZoneReader:
 def _zone(folder: Path) -> tuple[str, dict[str, float]]:
     trips: dict[str, float] = {}
     for kind in sorted(folder.glob("trip_point_*_type")):
-        celsius = _celsius(kind.with_name(kind.name.replace("_type", "_temp")))
-        if celsius is not None and celsius > 0:  # firmware marks an unused trip point with zero or below
+        celsius = plausible_limit(_celsius(kind.with_name(kind.name.replace("_type", "_temp"))))
+        if celsius is not None:
             name = kind.read_text().strip()
             trips[name] = min(celsius, trips.get(name, celsius))
     label = (folder / "type").read_text().strip() if (folder / "type").exists() else "zone"
@@ -86,6 +92,8 @@ def zones_look(zones: Sequence[Zone], at: float, carry: Carry) -> Look:
 
 def _zone_reading(zone: Zone) -> Reading:
     source = f"linux.zone {zone.name}"
+    if zone.celsius is not None and zone.name.startswith("acpitz ") and zone.celsius in PLACEHOLDERS:
+        return Reading(source, "heat", Level.UNKNOWN, detail=f"{zone.celsius:.1f} C is what boards without this sensor say")
     if zone.celsius is None or not plausible(zone.celsius):
         said = "no temperature" if zone.celsius is None else f"{zone.celsius:.0f} C is no temperature"
         return Reading(source, "heat", Level.UNKNOWN, detail=said)
@@ -134,27 +142,38 @@ def read_monitors() -> tuple[Monitor, ...]:
 def monitors_look(monitors: Sequence[Monitor], at: float, carry: Carry) -> Look:
     """The hottest temperature of each chip that has a limit."""
     chips = {each.chip: [m for m in monitors if m.chip == each.chip] for each in monitors}
-    return Look("linux.hwmon", tuple(max(map(_monitor_reading, each), key=lambda r: (r.level, r.used or 0.0)) for each in chips.values()))
+    worst = (max(map(_monitor_reading, _real(each)), key=lambda found: (found.level, found.used or 0.0)) for each in chips.values())
+    return Look("linux.hwmon", tuple(worst))
+
+
+def _real(chip: list[Monitor]) -> list[Monitor]:
+    """Where AMD tells Tdie, Tctl is the same with an offset for fans."""
+    return [each for each in chip if each.label != "Tctl"] if any(each.label == "Tdie" for each in chip) else chip
 
 
 def _monitor_reading(found: Monitor) -> Reading:
     source = f"linux.hwmon {found.chip}"
-    limits = [each for each in (found.high, None if found.critical is None else found.critical - 10) if each is not None and each > 0]
+    high, critical = plausible_limit(found.high), plausible_limit(found.critical)
+    if high is None and critical is None:
+        high, critical = NO_LIMIT_TOLD.get(found.chip, (None, None))
+    # Intel often names one number as both, the point at which the chip slows itself down: too late to be where SERIOUS begins
+    limits = [each for each in (high, None if critical is None else critical - 10) if each is not None]
     if not plausible(found.celsius) or not limits:
         return Reading(source, "heat", Level.UNKNOWN, detail=f"{found.celsius:.0f} C; the driver names no limit")
-    serious = min(limits)  # Intel names one number as both: the point at which the chip slows down, far too late
-    level = level_of_temperature(found.celsius, serious, found.critical)
+    serious = min(limits)
     label = f" ({found.label})" if found.label else ""
+    level = level_of_temperature(found.celsius, serious, critical)
     return Reading(source, "heat", level, used(found.celsius, serious), f"{found.celsius:.0f} C of {serious:.0f} C{label}")
 
 
 # --- pressure stall information ------------------------------------------------------------------------------------
 
 
-def read_pressure(root: Path = Path("/")) -> str:
-    """Text of /proc/pressure/memory."""
+def read_pressure(root: Path = Path("/"), group: Path | None = None) -> str:
+    """Memory pressure of the control group that this process is confined to, where it keeps one (version 2); else of the machine."""
+    own = None if group is None else group / "memory.pressure"
     try:
-        return (root / "proc/pressure/memory").read_text()
+        return (own if own is not None and own.exists() else root / "proc/pressure/memory").read_text()
     except FileNotFoundError:
         raise Silent("the kernel keeps no pressure stall information", "boot with psi=1 (kernel 4.20 and newer)") from None
 
@@ -215,10 +234,10 @@ def packages_look(packages: Sequence[Package], at: float, carry: Carry) -> Look:
 
 def probes(root: Path = Path("/")) -> tuple[Probe[Any], ...]:
     """All of Linux's; `root` is where `proc` and `sys` are."""
-    found: tuple[Probe[Any], ...] = (
+    group = cgroup.limits(root).memory_folder
+    return (
         Probe("linux.zones", "heat", ZoneReader(root), zones_look),
         Probe("linux.hwmon", "heat", read_monitors, monitors_look),
-        Probe("linux.pressure", "memory", lambda: read_pressure(root), pressure_look),
+        Probe("linux.pressure", "memory", lambda: read_pressure(root, group), pressure_look),
         Probe("linux.rapl", "power", lambda: read_packages(root), packages_look),
     )
-    return found

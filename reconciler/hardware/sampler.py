@@ -140,8 +140,10 @@ def open_sampler(
         trace = simulated.load(root / asked.trace, asked.loop)
         began = simulated.started(state, trace, asked.speed, now().timestamp(), write=write)
         mine = f"{trace.digest} {asked.speed} {asked.loop} {began}"
-        probe = simulated.probe(trace, began, asked.speed)
-        return Sampler((probe,), system.reader(), now, kept, trace, began, asked.speed, keep.of(remembered, mine))
+        told = any(each.memory is not None for each in trace.moments)
+        real = () if told else tuple(each for each in probes() if each.what == "memory")
+        played = (simulated.probe(trace, began, asked.speed), *real)
+        return Sampler(played, system.reader(), now, kept, trace, began, asked.speed, keep.of(remembered, mine))
     if admission.sensors == "none":
         return Sampler((), system.reader(), now, kept, state=keep.of(remembered, "none"))
     return Sampler(probes(), system.reader(), now, kept, state=keep.of(remembered, keep.this_boot()))

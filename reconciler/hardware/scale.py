@@ -16,6 +16,15 @@ LOWEST, HIGHEST = -40.0, 150.0
 """Degrees outside of this are an error code of a driver, not a temperature: sensors say -274, 0.0 K or 255 when they are asleep."""
 
 
+LOWEST_LIMIT, HIGHEST_LIMIT = 40.0, 126.0
+"""Limits outside of this are no limits: boards are seen that call 20.8 C critical, and 127 C is a signed byte that nobody filled in."""
+
+
+def plausible_limit(celsius: float | None) -> float | None:
+    """`celsius` if a machine can really have such a limit, else None."""
+    return celsius if celsius is not None and LOWEST_LIMIT <= celsius <= HIGHEST_LIMIT else None
+
+
 def plausible(celsius: float) -> bool:
     """False for what drivers report when they have nothing to report; exactly zero is one of these."""
     return LOWEST <= celsius <= HIGHEST and celsius != 0

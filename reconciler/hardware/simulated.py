@@ -14,11 +14,14 @@ are at the same place of the trace."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
 import os
 from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,10 +29,12 @@ from typing import Any
 
 from reconciler.admission.values import Level
 from reconciler.errors import Terminal
+from reconciler.hardware.keep import write_private
 from reconciler.hardware.probe import Carry, Energy, Look, Probe
 from reconciler.hardware.scale import level_of_free, level_of_used
 from reconciler.hardware.values import Reading
 
+PLAYBACK = "playback.json"
 FIELDS = ("at", "level", "used", "watts", "memory")
 
 
@@ -145,38 +150,33 @@ def started(state: Path | None, trace: Trace, speed: float, now: float, *, write
     this = {"trace": trace.digest, "speed": speed, "loop": trace.loop}
     if state is None:
         return now
-    path = state / "playback.json"
-    kept = _kept(path)
-    if kept is not None and {name: kept.get(name) for name in this} == this and isinstance(kept.get("started"), int | float):
-        return float(kept["started"])
-    if write:
-        _keep(path, {**this, "started": now}, replace=kept is not None)
-        return started(state, trace, speed, now, write=False)  # whoever was first has decided
-    return now
+    if not write:
+        kept = _kept(state / PLAYBACK, this)
+        return now if kept is None else kept
+    with _alone(state):  # of several processes that open it at once, the first one decides
+        kept = _kept(state / PLAYBACK, this)
+        if kept is None:
+            write_private(state / PLAYBACK, {**this, "started": now})
+    return now if kept is None else kept
 
 
-def _kept(path: Path) -> dict[str, Any] | None:
+def _kept(path: Path, this: Mapping[str, object]) -> float | None:
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return float(found["started"]) if {name: found[name] for name in this} == this else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if isinstance(found, dict) else None
 
 
-def _keep(path: Path, content: dict[str, Any], *, replace: bool) -> None:
-    """Write the file; where there was none, only the first process does."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(content, file)
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(state / f"{PLAYBACK}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        if replace or not path.exists():
-            draft.replace(path) if replace else os.link(draft, path)
-    except FileExistsError:
-        pass
+        fcntl.flock(handle, fcntl.LOCK_EX)  # held for one small write
+        yield
     finally:
-        draft.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def probe(trace: Trace, started: float, speed: float) -> Probe[Trace]:

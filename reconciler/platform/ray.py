@@ -17,6 +17,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,8 @@ def launch(site: Site) -> Launch:
         "RAY_JOB_STOP_WAIT_TIME_S": "30",
         # memory is watched by each job's supervisor against its grant; Ray would end whatever it chose, the supervisor too
         "RAY_memory_monitor_refresh_ms": "0",
+        # a job's program is no more to be chosen by the kernel than one that runs beside Ray; Ray's workers pass on what they have
+        "RAY_worker_oom_score_adjustment": "0",
         # two idle workers of 90 MiB that jobs would not use
         "RAY_enable_worker_prestart": "0",
         "RAY_ROTATION_MAX_BYTES": str(8 << 20),
@@ -130,7 +133,9 @@ def probe(site: Site) -> Probe:
         with connect(endpoint(site).url, PROBE_SECONDS) as client:
             version, jobs = client.get("/api/version"), client.get("/api/jobs/")
             if version.status_code == 200 == jobs.status_code and isinstance(jobs.json(), list):
-                return package.compare(site, str(version.json().get("ray_version")))
+                look = package.compare(site, str(version.json().get("ray_version")))
+                # a newer version can wait: a remark would have it restarted, and a restart ends its jobs
+                return replace(look, message="") if any(_unfinished(each) for each in jobs.json()) else look
             return Probe(False, f"its list of jobs was answered with {jobs.status_code}")
     except httpx.ConnectError:
         return Probe(False, "nothing answers at its port")
@@ -200,7 +205,11 @@ def _resources(extra: Mapping[str, str], system: str, machine: str) -> Iterator[
 def _active(client: httpx.Client) -> Iterator[Mapping[str, Any]]:
     answer = client.get("/api/jobs/")
     answer.raise_for_status()
-    yield from (each for each in answer.json() if each.get("submission_id") and each.get("status") not in ENDED)
+    yield from filter(_unfinished, answer.json())
+
+
+def _unfinished(job: Mapping[str, Any]) -> bool:
+    return bool(job.get("submission_id")) and job.get("status") not in ENDED
 
 
 def _ask_to_end(client: httpx.Client, job: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -136,7 +137,7 @@ class Unit:
         found = {each.pid: each for each in process.tree(record.pid)} if record else {}
         group = record.pid if record else 0
         signals: dict[int, int] = {}
-        for each in self._scattered():
+        for each in [*process.marked_processes(self._mark), *process.living(self.recipe.strays(self.site))]:
             found.setdefault(each.pid, each)
         for pid in found:
             with contextlib.suppress(OSError):
@@ -192,15 +193,12 @@ class Unit:
             self.name, "dead", url=self.url(), message=f"its process is gone; last words: {last}" if last else "its process is gone"
         )
 
-    def _scattered(self) -> list[psutil.Process]:
-        """Its processes, found without going through the one that leads them."""
-        return [*process.marked_processes(self._mark), *process.living(self.recipe.strays(self.site))]
-
     def _end_stragglers(self) -> None:
         """Children that outlived a killed parent hold its port."""
-        left = self._scattered()
-        if left:
-            process.end(left, {each.pid: self.recipe.stop_signal for each in left}, timeout=5.0)
+        left, strays = process.marked_processes(self._mark), process.living(self.recipe.strays(self.site))
+        if left or strays:
+            asked = {each.pid: self.recipe.stop_signal for each in left}
+            process.end([*left, *strays], {**asked, **{each.pid: signal.SIGKILL for each in strays}}, timeout=5.0)
 
     def _settle_port(self) -> None:
         """Choose and remember a port, or check that the one asked for is free. Raises Transient, naming who has it."""

@@ -121,7 +121,13 @@ def family_lines(verdicts: Sequence[Verdict], now: datetime, delays: Mapping[Ref
     ready = [each for each in ordered if each.admitted]
     waiting = [each for each in ordered if not each.admitted and not each.reason.never]
     lines = [f"would start now: {_keys(ready)}"] if ready else []
-    lines += [f"{_key(each.ref)} would start {when(each, now, each.ref)}" for each in waiting[:_SHOWN]]
+    told = ""
+    for each in waiting[:_SHOWN]:
+        line = when(each, now, each.ref)
+        if told and each.message == told:  # the same sentence once is enough
+            line = line.removesuffix(f": {clean(each.message)}")
+        lines.append(f"{_key(each.ref)} would start {line}")
+        told = each.message
     if rest := waiting[_SHOWN:]:
         known = [each.expected for each in rest if each.expected]
         last = max(known, key=lambda each: each.at) if len(known) == len(rest) else None

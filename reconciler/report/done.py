@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError, Transient
@@ -77,8 +77,9 @@ def _totals(report: Report) -> list[str]:
             done[word] += 1
         else:
             skipped += 1
-    waits = len(_waiting(report))
-    extra = [(failed, "failed"), (skipped, "not reached"), (waits, "not Ready yet")]
+    lost = stalled(report)
+    family = {each.ref for each in _waiting(report)} & {ref for each in lost for ref in (each.ref, replace(each.ref, key=""))}
+    extra = [(failed, "failed"), (skipped, "not reached"), (len(lost), "stalled"), (len(_waiting(report)) - len(family), "not Ready yet")]
     return counted_words(done, DONE) + [f"{number:,} {word}" for number, word in extra if number]
 
 
@@ -92,6 +93,13 @@ def _waiting(report: Report) -> list[Status]:
     held = {each.ref for each in _blocked(report)}
     wrong = {each.action.ref for each in failures(report)}
     return [each for each in report.statuses if not each.ready and each.ref not in held | wrong and not _refused(each)]
+
+
+def stalled(report: Report) -> list[Status]:
+    """What failed and is not tried again by itself; a parent that only has such children is not counted beside them."""
+    found = [each for each in _waiting(report) if any(one.type == "Stalled" and one.status for one in each.conditions)]
+    parents = {replace(each.ref, key="") for each in found if each.ref.key}
+    return [each for each in found if each.ref not in parents]
 
 
 def _refused(status: Status) -> bool:
@@ -164,7 +172,13 @@ def next_step(report: Report) -> str:
         steps.append("correct the manifests above (`reconcile validate` checks them without any tool)")
     if confirm := confirm_step(proposal, done=True):
         steps.append(confirm)
-    if waits := _waiting(report):
+    if any(each.held for each in _blocked(report)):
+        steps.append("`reconcile watch` (or `--wait`) starts what waits as room becomes free, `reconcile queue` tells when")
+    lost = stalled(report)
+    if lost:
+        steps.append(f"`reconcile why {lost[0].ref}` tells what failed")
+    family = {ref for each in lost for ref in (each.ref, replace(each.ref, key=""))}
+    if waits := [each for each in _waiting(report) if each.ref not in family]:
         steps.append(f"`reconcile status` tells when {listed([each.ref for each in waits], 2)} {'is' if len(waits) == 1 else 'are'} Ready")
     if empty_source(proposal):
         steps.append("put the manifests back, or name where they are with -f PATH")

@@ -141,7 +141,7 @@ def _blocked(action: Blocked) -> Row:
         Glyph.UNKNOWN if action.unknown else Glyph.BLOCKED,
         action.ref,
         location,
-        inner.changes if inner is not None and inner.verb != "create" else (),
+        inner.changes if inner is not None and inner.verb != "create" and not action.held else (),
         action.why,
         action.reason,
         action.next,

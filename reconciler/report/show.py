@@ -18,6 +18,8 @@ right-to-left override, surrogates, unassigned."""
 _JOINERS = frozenset("\u200c\u200d")
 """Zero-width joiners: needed by real scripts and by emoji, harmless otherwise."""
 _BARE = re.compile(r"[^\s\"'`{}\[\],:#&*!|>%@][^\s\"'`{}\[\],]*")
+_DIGEST = re.compile(r"[0-9a-f]{32,64}")
+"""Shown by its ends: nobody reads more of it, and programs have the JSON."""
 _SGR = {"green": "32", "yellow": "33", "red": "31", "magenta": "35", "cyan": "36", "bold": "1", "dim": "2"}
 
 
@@ -49,6 +51,8 @@ def value(found: JSON) -> str:
     if found is None:
         return ABSENT
     if isinstance(found, str):
+        if _DIGEST.fullmatch(found):
+            return f"{found[:8]}…{found[-4:]}"
         plain = found == KNOWN_AFTER_APPLY or (_BARE.fullmatch(found) and found not in ("true", "false", "null"))
         return clean(found) if plain else clean(json.dumps(found, ensure_ascii=False))
     return clean(json.dumps(found, ensure_ascii=False, sort_keys=True, default=str))

@@ -218,6 +218,8 @@ def notes(proposal: Proposal, width: int) -> list[str]:
                 else f"now: {clean(each.why_incomplete) or 'it did not load completely'}"
             )
             said.append(f"Nothing is deleted for source {clean(each.name)} {told}.")
+    if proposal.admission is not None and proposal.admission.demands:
+        said += [f"Admission: {clean(each)}." for each in proposal.admission.decision.warnings]
     if proposal.orphans:
         held = count(len(proposal.orphans), "object")
         said.append(f"{held} with this installation's mark and no manifest, left alone: {listed(proposal.orphans)}")

@@ -15,7 +15,8 @@ class Bell:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._told = False
+        self.told = False
+        """True once a SIGTERM came."""
         self._read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else _pipe()
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._stop)
@@ -25,7 +26,7 @@ class Bell:
             signal.signal(number, signal.SIG_IGN)
 
     def _stop(self, *_: object) -> None:
-        self._told = True
+        self.told = True
 
     def wait(self, seconds: float) -> None:
         """Until a signal comes or the time has passed."""
@@ -40,7 +41,7 @@ class Bell:
         """Why the job is to stop; None = it is not."""
         with contextlib.suppress(OSError):
             return self._folder.stop.read_text(encoding="utf-8").strip() or "asked for"
-        return "by a signal" if self._told else None
+        return "by a signal" if self.told else None
 
     @property
     def paused(self) -> bool:

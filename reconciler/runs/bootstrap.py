@@ -195,7 +195,7 @@ def start(arguments: Sequence[str]) -> None:
         trace, ours = error.__traceback__, start.__code__.co_filename
         while trace is not None and trace.tb_frame.f_code.co_filename in (ours, "<frozen runpy>"):
             trace = trace.tb_next
-        sys.excepthook(type(error), error, trace)
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
         sys.exit(1)
 
 

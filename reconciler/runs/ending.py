@@ -33,10 +33,10 @@ class Told:
 
 def ending(job: Job, folder: Folder, told: Told, tags: Mapping[str, str] | None = None) -> Ending:
     """The result, with `tags` and the receipts for its run. A program that was asked to stop and then ended well was still stopped."""
-    now = time.time()
     why = told.why or ended_by(told.exit_code)
     before = progress_of(folder, job.ref) if told.lost else None
     began, peak = (before.since, before.peak) if before is not None else (told.began, told.peak)
+    now = last_seen(folder) if told.lost else time.time()
     receipts = {
         "exit": why or "exit 0",
         "seconds": f"{max(0.0, now - began):.1f}" if began else "",
@@ -44,6 +44,7 @@ def ending(job: Job, folder: Folder, told: Told, tags: Mapping[str, str] | None 
         "waited_for": job.waited_for,
         "peak_memory": str(peak) if peak else "",
         "peak_memory_text": amount(peak) if peak else "",
+        "tail": tail(folder) if why and not told.stopped else "",  # its last words outlive the folder
     }
     return Ending(
         id=job.id,
@@ -59,6 +60,12 @@ def ending(job: Job, folder: Folder, told: Told, tags: Mapping[str, str] | None 
         watts=told.watts,
         tags={**(tags or {}), **{f"{RECEIPT}{name}": text for name, text in receipts.items() if text}},
     )
+
+
+def last_seen(folder: Folder) -> float:
+    """When a job whose supervisor died was last known to live, in Unix seconds."""
+    paths = (folder.progress, folder.log, folder.record)
+    return max((path.stat().st_mtime for path in paths if path.exists()), default=time.time())
 
 
 def ended_by(exit_code: int | None) -> str:

@@ -29,7 +29,8 @@ UNUSED_SECONDS = 14 * 24 * 3600.0
 MAKING_SECONDS = 1800.0
 """Longest time that making one may take: a first download of a deep-learning framework over a slow line."""
 _DIGEST = 12
-_OFFLINE = ("dns error", "failed to fetch", "error sending request", "network", "connection", "offline", "timed out", "connect")
+_OFFLINE = ("dns error", "failed to fetch", "error sending request", "network was disabled", "network is unreachable", "timed out")
+"""What uv says when the index could not be reached; whole phrases, because a reason names packages (`networkx`)."""
 _NO_STOP: Callable[[], str | None] = lambda: None  # noqa: E731
 
 

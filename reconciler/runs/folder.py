@@ -132,6 +132,11 @@ class Folder:
         return self.path / "sensors.json"
 
     @property
+    def environment(self) -> Path:
+        """Environment of a supervisor that somebody else starts for us, on its way there; removed as it starts."""
+        return self.path / "environment.json"
+
+    @property
     def stats(self) -> Path:
         """Memory of the program's numeric framework, written by bootstrap.py inside the program."""
         return self.path / "stats.json"

@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler.controller import JobRunner
-from reconciler.errors import Transient
 from reconciler.model.jobs import Job, Progress
 from reconciler.runs.folder import folder_of, folders, read_job
 from reconciler.runs.local import Credentials, LocalRunner, Sensors
@@ -26,10 +25,9 @@ class Jobs(JobRunner):
     ) -> None:
         self._state_dir = state_dir.resolve()
         self._local = LocalRunner(state_dir, credentials, sensors)
-        self._credentials = credentials
+        self._credentials, self._sensors = credentials, sensors
         self._ray_address = ray_address
-        self._now = now
-        self._remote: JobRunner | None = None
+        self._remote: LocalRunner | None = None
         self._backends: dict[str, str] = {}
 
     def launch(self, job: Job) -> None:
@@ -41,7 +39,7 @@ class Jobs(JobRunner):
         """Every job, by id. Ray is asked only when a job of Ray's has a folder."""
         found = dict(self._local.look())
         if any(self._backend(folder.id) == "ray" for folder in folders(self._state_dir)):
-            found.update(self._runner("ray").look())
+            found.update(self._ray().look())
         return found
 
     def stop(self, job_id: str, why: str) -> None:
@@ -58,10 +56,12 @@ class Jobs(JobRunner):
         self._backends.pop(job_id, None)
 
     def tend(self) -> None:
-        """See to local jobs whose supervisor died (LocalRunner.tend)."""
+        """See to jobs whose supervisor died."""
         self._local.tend()
+        if any(self._backend(folder.id) == "ray" for folder in folders(self._state_dir)):
+            self._ray().tend()
 
-    def _of(self, job_id: str) -> JobRunner:
+    def _of(self, job_id: str) -> LocalRunner:
         return self._runner(self._backend(job_id))
 
     def _backend(self, job_id: str) -> str:
@@ -69,13 +69,12 @@ class Jobs(JobRunner):
             self._backends[job_id] = job.backend
         return self._backends.get(job_id, "local")
 
-    def _runner(self, backend: str) -> JobRunner:
-        if backend == "local":
-            return self._local
+    def _runner(self, backend: str) -> LocalRunner:
+        return self._local if backend == "local" else self._ray()
+
+    def _ray(self) -> LocalRunner:
         if self._remote is None:
-            try:
-                from reconciler.runs.ray import RayRunner
-            except ImportError as error:
-                raise Transient("jobs cannot be sent to Ray", hint=str(error)) from error
-            self._remote = RayRunner(self._state_dir, self._ray_address, self._credentials, self._now)
+            from reconciler.runs.ray import RayRunner
+
+            self._remote = RayRunner(self._state_dir, self._ray_address, self._credentials, self._sensors)
         return self._remote

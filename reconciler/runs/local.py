@@ -35,6 +35,9 @@ AT_ONCE = 4
 class LocalRunner(JobRunner):
     """Every method is safe to repeat and to call from several threads and several reconcilers at once."""
 
+    backend = "local"
+    """Whose jobs these are: `Job.backend`."""
+
     def __init__(self, state_dir: Path, credentials: Credentials, sensors: Sensors | None = None) -> None:
         self._state_dir = state_dir.resolve()
         self._credentials, self._sensors = credentials, sensors
@@ -44,13 +47,9 @@ class LocalRunner(JobRunner):
 
     def launch(self, job: Job) -> None:
         """Start it. A job of this id that was started is left alone. Raises Terminal when its folder of work does not exist."""
-        if not Path(job.cwd).is_dir():
-            raise Terminal(f"the folder of {job.ref} is not there: {job.cwd}", hint="check spec.path of its Project")
+        folder = prepare_folder(self._state_dir, job)
         self.tend()
-        folder = folder_of(self._state_dir, job.id)
-        for each in (folder.path.parent, folder.path):
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _holding(folder) as handle:
+        with holding(folder) as handle:
             if handle is None or folder.record.exists() or folder.result.exists():
                 return
             write_job(folder, job)
@@ -62,7 +61,7 @@ class LocalRunner(JobRunner):
         found = {}
         for folder in folders(self._state_dir):
             known = self._known(folder)
-            if known is not None and known[1] == "local":
+            if known is not None and known[1] == self.backend:
                 found[folder.id] = progress_of(folder, known[0])
         return found
 
@@ -96,7 +95,7 @@ class LocalRunner(JobRunner):
         folder = folder_of(self._state_dir, job_id)
         if not folder.path.exists():
             return
-        with _holding(folder) as handle:
+        with holding(folder) as handle:
             if handle is None:
                 raise Transient(f"{job_id} still runs", retry_after=1.0, hint="stop it first")
             if read_result(folder) is None and folder.record.exists():
@@ -114,7 +113,7 @@ class LocalRunner(JobRunner):
         started = 0
         for folder in folders(self._state_dir):
             known = self._known(folder)
-            if known is None or known[1] != "local" or is_held(folder.lock) or not folder.record.exists():
+            if known is None or known[1] != self.backend or is_held(folder.lock) or not (folder.record.exists() or folder.result.exists()):
                 continue
             ending = read_result(folder)
             if ending is None or not ending.reported:
@@ -125,22 +124,21 @@ class LocalRunner(JobRunner):
 
     def _finish(self, folder: Folder) -> None:
         """Start a supervisor that only sees to the end of a job that has lost its own."""
-        with _holding(folder) as handle:
+        with holding(folder) as handle:
             if handle is not None:
                 self._supervise(folder, handle)
 
     def _supervise(self, folder: Folder, lock: int) -> None:
         equip(folder, self._credentials, self._sensors)
-        env = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("UV_")}
         with folder.supervisor_log.open("ab") as output:
             # the lock goes over with its handle: there is no moment at which nobody holds it
             child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "reconciler.runs.supervise", str(folder.path), "--lock", str(lock)],
+                [*supervisor_argv(folder), "--lock", str(lock)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=folder.path,
-                env={"PATH": os.defpath, **env, "PYTHONUNBUFFERED": "1"},
+                env=supervisor_environment(),
                 start_new_session=True,
                 umask=0o077,
                 pass_fds=(lock,),
@@ -157,6 +155,27 @@ class LocalRunner(JobRunner):
         if folder.id not in self._refs and (job := read_job(folder)) is not None:
             self._refs[folder.id] = (job.ref, job.backend)
         return self._refs.get(folder.id)
+
+
+def prepare_folder(state_dir: Path, job: Job) -> Folder:
+    """The job's folder, made where it is missing. Raises Terminal when the folder that it works in does not exist."""
+    if not Path(job.cwd).is_dir():
+        raise Terminal(f"the folder of {job.ref} is not there: {job.cwd}", hint="check spec.path of its Project")
+    folder = folder_of(state_dir, job.id)
+    for each in (folder.path.parent, folder.path):
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def supervisor_argv(folder: Folder) -> list[str]:
+    """The command that supervises the job, without its option `--lock HANDLE`."""
+    return [sys.executable, "-P", "-m", "reconciler.runs.supervise", str(folder.path)]
+
+
+def supervisor_environment() -> dict[str, str]:
+    """The whole environment of a supervisor. It may hold secrets of the package index, so it belongs in no command line."""
+    env = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("UV_")}
+    return {"PATH": os.defpath, **env, "PYTHONUNBUFFERED": "1"}
 
 
 def equip(folder: Folder, credentials: Credentials, sensors: Sensors | None) -> None:
@@ -177,7 +196,7 @@ def wake(folder: Folder, number: signal.Signals) -> None:
 
 
 @contextlib.contextmanager
-def _holding(folder: Folder) -> Iterator[int | None]:
+def holding(folder: Folder) -> Iterator[int | None]:
     """The handle of the job's lock while it is held; None when somebody else holds it."""
     handle = acquire(folder.lock)
     try:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass
@@ -77,8 +78,9 @@ def final(path: Path, step: int) -> list[Metric]:
 
 def numbers(raw: dict[str, Any]) -> list[tuple[str, float]]:
     """What of an object is a number, under a name that the server takes."""
-    return [
-        (_NAME.sub("_", key)[:250], float(value))
-        for key, value in raw.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and key
-    ]
+    found = []
+    for key, value in raw.items():
+        if key and isinstance(value, int | float) and not isinstance(value, bool):
+            with contextlib.suppress(OverflowError):  # a whole number that no float can hold
+                found.append((_NAME.sub("_", key)[:250], float(value)))
+    return found

@@ -21,7 +21,8 @@ from reconciler.runs.processes import marked, members
 MARK = "MLOPS_JOB"
 """Environment variable that marks a job's processes: `job id:digest of the state folder`."""
 BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
-_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "CUDA_VISIBLE_DEVICES")
+"""The last one, where it is set, says which devices are the job's."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
 MPS_SHARE = 0.75
 """Share of a Mac's memory that Metal recommends to use at most. Seen from 0.75 to 0.81 on machines with the default limit;
@@ -29,7 +30,7 @@ the low end, because the ratio that PyTorch wants is of that amount."""
 
 
 def environment(job: Job, folder: Folder, python: Path, base: Mapping[str, str]) -> dict[str, str]:
-    """All that the program gets of an environment. `base` is ours, of which only four names pass.
+    """All that the program gets of an environment. `base` is ours, of which only a few names pass.
 
     What the manifest declares wins over all but what MLflow and we need to find the run."""
     kept = {name: base[name] for name in _INHERITED if name in base}
@@ -140,11 +141,23 @@ class Program:
 
 
 def signal_all(groups: Iterable[int], pids: Iterable[int], numbers: Iterable[signal.Signals]) -> None:
-    """Signal process groups, then single processes; what is gone is fine."""
+    """Signal process groups, then single processes that are in none of them, each once; what is gone is fine.
+
+    Once, because to many programs a second SIGTERM means: now, without saving."""
+    led = set(groups)
+    alone = [pid for pid in pids if _group(pid) not in led]
     for number in numbers:
-        for group in groups:
+        for group in led:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, number)
-        for pid in pids:
+        for pid in alone:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
+
+
+def _group(pid: int) -> int:
+    """The process group of `pid`; 0 when it is gone."""
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0

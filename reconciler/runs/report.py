@@ -5,10 +5,12 @@ is away for hours costs no memory and loses nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -83,19 +85,24 @@ class Reporter:
             self._thread.join()
         self._measure(lambda system: system.last())
         shipment = Shipment(self._folder)
-        deadline, pause = time.monotonic() + PATIENCE_SECONDS, 0.5
+        deadline, pause, said = time.monotonic() + PATIENCE_SECONDS, 0.5, ""
         while True:
             try:
                 self._tell(last=True)
                 self._end(ending, shipment)
             except Transient as error:
+                if said != (said := str(error)):
+                    note(f"not told yet: {said}")
                 if give_up() or time.monotonic() > deadline:
-                    note(f"not told: {error}")
                     return False
                 time.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
             except Rejected as error:
                 note(f"the run's end is not taken: {error}")
+                return True
+            except Exception:
+                note(f"told without metrics and artifacts, because of a defect:\n{traceback.format_exc()}")
+                self._end_only(ending)
                 return True
             else:
                 return True
@@ -116,6 +123,11 @@ class Reporter:
         tracking.tags({**self._job.tags, **ending.tags, **left_out})
         tracking.status(ending.status, ending.ended)
 
+    def _end_only(self, ending: Ending) -> None:
+        with contextlib.suppress(Transient, Rejected):
+            self._connect().tags({**self._job.tags, **ending.tags})
+            self._connect().status(ending.status, ending.ended)
+
     def _tell_on(self) -> None:
         pause, started = TELL_SECONDS, False
         while not self._over.is_set():
@@ -129,6 +141,9 @@ class Reporter:
                 pause = min(LONGEST_PAUSE, pause * 2)
             except Rejected as error:
                 note(str(error))
+                return
+            except Exception:
+                note(f"not told while it runs, because of a defect:\n{traceback.format_exc()}")
                 return
             self._over.wait(pause)
 

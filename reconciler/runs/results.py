@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,8 +35,8 @@ class Shipment:
             return {LEFT_OUT: f"not sent: {tracking.artifact_uri()} is not served by the tracking server's proxy"}
         left: list[str] = []
         files = size = 0
-        for name, path in sorted(results(self.folder.out)):
-            files, size = files + 1, size + path.stat().st_size
+        for name, path, length in sorted(results(self.folder.out)):
+            files, size = files + 1, size + length
             if files > MOST_FILES or size > MOST_BYTES:
                 left.append(name)
             else:
@@ -52,10 +54,12 @@ class Shipment:
         self.sent.add(name)
 
 
-def results(out: Path) -> Iterator[tuple[str, Path]]:
-    """Name and path of every regular file below `out`. Links are left out: they may lead anywhere."""
+def results(out: Path) -> Iterator[tuple[str, Path, int]]:
+    """Name, path and size in bytes of every regular file below `out`. Links are left out: they may lead anywhere."""
     for folder, _, names in os.walk(out):
         for name in names:
             path = Path(folder) / name
-            if path.is_file() and not path.is_symlink():
-                yield path.relative_to(out).as_posix(), path
+            with contextlib.suppress(FileNotFoundError):
+                found = path.lstat()
+                if stat.S_ISREG(found.st_mode):
+                    yield path.relative_to(out).as_posix(), path, found.st_size

@@ -6,13 +6,14 @@ predecessor's folder ends what that left running and tells the end."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.errors import ReconcilerError
@@ -22,9 +23,9 @@ from reconciler.runs.bell import Bell
 from reconciler.runs.ending import Told, ending
 from reconciler.runs.folder import Ending, Folder, acquire, read_job, read_result, write_progress, write_result
 from reconciler.runs.log import Log
-from reconciler.runs.processes import usage
+from reconciler.runs.processes import Usage, usage
 from reconciler.runs.program import Program, checkpoint
-from reconciler.runs.report import Reporter
+from reconciler.runs.report import Reporter, note
 from reconciler.runs.watch import Bounds
 
 GRACE_SECONDS = 10.0
@@ -32,6 +33,7 @@ GRACE_SECONDS = 10.0
 QUICK, SLOW = 0.2, 1.0
 """Seconds between two looks: in the first seconds, in which memory grows fastest, and later."""
 QUICK_FOR = 5.0
+KEEP_TRIES, KEEP_PAUSE = 120, 5.0
 
 
 def main(argv: Sequence[str]) -> int:
@@ -52,10 +54,23 @@ def main(argv: Sequence[str]) -> int:
     found = read_result(folder)
     if found is None:
         found = bury(job, folder) if died else _supervise(job, folder, bell, reporter)
-        write_result(folder, found)
-    if not found.reported and reporter.finish(found, lambda: bell.stop is not None):
-        write_result(folder, replace(found, reported=True))
+        _keep(folder, found)
+    bell.told = False  # a signal that ended the program does not cut its report short; another one does
+    if not found.reported and reporter.finish(found, lambda: bell.told):
+        _keep(folder, replace(found, reported=True))
     return 0
+
+
+def _keep(folder: Folder, found: Ending) -> None:
+    """Write the result; a disk that is full gets ten minutes to have room again."""
+    for _ in range(KEEP_TRIES):
+        try:
+            write_result(folder, found)
+        except OSError as error:
+            note(f"the result cannot be written: {error}")
+            time.sleep(KEEP_PAUSE)
+        else:
+            return
 
 
 def _supervise(job: Job, folder: Folder, bell: Bell, reporter: Reporter) -> Ending:
@@ -113,14 +128,14 @@ class _Watch:
     program: Program
     began: float
     peak: int = 0
+    used: Usage = field(default_factory=lambda: Usage(0, 0.0))
     paused: bool = False
 
     def until_end(self) -> Told:
         """Look until the program has ended, or has to."""
         bounds, log = Bounds(self.job.memory, self.job.timeout), Log(self.folder)
         while not self.program.ended():
-            used = usage(self.program.processes())
-            self.peak = max(self.peak, used.memory)
+            used = self._measure()
             self._pause_or_resume()
             self._note(used.memory)
             self.reporter.look(used)
@@ -131,9 +146,18 @@ class _Watch:
             if breach is not None:
                 self.program.end(0 if breach.at_once else GRACE_SECONDS)
                 return Told(self.began, breach.why, peak=self.peak)
-            log.bound()
+            with contextlib.suppress(OSError):
+                log.bound()
             self.bell.wait(QUICK if time.time() - self.began < QUICK_FOR else SLOW)
         return Told(self.began, peak=self.peak)
+
+    def _measure(self) -> Usage:
+        try:
+            self.used = usage(self.program.processes())
+        except Exception as error:  # a look that fails must not end a training
+            note(f"cannot look at the program: {error!r}")
+        self.peak = max(self.peak, self.used.memory)
+        return self.used
 
     def _pause_or_resume(self) -> None:
         if self.bell.paused != self.paused:
@@ -143,7 +167,8 @@ class _Watch:
     def _note(self, memory: int) -> None:
         state: JobState = "paused" if self.paused else "running"
         found = Progress(self.job.id, self.job.ref, state, self.began, memory=memory, peak=self.peak, watts=self.reporter.watts)
-        write_progress(self.folder, found)
+        with contextlib.suppress(OSError):  # a full disk must not end a training
+            write_progress(self.folder, found)
 
 
 def bury(job: Job, folder: Folder) -> Ending:

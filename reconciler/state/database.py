@@ -63,16 +63,23 @@ class Database:
 
     def rows(self, statement: Select[Any]) -> Sequence[Sequence[Any]]:
         """All rows of one query. Raises StoreError."""
+        return self.rows_of(statement)[0]
+
+    def rows_of(self, *statements: Select[Any]) -> list[Sequence[Sequence[Any]]]:
+        """All rows of each query, as they were at one moment. Raises StoreError."""
         if self._engine is None:
-            return []
+            return [[] for _ in statements]
         with told(self.place), self._engine.connect() as connection:
-            if self._missing and self._lacks(connection, statement):
-                return []
-            return connection.execute(statement).all()
+            if len(statements) > 1 and connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ")  # SQLite reads from one moment anyway
+            return [[] if self._missing and self._lacks(connection, each) else connection.execute(each).all() for each in statements]
 
     def decoded(self, statement: Select[Any], decode: Callable[[Sequence[Any]], T]) -> list[T]:
         """All rows of one query as values. Raises StoreError, also for what cannot be decoded."""
-        rows = self.rows(statement)
+        return self.values(self.rows(statement), decode)
+
+    def values(self, rows: Sequence[Sequence[Any]], decode: Callable[[Sequence[Any]], T]) -> list[T]:
+        """Rows as values. Raises StoreError for what cannot be decoded."""
         try:
             return [decode(row) for row in rows]
         except (ValueError, TypeError) as error:

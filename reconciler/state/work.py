@@ -24,6 +24,8 @@ ACTOR = "reconcile"
 """Who admits, stops and releases where the caller names nobody else."""
 _PAST = "admission_past"
 _SCENE = "admission_scene"
+_LEASES = select(tables.leases)
+_QUEUE = select(tables.queue)
 _RUNNING = select(tables.leases.c.kind, tables.leases.c.project, tables.leases.c.name, tables.leases.c.key)
 
 
@@ -35,12 +37,16 @@ class Work:
         self._write = write
         self._now = now
 
+    def books(self) -> tuple[tuple[Held, ...], tuple[Queued, ...]]:
+        """Leases and queue as they were at one moment: what is granted meanwhile is in exactly one of them."""
+        leases, queue = self._database.rows_of(_LEASES, _QUEUE)
+        return self._leases(leases), self._queue(queue)
+
     # --- leases ---
 
     def leases(self) -> tuple[Held, ...]:
         """All that was granted and is not released, the oldest first."""
-        order = (tables.leases.c.since, *tables.ref_columns(tables.leases))
-        return tuple(self._database.decoded(select(tables.leases).order_by(*order), workrows.held_from))
+        return self._leases(self._database.rows(_LEASES))
 
     def grant(
         self,
@@ -135,16 +141,16 @@ class Work:
 
     def queue(self) -> tuple[Queued, ...]:
         """All that waits, the longest waiting first."""
-        found = self._database.decoded(select(tables.queue), workrows.queued_from)
-        return tuple(sorted(found, key=lambda each: (each.item.since, _parts(each.ref))))
+        return self._queue(self._database.rows(_QUEUE))
 
     def put_queue(self, rows: Iterable[Queued], gone: Iterable[Ref] = ()) -> None:
         """These wait; those are gone from the queue. Writes only what differs, nothing at all when nothing does.
 
         What has a lease is left out, and taken out if it is there: it does not wait."""
         given = {tuple(row[name] for name in tables.REF): row for row in map(workrows.queued_row, rows)}
-        before = {tuple(row[:4]): tuple(row) for row in self._database.rows(select(tables.queue))}
-        running = {tuple(row) for row in self._database.rows(_RUNNING)}
+        waiting, leases = self._database.rows_of(_QUEUE, _RUNNING)
+        before = {tuple(row[:4]): tuple(row) for row in waiting}
+        running = {tuple(row) for row in leases}
         changed = {name: row for name, row in given.items() if name not in running and before.get(name) != tuple(row.values())}
         dropped = ({_parts(each) for each in gone} - given.keys() | running) & before.keys()
         if changed or dropped:
@@ -187,6 +193,14 @@ class Work:
 
     # --- how ---
 
+    def _leases(self, rows: Sequence[Sequence[Any]]) -> tuple[Held, ...]:
+        found = self._database.values(rows, workrows.held_from)
+        return tuple(sorted(found, key=lambda each: (each.lease.since, _parts(each.ref))))
+
+    def _queue(self, rows: Sequence[Sequence[Any]]) -> tuple[Queued, ...]:
+        found = self._database.values(rows, workrows.queued_from)
+        return tuple(sorted(found, key=lambda each: (each.item.since, _parts(each.ref))))
+
     def _meta(self, key: str, decode: Callable[[str], Any]) -> list[Any]:
         statement = select(tables.meta.c.value).where(tables.meta.c.key == key)
         return self._database.decoded(statement, lambda row: decode(row[0]))
@@ -206,7 +220,7 @@ def _beside(lease: Lease, queued: Queued | None, template: str) -> Held:
 
 def _queued(connection: Connection, refs: Collection[Ref]) -> list[Queued]:
     """Those of `refs` that wait, asked for one by one: a decision grants few of the many that wait."""
-    one = select(tables.queue).where(tables.is_bound_ref(tables.queue))
+    one = _QUEUE.where(tables.is_bound_ref(tables.queue))
     rows = (connection.execute(one, each).one_or_none() for each in tables.bound_refs(refs))
     return [workrows.queued_from(row) for row in rows if row is not None]
 
@@ -216,7 +230,7 @@ def _held(connection: Connection, refs: Collection[Ref]) -> list[Held]:
     if not refs:
         return []
     wanted = {_parts(each) for each in refs}
-    return [workrows.held_from(row) for row in connection.execute(select(tables.leases)).all() if tuple(row[:4]) in wanted]
+    return [workrows.held_from(row) for row in connection.execute(_LEASES).all() if tuple(row[:4]) in wanted]
 
 
 def _drop(connection: Connection, refs: Collection[Ref]) -> None:

@@ -5,22 +5,19 @@ Texts that people or tools make are kept as JSON, like all such text in the Stor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
-from datetime import datetime
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
-from reconciler.admission.values import Earmark, Item, Lease, Past
+from reconciler.admission.values import Item, Lease, Past
 from reconciler.model import JSON, Amounts, Learned, Ref
 from reconciler.model.demand import RESOURCES
 from reconciler.state.encode import Row, from_text, ref_from, ref_row, to_text
 from reconciler.state.records import Held, Queued
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 MOST = 2**63 - 1
 """The largest whole number that both databases hold. Whoever asks for more is refused with it just as well: no machine has so much."""
-
-_MOMENTS = tuple(each.name for each in fields(Past) if each.name != "earmarks")
-"""The parts of Past that say when something happened, by name."""
 
 
 def queued_row(queued: Queued) -> Row:
@@ -95,32 +92,23 @@ def ref_text(ref: Ref | None) -> str:
 
 
 def learned_text(learned: Learned) -> str:
-    return to_text(asdict(learned))
+    return to_text(_shape(Learned).dump_python(learned, mode="json"))
 
 
 def learned_from(text: str) -> Learned:
-    """What another version of this program kept beside is left out; what it did not know has its default."""
-    known = {each.name for each in fields(Learned)}
-    kept: dict[str, Any] = {name: value for name, value in from_text(text).items() if name in known}
-    kept |= {name: tuple(value) for name, value in kept.items() if isinstance(value, list)}
-    return Learned(**kept)
+    """What another version of this program kept beside is left out; what it did not know has its default. Raises ValueError."""
+    found: Learned = _shape(Learned).validate_python(from_text(text))
+    return found
 
 
 def past_text(past: Past) -> str:
-    moments = {name: {key: at.isoformat() for key, at in sorted(getattr(past, name).items())} for name in _MOMENTS}
-    earmarks = [[ref_text(each.ref), each.node, list(each.amounts), each.until.isoformat()] for each in past.earmarks]
-    return to_text({**moments, "earmarks": earmarks})
+    return to_text(_shape(Past).dump_python(past, mode="json"))
 
 
 def past_from(text: str) -> Past:
-    """What an older version of this program did not keep is empty."""
-    kept = from_text(text)
-    moments = {name: {key: datetime.fromisoformat(at) for key, at in kept.get(name, {}).items()} for name in _MOMENTS}
-    earmarks = tuple(
-        Earmark(Ref(*from_text(ref)), node, Amounts(*amounts), datetime.fromisoformat(until))
-        for ref, node, amounts, until in kept["earmarks"]
-    )
-    return Past(**moments, earmarks=earmarks)
+    """As `learned_from`."""
+    found: Past = _shape(Past).validate_python(from_text(text))
+    return found
 
 
 def amounts_value(amounts: Amounts) -> JSON:
@@ -143,3 +131,11 @@ def _asked_row(work: Item | Lease, largest_buffer: int, template: str, detail: M
 def _text(kept: str) -> str:
     """Cached: thousands of runs share a few templates."""
     return str(from_text(kept))
+
+
+@cache
+def _shape(kind: type) -> TypeAdapter[Any]:
+    """How a dataclass is written as JSON and read again. Made at the first use, which takes a few milliseconds."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from controllers.experiment import ExperimentController
 from controllers.run import RunController
@@ -24,14 +24,15 @@ from reconciler.model import (
     Demand,
     Diff,
     Done,
+    Health,
     HealthReport,
     Observation,
     Outcome,
     Owned,
     Present,
+    Progress,
     Ref,
     Resource,
-    Started,
     Update,
 )
 from reconciler.runs.local import LocalRunner
@@ -59,6 +60,7 @@ told = {"score": float(given.rate) * 2, "seed": int(given.seed)}
 (out / "metrics.json").write_text(json.dumps(told))
 (out / "seen.json").write_text(json.dumps({"argv": sys.argv[1:], "datasets": os.environ["MLOPS_DATASETS"], "cwd": os.getcwd()}))
 """
+Looked: TypeAlias = tuple[Observation, Sequence[Resource[Any]], Mapping[Ref, Observation]]
 SCORE = {"name": "score"}
 TABLE = Ref("Dataset", "demo", "table")
 
@@ -81,9 +83,10 @@ class Seen:
 class Lab:
     """One project `demo` with one experiment; each call of `reconcile` is a pass with fresh clients."""
 
-    def __init__(self, folder: Path, url: str, name: str) -> None:
+    def __init__(self, folder: Path, url: str, name: str, state_dir: Path) -> None:
         self.name, self.calls = name, list[Call]()
         self.ctx = make_context(folder, services=ServicesAt({"mlflow": url}), wire=self.calls.append)
+        self.ctx = replace(self.ctx, state_dir=state_dir)  # shared: the environment is made once
         self.root = self.ctx.root / "demo"
         (self.root / "data").mkdir(parents=True)
         (self.root / "train.py").write_text(PROGRAM)
@@ -123,7 +126,11 @@ class Lab:
         return parent, children, self.runs.observe(children, ctx)
 
     def reconcile(self, experiment: Resource[Any], *, grant: bool = True) -> Seen:
-        """One pass: everything that differs is put right, with a lease for everything that asks for one."""
+        """One pass: everything that differs is put right, with a lease for everything that asks for one. As the ledger does, what is
+        over and reported is forgotten first."""
+        for job in self.jobs():
+            if job.state == "ended" and job.reported:
+                self.runner.forget(job.id)
         ctx = self.fresh()
         parent, children, seen = self.look(experiment, ctx)
         if isinstance(parent, Absent):
@@ -152,7 +159,7 @@ class Lab:
         for ref, each in seen.items():
             if ref not in known and isinstance(each, Present):
                 outcomes[ref] = self.runs.delete(Owned(ref, each.external_id, "root", "", {}, "auto"), ctx)
-        own = self.kind.health(experiment, parent) if isinstance(parent, Present) else HealthReport(self._missing())
+        own = self.kind.health(experiment, parent) if isinstance(parent, Present) else HealthReport(Health.MISSING)
         summed = [(child, health[child.ref.key].health, health[child.ref.key].reason) for child in children if child.ref.key in health]
         whole = self.kind.sum_up(experiment, own, summed, ctx) if len(summed) == len(children) else own
         return Seen({each.ref: each for each in children}, seen, diffs, outcomes, demands, health, whole)
@@ -162,18 +169,16 @@ class Lab:
         deadline = time.monotonic() + seconds
         while True:
             pass_ = self.reconcile(experiment)
-            busy = [each for each in self.runner.look().values() if each.state in ("starting", "running")]
-            waits = [each for each in self.runner.look().values() if each.state == "ended" and not each.reported]
-            if not pass_.outcomes and not busy and not waits:
+            if not pass_.outcomes and not any(each.health is Health.PROGRESSING for each in pass_.health.values()):
                 return pass_
-            assert time.monotonic() < deadline, f"not settled: {pass_.health} {self.runner.look()}"
+            assert time.monotonic() < deadline, f"not settled: {pass_.health} {self.jobs()}"
             time.sleep(0.2)
 
     def until(self, what: str, experiment: Resource[Any], told: Any, seconds: float = 30.0) -> Seen:
         """Passes until `told(pass)` holds."""
         deadline = time.monotonic() + seconds
         while not told(pass_ := self.reconcile(experiment)):
-            assert time.monotonic() < deadline, f"never {what}: {pass_.health} {self.runner.look()}"
+            assert time.monotonic() < deadline, f"never {what}: {pass_.health} {self.jobs()}"
             time.sleep(0.2)
         return pass_
 
@@ -186,27 +191,22 @@ class Lab:
     def writes(self) -> list[str]:
         return [each.target for each in self.calls if each.write]
 
+    def jobs(self) -> list[Progress]:
+        """This experiment's."""
+        return [each for each in self.runner.look().values() if f"/{self.name}#" in each.ref]
+
     def end(self) -> None:
         """Leave no process behind."""
-        for each in self.runner.look().values():
+        for each in self.jobs():
             if each.state not in ("ended", "lost"):
                 self.runner.stop(each.id, "the test is over")
         deadline = time.monotonic() + 30
-        while any(each.state not in ("ended", "lost") for each in self.runner.look().values()):
+        while any(each.state not in ("ended", "lost") for each in self.jobs()):
             assert time.monotonic() < deadline
             time.sleep(0.1)
-
-    @staticmethod
-    def _missing() -> Any:
-        from reconciler.model import Health
-
-        return Health.MISSING
 
 
 def lease(ref: Ref) -> Lease:
     """What admission would grant."""
     now = datetime.now(UTC)
     return Lease(ref, ref.owner, "here", Amounts(256 << 20, 1000), 5, now, now - timedelta(seconds=3))
-
-
-__all__ = ["Lab", "Seen", "Started", "lease"]

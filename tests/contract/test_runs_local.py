@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -17,7 +19,7 @@ import pytest
 from reconciler.errors import Terminal, Transient
 from reconciler.model.jobs import Job
 from reconciler.platform.process import read_record
-from reconciler.runs.folder import write_job
+from reconciler.runs.folder import Folder, read_job, write_job
 from tests.contract.job_house import JobHouse
 
 WAITS = "import time\nprint('ready', flush=True)\ntime.sleep(600)\n"
@@ -214,8 +216,6 @@ def test_the_job_outlives_the_reconciler(house: JobHouse) -> None:
     job = house.job("import time\nprint('ready', flush=True)\ntime.sleep(1.5)\nprint('done')\n")
     write_to = house.folder / "job"
     write_to.mkdir()
-    from reconciler.runs.folder import Folder
-
     write_job(Folder(write_to), job)
     launch = (
         "import sys, time\nfrom pathlib import Path\nfrom reconciler.runs.folder import Folder, read_job\n"
@@ -233,8 +233,6 @@ def test_the_job_outlives_the_reconciler(house: JobHouse) -> None:
 
 
 def test_launched_twice_by_many_runs_once(house: JobHouse) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     job = house.job("import time\nprint('once', flush=True)\ntime.sleep(0.5)\n")
     runners = [house.open() for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
@@ -244,6 +242,38 @@ def test_launched_twice_by_many_runs_once(house: JobHouse) -> None:
     house.runner.launch(job)
     assert house.runner.look()[job.id].state == "ended"
     assert house.output(job.id) == "once\n"
+
+
+def relaunched_after_a_kill(house: JobHouse, seconds: float) -> None:
+    """A reconciler is killed so long after it began to launch; the next one launches the same job."""
+    job = house.job("import time\nprint('once', flush=True)\ntime.sleep(0.3)\n")
+    (house.folder / "job").mkdir(exist_ok=True)
+    write_job(Folder(house.folder / "job"), job)
+    launch = (
+        "from pathlib import Path\nfrom reconciler.runs.folder import Folder, read_job\nfrom reconciler.runs.local import LocalRunner\n"
+        f"job = read_job(Folder(Path({str(house.folder / 'job')!r})))\nprint('now', flush=True)\n"
+        f"LocalRunner(Path({str(house.state_dir)!r}), lambda: None).launch(job)\n"
+    )
+    reconciler = subprocess.Popen([sys.executable, "-c", launch], stdout=subprocess.PIPE, text=True)
+    assert reconciler.stdout is not None
+    assert reconciler.stdout.readline() == "now\n"
+    time.sleep(seconds)
+    reconciler.kill()
+    reconciler.wait()
+    house.runner.launch(job)
+    assert house.ended(job.id).exit_code == 0
+    assert house.output(job.id) == "once\n"
+
+
+def test_a_reconciler_killed_while_it_launches_makes_no_twin(house: JobHouse) -> None:
+    for milliseconds in (0, 2, 5, 10):
+        relaunched_after_a_kill(house, milliseconds / 1000)
+
+
+@pytest.mark.full
+def test_a_reconciler_killed_at_any_moment_of_a_launch_makes_no_twin(house: JobHouse) -> None:
+    for step in range(100):
+        relaunched_after_a_kill(house, step * 0.0003)
 
 
 def test_a_second_supervisor_leaves(house: JobHouse) -> None:
@@ -346,8 +376,6 @@ def test_mlx_has_its_limit_and_tells_its_memory(house: JobHouse) -> None:
     word, size, loader = found.tail.split()
     assert (word, loader) == ("limit", "ExtensionFileLoader")
     assert 256 << 20 <= int(size) < 512 << 20
-    import json
-
     assert json.loads(house.at(job_id).stats.read_text())["mlx_peak"] >= 4 << 20
 
 
@@ -384,6 +412,4 @@ def test_job_is_written_and_read_as_it_was(house: JobHouse) -> None:
     folder = house.at(job.id)
     folder.path.mkdir(parents=True)
     write_job(folder, job)
-    from reconciler.runs.folder import read_job
-
     assert read_job(folder) == job

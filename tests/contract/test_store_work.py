@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -194,15 +197,19 @@ def test_what_was_learned(store: Store, place: str | Path) -> None:
     assert set(store.work.learned().values()) == {Learned(4)}
 
 
-def test_what_a_decision_remembers(store: Store) -> None:
+def test_what_a_decision_remembers(store: Store, place: str | Path) -> None:
     assert (store.work.past(), store.work.scene()) == (Past(), None)
     hour = NOON + timedelta(hours=1, microseconds=1)
-    past = Past({"ünï": NOON}, {"local": hour}, {"other": NOON}, (Earmark(FIRST, "local", Amounts(1, 2, 3, 4), hour),))
+    earmark = Earmark(FIRST, "local", Amounts(1, 2, 3, 4), hour)
+    past = Past({"ünï": NOON}, {"local": hour}, {"other": NOON}, (earmark,), {"ünï": 0.1}, {"ünï": math.inf}, hour)
     assert all(getattr(past, each.name) for each in fields(Past))
     store.work.put_past(past)
     assert store.work.past() == past
     store.work.grant([lease()], past=replace(past, earmarks=()))
     assert store.work.past() == replace(past, earmarks=())
+    with admin(place) as connection:  # another version keeps more, and less
+        connection.execute(sa.text('UPDATE meta SET value = \'{"earmarks": [], "better": [1]}\''))
+    assert store.work.past() == Past()
     scene = {"nodes": [{"name": "local", "memory": 2**40, "é": None}]}
     store.work.put_scene(scene)
     assert store.work.scene() == scene
@@ -213,7 +220,7 @@ def test_damaged_values_say_so(store: Store, place: str | Path) -> None:
     store.work.grant([lease(SECOND)])
     store.work.put_learned({"x": Learned()})
     store.work.put_past(Past())
-    reads = [store.work.queue, store.work.leases, store.work.learned, store.work.past]
+    reads: list[Callable[[], object]] = [store.work.books, store.work.queue, store.work.leases, store.work.learned, store.work.past]
     with admin(place) as connection:
         for change in ("queue SET detail", "leases SET why", "learned SET value", "meta SET value"):
             connection.execute(sa.text(f"UPDATE {change} = '{{'"))
@@ -264,11 +271,12 @@ def test_the_same_again_writes_nothing(tmp_path: Path) -> None:
     many[0] = replace(many[0], item=replace(many[0].item, amounts=Amounts(10**30)), detail={"tuple": (1, 2)})  # type: ignore[dict-item]
     with open_store(tmp_path / "s.db") as store, admin(tmp_path / "s.db") as beside:
         same: list[Callable[[], object]] = [
-            lambda: store.work.put_queue(many, gone=[FIRST]),
+            lambda: store.work.put_queue([*many, queued()], gone=[SECOND]),
             lambda: store.work.put_learned({"x": Learned(1, peaks=(1, 2))}),
             lambda: store.work.put_past(Past({"ünï": NOON})),
             lambda: store.work.put_scene({"x": [1]}),
         ]
+        store.work.grant([lease()])
         for write in same:
             write()
         # Somebody else writes: an attempt to write would wait for them, and then fail.
@@ -282,6 +290,49 @@ def test_the_same_again_writes_nothing(tmp_path: Path) -> None:
         for write in same + nothing:
             write()
         beside.exec_driver_sql("ROLLBACK")
+
+
+def test_what_is_granted_while_the_queue_is_compared_does_not_wait(tmp_path: Path) -> None:
+    with open_store(tmp_path / "s.db") as store, open_store(tmp_path / "s.db") as other:
+        granted: list[Ref] = []
+
+        def grant(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            if statement.startswith("BEGIN IMMEDIATE") and not granted:
+                granted.append(FIRST)
+                other.work.grant([lease()])
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", grant)
+        try:
+            store.work.put_queue([queued(), queued(SECOND)])
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", grant)
+        assert granted == [FIRST]
+        assert ([each.ref for each in store.work.queue()], [each.ref for each in store.work.leases()]) == ([SECOND], [FIRST])
+
+
+def test_readers_find_each_piece_of_work_in_one_place_while_it_moves(store: Store, place: str | Path) -> None:
+    refs = {FIRST, SECOND, THIRD}
+    store.work.put_queue([queued(ref) for ref in refs])
+    moved = threading.Event()
+
+    def move() -> None:
+        try:
+            for number in range(60):
+                ref = sorted(refs)[number % 3]
+                store.work.grant([lease(ref)])
+                store.work.release([ref], requeue=[queued(ref)])
+        finally:
+            moved.set()
+
+    looks = 0
+    with ThreadPoolExecutor(1) as pool, open_store(place, read_only=True) as reader:
+        mover = pool.submit(move)
+        while not moved.is_set():
+            leases, queue = reader.work.books()
+            assert sorted([each.ref for each in leases] + [each.ref for each in queue]) == sorted(refs)
+            looks += 1
+        mover.result()
+    assert looks > 5
 
 
 def test_lines_of_admission_do_not_hide_what_was_last_done_in_a_tool(store: Store) -> None:

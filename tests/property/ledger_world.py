@@ -60,7 +60,7 @@ class Op:
 def read(store: Store) -> World:
     """The world that the Store tells."""
     work = store.work
-    queue, leases = work.queue(), work.leases()
+    leases, queue = work.books()
     assert len({each.ref for each in queue}) == len(queue)
     assert len({each.ref for each in leases}) == len(leases)
     lines = Counter((each.ref, each.action) for each in store.history(limit=1_000_000) if each.ref)

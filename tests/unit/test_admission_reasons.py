@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.admission.decide import decide
 from reconciler.admission.values import Earmark, Heat, Level, Past, Quota, Reason, Rules, Snapshot, Window
-from tests.unit.admission_world import G, NOW, amounts, granted, item, lease, limits, mac, quota, ref, snapshot
+from tests.unit.admission_world import NOW, G, amounts, granted, item, lease, limits, mac, quota, ref, snapshot
 
 W = ref("w")
 """What each case asks about."""
@@ -115,10 +115,16 @@ CASES: dict[str, tuple[Snapshot, Reason, str, tuple[str, ...]]] = {
         "needs 2 GiB of memory; a has 2 GiB nominal, 3 GiB in use; 0 GiB free; it may borrow 1 GiB and does",
         ("r1",),
     ),
+    "what no quota gives away is in use": (
+        snapshot(item("w", memory=2), quotas=(quota("q", 12),), leases=(lease("r1", "b", 3),)),
+        Reason.WAITING_FOR_QUOTA,
+        "needs 2 GiB of memory; what no quota gives to anyone is shared by all projects without a quota, 1 GiB of it free",
+        ("r1",),
+    ),
     "memory": (
         snapshot(item("w", memory=6), leases=(lease("r1", "b", 6), lease("r2", "c", 6))),
-        Reason.WAITING_FOR_QUOTA,
-        "needs 6 GiB of memory; what no quota gives to anyone is shared by all projects without a quota, 4 GiB of it free",
+        Reason.WAITING_FOR_MEMORY,
+        "needs 6 GiB of memory; mac has 4 GiB free of 16 GiB",
         ("r1",),
     ),
     "memory that others outside use": (
@@ -136,7 +142,7 @@ CASES: dict[str, tuple[Snapshot, Reason, str, tuple[str, ...]]] = {
     "cores": (
         snapshot(item("w", cpu=4), quotas=(quota("a", 8),), nodes=(mac(16, 8),), leases=(lease("r1", "b", 1, cpu=5.5),)),
         Reason.WAITING_FOR_CPU,
-        "needs 4 cores of cpu; mac has 2.5 cores free of 8 cores",
+        "needs 4 cores; mac has 2.5 cores free of 8 cores",
         ("r1",),
     ),
     "gpu": (
@@ -147,7 +153,7 @@ CASES: dict[str, tuple[Snapshot, Reason, str, tuple[str, ...]]] = {
             leases=(lease("r1", gpu=0.75),),
         ),
         Reason.WAITING_FOR_GPU,
-        "needs 0.5 GPUs of gpu; mac has 0.2 GPUs free of 1 GPU",
+        "needs 0.5 GPUs; mac has 0.25 GPUs free of 1 GPU",
         ("r1",),
     ),
     "watts": (
@@ -158,7 +164,7 @@ CASES: dict[str, tuple[Snapshot, Reason, str, tuple[str, ...]]] = {
             leases=(lease("r1", watts=15),),
         ),
         Reason.WAITING_FOR_WATTS,
-        "needs 20 W of watts; mac has 15 W free of 30 W",
+        "needs 20 W; mac has 15 W free of 30 W",
         ("r1",),
     ),
     "hot": (

@@ -37,7 +37,7 @@ class PlantSpec:
     """Where throttling begins."""
     critical: float = 110.0
     """Where the hardware switches itself off."""
-    sustained: float = 58.0
+    sustained: float = 54.0
     """Watts that hold the die at `trip` for ever."""
     die_share: float = 0.2
     """Part of the temperature rise that lies between die and chassis."""

@@ -14,7 +14,7 @@ from random import Random
 from reconciler.admission.simulate.account import Account, Finished, Outcome, Point
 from reconciler.admission.simulate.plant import Plant
 from reconciler.admission.simulate.policy import Policy
-from reconciler.admission.simulate.scenario import MARGIN, Scenario, Work
+from reconciler.admission.simulate.scenario import Scenario, Work
 from reconciler.admission.simulate.sense import Senses
 from reconciler.admission.values import Decision, Heat, Item, Lease, Level, Node, Past, Snapshot
 from reconciler.model import Ref
@@ -86,6 +86,8 @@ class _Run:
         look = due = 0.0
         while self.now < end:
             self._submit()
+            if self.scenario.drain and not (self.waiting or self.running or self.coming):
+                break
             if self.changed or (self.waiting and self.now >= look):
                 self._decide()
                 look = self.now + (LOOK if self.senses else LOOK_COLD)
@@ -109,7 +111,7 @@ class _Run:
 
     def _enqueue(self, work: Work) -> None:
         self.submitted += 1
-        amounts = work.amounts._replace(memory=round(work.amounts.memory * (1 + MARGIN)))
+        amounts = work.amounts._replace(memory=round(work.amounts.memory * (1 + self.scenario.margin)))
         ref = Ref("Experiment", work.project, "queue", f"{self.submitted:06d}")
         self._wait(Item(ref, work.project, amounts, work.priority, _moment(work.at), seconds=work.declared_seconds), work)
         self.account.submitted(work.project)

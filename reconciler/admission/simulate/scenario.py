@@ -13,10 +13,8 @@ from reconciler.admission.simulate.plant import GIB, PlantSpec
 from reconciler.admission.values import Quota, Rules
 from reconciler.model.demand import Amounts, Limits
 
-MARGIN = 0.15
-"""On every memory estimate, as the Platform's default."""
-RESERVE = 0.1
-"""Of the memory, left to the operating system and to people; as the Platform's default for this size."""
+RESERVE = Amounts(round(6.4 * GIB))
+"""Left to the operating system and to people on 64 GiB, as the Platform's default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +93,20 @@ class Scenario:
     watts: float | None = None
     """Power that may be given away in all; None = not bounded by quotas."""
     gpus: float = 0.0
+    reserve: Amounts = RESERVE
+    """Left to the operating system and to people."""
+    margin: float = 0.15
+    """On every memory estimate; as the Platform's default."""
     error: float = 0.0
     """Of the estimates, relative."""
+    drain: bool = False
+    """True: over as soon as nothing waits, runs or comes; `hours` is then the most."""
 
     @property
     def capacity(self) -> Limits:
         """What the machine has, the reserve included."""
         watts = None if self.watts is None else round(self.watts * 1000)
         return Limits(self.plant.memory, round(self.plant.cores * 1000), round(self.gpus * 1000), watts)
-
-    @property
-    def reserve(self) -> Amounts:
-        return Amounts(round(RESERVE * self.plant.memory))
 
 
 UNDISTURBED = Rules(preemption=False)
@@ -177,6 +177,6 @@ def _stream(name: str, seed: int, hours: float, per_hour: float, error: float) -
 
 def _equal(projects: tuple[str, ...], plant: PlantSpec) -> dict[str, Quota]:
     """The machine in equal shares, all of them lent to whoever needs them."""
-    memory = int(plant.memory * (1.0 - RESERVE)) // len(projects)
+    memory = (plant.memory - RESERVE.memory) // len(projects)
     nominal = Limits(memory, int(plant.cores * 1000) // len(projects))
     return {project: Quota(project, nominal, cohort="toolkit") for project in projects}

@@ -1,0 +1,70 @@
+"""What leads: the finished runs of every experiment, ranked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reconciler.cli.options import Format, Globals, Output, given, width
+
+if TYPE_CHECKING:
+    from reconciler.house import House
+    from reconciler.model.ranking import Ranking
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(leaderboard)
+
+
+def leaderboard(
+    ctx: typer.Context,
+    top: Annotated[int | None, typer.Option(min=1, help="Only the best of each experiment.")] = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """The finished runs of every experiment, the best first: metric, time, memory, parameters.
+
+    \b
+    Examples:
+      reconcile leaderboard
+      reconcile leaderboard --project lora-finetuning --top 3
+      reconcile leaderboard -o json
+    """
+    from datetime import UTC, datetime
+
+    from reconciler.cli.output import say
+    from reconciler.cli.pass_ import open_for
+    from reconciler.report.leaderboard import leaderboard_json, leaderboard_text
+
+    asked = given(ctx)
+    boards = rankings(open_for(asked, read_only=True), asked)
+    if output is Format.JSON:
+        say(leaderboard_json(boards, top=top, at=datetime.now(UTC)))
+    else:
+        say(leaderboard_text(boards, top=top, color=asked.color(), width=width()))
+
+
+def rankings(house: House, asked: Globals) -> list[Ranking]:
+    """Of everything that the manifests declare and the filters let through. Raises Transient when a tool does not answer."""
+    from reconciler.controller import Ranks
+    from reconciler.house import context
+    from reconciler.source.read import read
+
+    inventory = house.store.inventory()
+    selection = asked.selection(house.settings, house.kinds)
+    desired = read(selection, house.kinds, house.settings, inventory, house.store.meta("root_paths") or "")
+    resources = desired.graph.resources
+    ctx = context(house, resources, inventory, focused=desired.selection.partial)
+    found: list[Ranking] = []
+    for kind, controller in house.kinds.controllers.items():
+        chosen = [each for ref, each in resources.items() if ref.kind == kind and desired.selection.holds(each)]
+        if ctx is None or not chosen or not isinstance(controller, Ranks):
+            continue
+        if ctx.services.pristine(controller.services):
+            from reconciler.model.ranking import Ranking
+
+            found += [Ranking(each.ref) for each in chosen]
+        else:
+            found += controller.ranking(chosen, ctx).values()
+    return sorted(found, key=lambda each: each.ref)
