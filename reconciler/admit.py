@@ -128,7 +128,9 @@ def give_back(results: Sequence[Result], admission: Admission, house: House) -> 
             unused[result.action.ref] = (
                 f"it could not be started: {result.outcome.error}" if isinstance(result.outcome, Failed) else "not started"
             )
-    house.store.work.release(unused, actor=house.actor, why=unused)
+    if unused:
+        back = [each.waiting() for each in house.store.work.leases() if each.ref in unused]
+        house.store.work.release(unused, actor=house.actor, why=unused, requeue=back)
 
 
 def demands_of(plan: Plan, ctx: Context, kinds: Kinds) -> dict[Ref, Demand]:

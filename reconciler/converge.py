@@ -80,7 +80,21 @@ def converge(
         else:
             continue
         done = [*filter(_wrote, done), *report.results]
-    return replace(report, proposal=proposal, results=_latest(done), interrupted=stop.is_set())
+    return replace(report, proposal=proposal, results=_come_up(_latest(done), report), interrupted=stop.is_set())
+
+
+def _come_up(results: Sequence[Result], last: Report) -> tuple[Result, ...]:
+    """What was started and is Ready by the last pass is done; a run that has ended well may be told by its experiment alone."""
+    ready = {each.ref for each in last.statuses if each.ready}
+    told = {each.ref for each in last.statuses}
+
+    def is_up(ref: Ref) -> bool:
+        return ref in ready if ref in told else replace(ref, key="") in ready
+
+    return tuple(
+        replace(each, outcome=Done(each.outcome.token)) if isinstance(each.outcome, Started) and is_up(each.action.ref) else each
+        for each in results
+    )
 
 
 def _carry(

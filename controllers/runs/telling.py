@@ -135,9 +135,8 @@ def health(child: Resource[RunSpec], seen: Present) -> HealthReport:
             return HealthReport(Health.PROGRESSING, f"{raw['why']}; it is tried again", "Retrying")
         case How.FAILED:
             tried = f" {raw['failed']} times" if raw["failed"] > 1 else ""
-            return HealthReport(
-                Health.DEGRADED, _with_tail(f"failed{tried}: {raw['why']}; {again}", raw["tail"]), "RunFailed", stalled=True
-            )
+            message = f"failed{tried}: {raw['why']}{_last_words(raw['tail'])}; {again}"
+            return HealthReport(Health.DEGRADED, message, "RunFailed", stalled=True)
         case How.NONE if child.spec.trouble:
             return HealthReport(Health.DEGRADED, child.spec.trouble, "CannotStart", stalled=True)
         case _:

@@ -1,7 +1,7 @@
 """Fits the thermal model of a node to what its sensors told: recursive least squares, or level crossings. Pure.
 
-With a thermometer, means over blocks of `BLOCK` seconds follow
-    u[k+1] = a u[k] + fast w[k+1] + ((1 - a) slow - a fast) w[k] + (1 - a) ambient,    a = exp(-BLOCK / tau)
+With a thermometer, means over blocks of `BLOCK` seconds or more follow
+    u[k+1] = a u[k] + fast w[k+1] + ((1 - a) slow - a fast) w[k] + (1 - a) ambient,    a = exp(-block / tau)
 (a one-pole chassis plus a die that is always at rest), which is linear in its four coefficients. Without one, the model's own
 answer to the measured power must reach the known headroom of a level whenever that level is entered."""
 
@@ -33,6 +33,8 @@ ENTERED = {Level.FAIR: 2 / 3, Level.SERIOUS: 1.0}
 """Headroom used where a level begins: FAIR 10 of the scale's 30 degrees below SERIOUS (see hardware.scale)."""
 ROOM = -4 / 3
 """Headroom used in a room of 25 degrees by a machine that throttles at 95: assumed where there is no thermometer."""
+LEAST_SAMPLES = 4
+"""In a block: with fewer the noise of the thermometer makes a chassis look faster and better cooled than it is."""
 _LEAST_CROSSINGS = 3
 _MOST_PAUSE = 3.0
 """Blocks: after a longer silence a new stretch begins."""
@@ -60,7 +62,8 @@ def observed(model: ThermalModel, history: History) -> float:
 
 
 def _from_temperature(history: History) -> ThermalModel | None:
-    pairs = [pair for stretch in _stretches(history) for pair in pairwise(stretch)]
+    block = _block(history)
+    pairs = [pair for stretch in _stretches(history, block) for pair in pairwise(stretch)]
     if len(pairs) < LEAST_BLOCKS or not _swings([watts for (watts, _), _ in pairs]):
         return None
     scale = max(watts for pair in pairs for watts, _ in pair)
@@ -68,7 +71,7 @@ def _from_temperature(history: History) -> ThermalModel | None:
     spread = [[1e4 if row == column else 0.0 for column in range(4)] for row in range(4)]
     for (w0, u0), (w1, u1) in pairs:
         found, spread = _update(found, spread, (u0, w1 / scale, w0 / scale, 1.0), u1)
-    return _model(found[0], found[1] / scale, found[2] / scale, found[3])
+    return _model(block, found[0], found[1] / scale, found[2] / scale, found[3])
 
 
 def _update(found: list[float], spread: list[list[float]], inputs: tuple[float, ...], told: float) -> tuple[list[float], list[list[float]]]:
@@ -84,18 +87,24 @@ def _update(found: list[float], spread: list[list[float]], inputs: tuple[float, 
     return better, narrower
 
 
-def _model(kept: float, at_once: float, later: float, constant: float) -> ThermalModel | None:
+def _model(block: float, kept: float, at_once: float, later: float, constant: float) -> ThermalModel | None:
     """From the coefficients of the difference equation; None where they describe no chassis."""
-    if not math.exp(-BLOCK / SHORTEST) <= kept <= math.exp(-BLOCK / LONGEST):
+    if not math.exp(-block / SHORTEST) <= kept <= math.exp(-block / LONGEST):
         return None
     at_once = max(0.0, at_once)
     resistance = (later + kept * at_once) / (1.0 - kept) + at_once
     if resistance <= at_once:
         return None
-    return ThermalModel(resistance, -BLOCK / math.log(kept), constant / (1.0 - kept), fast=at_once)
+    return ThermalModel(resistance, -block / math.log(kept), constant / (1.0 - kept), fast=at_once)
 
 
-def _stretches(history: History) -> Iterator[list[tuple[float, float]]]:
+def _block(history: History) -> float:
+    """Length of a block: longer where samples are sparse."""
+    steps = sorted(after - before for (before, _, _), (after, _, _) in pairwise(history))
+    return max(BLOCK, LEAST_SAMPLES * steps[len(steps) // 2]) if steps else BLOCK
+
+
+def _stretches(history: History, length: float) -> Iterator[list[tuple[float, float]]]:
     """Means of (watts, used) over consecutive blocks, without a gap within one stretch."""
     stretch: list[tuple[float, float]] = []
     block: list[tuple[float, float]] = []
@@ -103,13 +112,13 @@ def _stretches(history: History) -> Iterator[list[tuple[float, float]]]:
     for at, watts, used in history:
         if not used:  # zero is where the scale ends: it may be anything below
             continue
-        if at - last > _MOST_PAUSE * BLOCK:
+        if at - last > _MOST_PAUSE * length:
             yield stretch
             stretch, block, begun = [], [], at
-        while at - begun >= BLOCK:
+        while at - begun >= length:
             if block:
                 stretch.append(_mean(block))
-            block, begun = [], begun + BLOCK
+            block, begun = [], begun + length
         block.append((watts, used))
         last = at
     yield stretch

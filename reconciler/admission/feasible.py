@@ -5,7 +5,7 @@ A chain of gates that do not see each other grants what the next one then refuse
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.admission.quota import ALL, Share, Tree, Usage, lasting
@@ -14,6 +14,8 @@ from reconciler.admission.values import Item, Lease, Level, Node, Reason, Rules,
 from reconciler.admission.window import closed
 from reconciler.model.demand import NOTHING, Amounts
 
+MOST_KNOWN = 50_000
+"""Answers remembered from decision to decision."""
 COUNTED = ("batch", "monitor")
 """What `maxRunning` counts: serving and the shared services are standing reservations."""
 WAITING_FOR = (Reason.WAITING_FOR_MEMORY, Reason.WAITING_FOR_CPU, Reason.WAITING_FOR_GPU, Reason.WAITING_FOR_WATTS)
@@ -85,6 +87,8 @@ class Finding:
     """Where it may start; otherwise the node that comes nearest."""
     text: str = ""
     barrier: Barrier | None = None
+    room: bool = False
+    """True: on some node it is only room that is missing, so that an end of other work would help."""
 
     @property
     def fits(self) -> bool:
@@ -101,6 +105,8 @@ class Gate:
         self.nodes: Mapping[str, Node] = {node.name: node for node in sorted(snapshot.nodes, key=lambda each: each.name)}
         self.free = {name: node.free_of_us() for name, node in self.nodes.items()}
         self.lasting = {name: lasting(node) for name, node in self.nodes.items()}
+        self.warm = {name: node.heat.level >= Level.SERIOUS or node.heat.model is not None for name, node in self.nodes.items()}
+        """Nodes of which heat could say no; the others need not be asked for each piece of work."""
         self.node_started = snapshot.past.node_started
         self.measured: dict[str, float] = {}
         self.resting: dict[str, int] = {}
@@ -108,7 +114,6 @@ class Gate:
         for lease in snapshot.leases:
             if lease.paused and not lease.ending:
                 self.resting[lease.node] = max(self.resting.get(lease.node, 0), lease.priority)
-        self._never: dict[tuple[str, Amounts, int], Reason | None] = {}
         self._potential: dict[str, tuple[int | None, ...]] = {}
         self._holds: dict[tuple[str, Amounts, int], bool] = {}
         self._closed: dict[str, Reason | None] = {}
@@ -128,9 +133,12 @@ class Gate:
     def never(self, item: Item) -> Reason | None:
         """EXCEEDS_MACHINE or EXCEEDS_QUOTA for what will never start as it stands."""
         key = (item.project, item.amounts, item.largest_buffer)
-        if key not in self._never:
-            self._never[key] = self._find_never(item)
-        return self._never[key]
+        known = self.tree.never
+        if key not in known:
+            if len(known) >= MOST_KNOWN:
+                known.clear()
+            known[key] = self._find_never(item)
+        return known[key]
 
     def _find_never(self, item: Item) -> Reason | None:
         if not any(self.could_hold(name, item) for name in self.nodes):
@@ -185,8 +193,9 @@ class Gate:
             return Finding(found)
         share = self.tree.share(item.project)
         if not room.usage.fits(share, item.amounts):
-            return Finding(Reason.WAITING_FOR_QUOTA)
+            return Finding(Reason.WAITING_FOR_QUOTA, room=True)
         nearest: Finding | None = None
+        room_only = False
         places: list[str] = []
         for name in self.nodes:
             if not self.could_hold(name, item):
@@ -194,14 +203,16 @@ class Gate:
             refused = self.on_node(name, item, room) or self.behind(name, item, share, room, barriers)
             if refused is None:
                 places.append(name)
-            elif nearest is None or RANK[refused.reason] > RANK[nearest.reason]:
+                continue
+            room_only = room_only or refused.reason in ROOM
+            if nearest is None or RANK[refused.reason] > RANK[nearest.reason]:
                 nearest = refused
         if places:
             return Finding(
                 Reason.ADMITTED, min(places, key=lambda name: self._preference(name, item, room)) if len(places) > 1 else places[0]
             )
         assert nearest is not None  # `never` has found a node that could hold it
-        return nearest
+        return replace(nearest, room=True) if room_only else nearest
 
     def on_node(self, name: str, item: Item, room: Room) -> Finding | None:
         """Why it cannot start on this node now, or None."""
@@ -216,9 +227,11 @@ class Gate:
         else:
             if name in self.resting and item.priority <= self.resting[name]:
                 return Finding(Reason.WAITING_FOR_HEAT, name, f"work on {name} is paused for heat and goes on first")
-            cool, text = may_start(node, room.watts.get(name, 0.0), item.amounts.watts / 1000, item.priority, item.seconds, self.rules)
-            if not cool:
-                return Finding(Reason.WAITING_FOR_HEAT, name, text)
+            if self.warm[name]:
+                watts = room.watts.get(name, 0.0)
+                cool, text = may_start(node, watts, item.amounts.watts / 1000, item.priority, item.seconds, self.rules)
+                if not cool:
+                    return Finding(Reason.WAITING_FOR_HEAT, name, text)
         if node.memory_level >= Level.SERIOUS and (node.memory_level is Level.CRITICAL or not exempt):
             return Finding(Reason.MEMORY_PRESSURE, name)
         if not serving and node.heat.level >= Level.FAIR and self._settling(name, room):

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.admission.calibrate import fit
 from reconciler.admission.memory import estimate, learn
 from reconciler.admission.scene import blind_node, node_of, quotas_of, rules_of
-from reconciler.admission.calibrate import fit
 from reconciler.admission.values import Decision, Item, Lease, Node, Past, Snapshot
 from reconciler.controller import Context
 from reconciler.errors import ReconcilerError
@@ -35,6 +35,8 @@ class Books:
     """Those whose work has ended, or is not wanted any more: to be released."""
     found: Mapping[Ref, str]
     """Jobs that live without the Store knowing which lease they run under: Ref -> job."""
+    ending: tuple[Held, ...]
+    """Live work that was asked to make room."""
     queue: tuple[Queued, ...]
     learned: Mapping[str, Learned]
     past: Past
@@ -44,22 +46,25 @@ class Books:
 def open_books(house: House, ctx: Context, demands: Mapping[Ref, Demand]) -> Books:
     """What is granted and what waits. Reads only."""
     work = house.store.work
-    held, queue = work.leases(), work.queue()
+    held, queue = work.books()
     jobs = ctx.jobs.look() if ctx.jobs is not None else {}
     living = {each.ref: each.id for each in jobs.values() if each.state in LIVE}
     leases: list[Lease] = []
     over: list[Held] = []
     found: dict[Ref, str] = {}
+    ending: list[Held] = []
     for each in held:
         lease, job = each.lease, each.job
         if not job and str(lease.ref) in living:  # we were killed between the start and the note of it
             found[lease.ref] = job = living[str(lease.ref)]
         alive = job in jobs and jobs[job].state in LIVE
+        if alive and each.preemptor is not None:
+            ending.append(replace(each, job=job))
         if alive or (not job and lease.ref in demands) or lease.work in ("serving", "system"):
             leases.append(replace(lease, paused=alive and jobs[job].state == "paused"))
         else:
             over.append(each)
-    return Books(tuple(leases), tuple(over), found, queue, work.learned(), work.past(), jobs)
+    return Books(tuple(leases), tuple(over), found, tuple(ending), queue, work.learned(), work.past(), jobs)
 
 
 def snapshot(
@@ -96,7 +101,7 @@ def snapshot(
 def items(demands: Mapping[Ref, Demand], books: Books, ctx: Context, priorities: Mapping[str, int]) -> tuple[Item, ...]:
     """Demands as items of the queue: what waits already keeps its place."""
     before = {each.item.ref: each.item for each in books.queue}
-    stopped = {each.lease.ref: each.lease for each in books.over if each.lease.ending}
+    stopped = {each.ref: each.lease for each in books.over if each.preemptor is not None}
     now, margin = ctx.now(), ctx.platform.admission.margin
     made: list[Item] = []
     for ref, demand in demands.items():
@@ -175,6 +180,9 @@ def settle(house: House, ctx: Context, books: Books) -> None:
     house.store.work.release([each.ref for each in books.over], actor=house.actor, why=why, requeue=victims, learned=learned)
     for ref, job in books.found.items():
         house.store.work.set_job(ref, job)
+    if ctx.jobs is not None:
+        for each in books.ending:  # we may have been killed between the note and the signal; asking twice does no harm
+            ctx.jobs.stop(each.job, f"preempted: {each.why}")
     tidy(ctx, books)
 
 
@@ -219,8 +227,6 @@ def keep(
         if ref not in granted
     ]
     work.put_queue(left, gone)
-    if decision.past != books.past:
-        work.put_past(decision.past)
 
 
 def _queued(item: Item, demand: Demand | None) -> Queued:

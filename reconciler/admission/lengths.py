@@ -23,7 +23,7 @@ UNKNOWN = 1.1
 """Doubt where nobody knows anything: within a factor of 4 of what is typical here."""
 TYPICAL = 600.0
 """Seconds, where no length at all is known."""
-_PRIOR = 3
+_PRIOR = 1
 """Runs that the usual scatter counts for."""
 _FAR = 0.995
 """Beyond this part of the lengths the log-normal tells nothing about what is left."""

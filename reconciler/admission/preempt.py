@@ -99,14 +99,7 @@ class Stops:
         """The smallest set found whose stop makes room for `item`, and the node; None = there is none.
 
         `room` is what will be there when everything that was already asked to stop is gone."""
-        survey = self.survey(room)
-        share = self._gate.tree.share(item.project)
-        if survey is None or not survey.enough(item.amounts) or not survey.hopeful(share)(item.amounts, item.priority):
-            return None
-        if self._comes_by_itself(item, share, room):
-            return None
-        failed = self._failed.setdefault(item.project, [])
-        if any(_asks_more(item, each) for each in failed):
+        if not self.promising(item, room):
             return None
         best: tuple[int, int, str, tuple[Lease, ...]] | None = None
         for name in self._gate.nodes:
@@ -118,12 +111,22 @@ class Stops:
                     option = (len(chosen), sum(each.priority for each in chosen), name, chosen)
                     best = option if best is None or option[:3] < best[:3] else best
         if best is None:
-            failed.append(item)
+            self._failed.setdefault(item.project, []).append(item)
             return None
         for each in best[3]:
             self._left.remove(each)
             self._stopped.append(each)
         return best[2], best[3]
+
+    def promising(self, item: Item, room: Room) -> bool:
+        """False: `find` would find nobody. Cheap, and mostly the answer."""
+        survey = self.survey(room)
+        if survey is None or not survey.enough(item.amounts):
+            return False
+        share = self._gate.tree.share(item.project)
+        if not survey.hopeful(share)(item.amounts, item.priority) or self._comes_by_itself(item, share, room):
+            return False
+        return not any(_asks_more(item, each) for each in self._failed.get(item.project, ()))
 
     def _comes_by_itself(self, item: Item, share: Share, room: Room) -> bool:
         """True when work that ends within the immunity anyway makes the room: hardly anything is won by throwing other work away."""
@@ -141,7 +144,10 @@ class Stops:
 
 def _asks_more(item: Item, other: Item) -> bool:
     """True when whatever would make room for `item` would do so for `other`."""
-    return item.priority <= other.priority and all(a >= b for a, b in zip(item.amounts, other.amounts, strict=True))
+    if item.priority > other.priority or item.largest_buffer < other.largest_buffer:
+        return False
+    longer = item.seconds is None or (other.seconds is not None and item.seconds >= other.seconds)
+    return longer and all(a >= b for a, b in zip(item.amounts, other.amounts, strict=True))
 
 
 def stoppable(lease: Lease, now: datetime, rules: Rules) -> bool:

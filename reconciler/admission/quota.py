@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from reconciler.admission.values import Node, Quota, Snapshot
+from reconciler.admission.values import Node, Quota, Reason, Snapshot
 from reconciler.model.demand import NOTHING, RESOURCES, Amounts, Limits
 
 UNDECLARED = "(no quota)"
@@ -56,6 +56,10 @@ class Tree:
     """All nodes together, less reserve and system."""
     quotas: Mapping[str, Quota]
     """What it was made of."""
+    nodes: tuple[tuple[str, Limits, int | None], ...]
+    """Name, what it can give at most, and its largest allocation."""
+    never: dict[object, Reason | None] = field(default_factory=dict, compare=False)
+    """What was found out about work that can never start under these quotas on these nodes; filled by the test of feasibility."""
 
     def share(self, project: str) -> Share:
         return self.shares[project]
@@ -75,8 +79,9 @@ class Tree:
 def tree_of(snapshot: Snapshot, projects: Iterable[str], before: Tree | None = None) -> Tree:
     """The quotas of all `projects`, of those that have leases, and of all declared ones. `before` serves again if it still holds."""
     machine = total(snapshot.nodes)
+    nodes = tuple((node.name, lasting(node), node.largest_buffer) for node in snapshot.nodes)
     working = {lease.project for lease in snapshot.leases}
-    if before is not None and before.machine == machine and before.quotas == snapshot.quotas:
+    if before is not None and before.nodes == nodes and before.quotas == snapshot.quotas:
         known = before.shares.keys()
         if known >= working and all(project in known for project in projects):
             return before
@@ -92,7 +97,7 @@ def tree_of(snapshot: Snapshot, projects: Iterable[str], before: Tree | None = N
             pool = pools.setdefault(share.pool, [0] * SIZE)
             for r in share.governed:
                 pool[r] += share.nominal[r] - share.local[r]
-    return Tree(shares, {name: tuple(pool) for name, pool in pools.items()}, machine, dict(snapshot.quotas))
+    return Tree(shares, {name: tuple(pool) for name, pool in pools.items()}, machine, dict(snapshot.quotas), nodes)
 
 
 def total(nodes: Iterable[Node]) -> Limits:

@@ -18,6 +18,7 @@ from reconciler.admission.whatif import (
     largest,
     less_outside,
     quantity,
+    readable,
     round_up,
     set_limits,
     smallest,
@@ -142,11 +143,11 @@ def _less_memory(have: int, most: int, measured: Learned | None, margin: float, 
     if written <= 0:
         return
     before = have / (1.0 if seen else 1 + margin) if declared is None else declared
-    change = f"resources.memory {quantity('memory', round(before)) if before else 'unset'} -> {quantity('memory', written)}"
+    change = f"resources.memory {quantity('memory', written_as(before)) if before else 'unset'} -> {quantity('memory', written)}"
     if measured is None or not seen:
         yield Remedy(change, effect or "if it needs no more: it is ended when it stays above")
         return
-    peak = f"its measured peak is {quantity('memory', measured.memory)}"
+    peak = f"its measured peak is {readable(measured.memory)}"
     if most < measured.memory * (1 + margin_after(measured, margin)):
         yield Remedy(change, f"{NOT_ADVISED}: {peak}", works=False)
     else:

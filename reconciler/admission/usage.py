@@ -5,6 +5,7 @@ pieces holds half of the machine for an hour, has "started nothing for half an h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -32,14 +33,14 @@ def decayed(snapshot: Snapshot) -> dict[str, float]:
     decision."""
     past, now = snapshot.past, snapshot.now
     kept = 0.5 ** (max(0.0, (now - (past.at or now)).total_seconds()) / snapshot.rules.half_life.total_seconds())
-    names = past.usage.keys() | past.shares.keys()
+    names = sorted(past.usage.keys() | past.shares.keys())
     return {name: past.usage.get(name, 0.0) * kept + past.shares.get(name, 0.0) * (1.0 - kept) for name in names}
 
 
 def below_average(project: str, usage: Mapping[str, float], waiting: Iterable[str]) -> bool:
     """True when the project had no more than the mean of those that wait: only such a one may keep others from passing."""
     names = set(waiting) | {project}
-    return usage.get(project, 0.0) <= sum(usage.get(name, 0.0) for name in names) / len(names)
+    return usage.get(project, 0.0) <= math.fsum(usage.get(name, 0.0) for name in names) / len(names)
 
 
 def remember(past: Past, snapshot: Snapshot, usage: Mapping[str, float], leases: Iterable[Lease]) -> Past:

@@ -17,18 +17,27 @@ _COARSE = {"memory": _GIB // 2, "cpu": 500, "gpu": 250, "watts": 5000}
 
 
 def quantity(name: str, value: int) -> str:
-    """An amount as a manifest writes it: `16Gi`, `1.5Gi`, `768Mi`, `1500m`, `2`; memory to a tenth of a GiB."""
+    """An amount as a manifest writes it: `16Gi`, `1.5Gi`, `768Mi`, `1500m`, `2`. Exact for whole MiB and for tenths of a GiB; other
+    numbers of bytes are raised to the next MiB."""
     if name != "memory":
         return str(value // 1000) if value % 1000 == 0 else f"{value}m"
-    if value >= _GIB:
-        return f"{value / _GIB:.1f}".removesuffix(".0") + "Gi"
+    tenths = round(value * 10 / _GIB)
+    if value >= _GIB and round(tenths * _GIB / 10) == value:
+        return f"{tenths / 10:.1f}".removesuffix(".0") + "Gi"
     return f"{ceil(value / _MIB)}Mi" if value else "0"
+
+
+def readable(memory: int) -> str:
+    """Bytes for a sentence: `5.8 GiB`, `640 MiB`."""
+    return f"{memory / _GIB:.1f} GiB" if memory >= _GIB else f"{ceil(memory / _MIB)} MiB"
 
 
 def written_as(value: float) -> int:
     """At most that, in a number that people write."""
-    step = _GIB / 10 if value >= 2 * _GIB else 16 * _MIB
-    return round(value // step * step)
+    if value >= 2 * _GIB:
+        tenths = int(value * 10 // _GIB)
+        return tenths * _GIB // 10 + (tenths * _GIB % 10 > 5)  # the number that a quantity of so many tenths is read as
+    return int(value // (16 * _MIB)) * 16 * _MIB
 
 
 def with_item(snapshot: Snapshot, item: Item) -> Snapshot:

@@ -37,15 +37,15 @@ def of_proposal(proposal: Proposal, *, detailed: bool) -> Exit:
 
 
 def of_report(report: Report, *, wait: bool, detailed: bool) -> Exit:
-    """Of a pass. With `wait`, what is not Ready at the end counts too."""
+    """Of a pass. What failed for good counts in every pass until it is put right; with `wait`, what is not Ready at the end counts too."""
     from reconciler.model import Blocked, Health
-    from reconciler.report.done import failures
+    from reconciler.report.done import failures, stalled
 
     if report.interrupted:
         return Exit.INTERRUPTED
     late = [each for each in report.statuses if wait and not each.ready]
     broken = [each for each in late if each.health is Health.DEGRADED]
-    if failures(report) or broken or any(each.severity == "error" for each in report.proposal.diagnostics):
+    if failures(report) or broken or stalled(report) or any(each.severity == "error" for each in report.proposal.diagnostics):
         return Exit.ERROR
     if late or any(isinstance(each.action, Blocked) for each in report.results):
         return Exit.HELD

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from importlib import metadata
 
 from reconciler.errors import Terminal
 from reconciler.platform.spec import Probe, Site
@@ -24,6 +23,8 @@ def compare(site: Site, version: str) -> Probe:
     With an interpreter of its own there is nothing to compare with: that environment is not ours to look into."""
     if site.spec.interpreter is not None:
         return Probe(True, version=version)
+    from importlib import metadata
+
     try:
         installed = metadata.version(site.name)
     except metadata.PackageNotFoundError:

@@ -191,15 +191,19 @@ def tree(pid: int) -> list[psutil.Process]:
         return []
 
 
-def pss_bytes(pid: int) -> int | None:
-    """Proportional memory of the process tree in bytes (unique memory where the kernel does not share out); None if unreadable."""
+def pss_bytes(pid: int, *, session_only: bool = False) -> int | None:
+    """Proportional memory of the process tree in bytes (unique memory where the kernel does not share out); None if unreadable.
+
+    With `session_only` without what has made a session of its own."""
     import psutil
 
     total = 0
     for process in tree(pid):
         try:
+            if session_only and os.getsid(process.pid) != pid:
+                continue
             full = process.memory_full_info()
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, ProcessLookupError):
             continue
         except psutil.Error:
             return None

@@ -90,7 +90,7 @@ def launch(site: Site) -> Launch:
         *(site.spec.interpreter or sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
         *("--node-ip-address=127.0.0.1", "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={site.port}"),
         *(*named, f"--min-worker-port={workers}", f"--max-worker-port={workers + _WORKERS - 1}"),
-        *("--include-log-monitor=false", "--no-monitor", "--disable-usage-stats", f"--temp-dir={folder / 's'}"),
+        *("--include-log-monitor=false", "--no-monitor", "--disable-usage-stats", "--log-color=false", f"--temp-dir={folder / 's'}"),
         *_resources(site.spec.extra, platform.system(), platform.machine()),
     )
     env = {

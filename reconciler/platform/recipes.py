@@ -41,7 +41,8 @@ class Recipe:
     """How long a start may take until it answers."""
     stop_signal: signal.Signals = signal.SIGTERM
     leads: bool = False
-    """The process that was started ends the others, in order: only it gets the signal. Otherwise its whole process group does."""
+    """The process that was started ends the others, in order: only it gets the signal. Otherwise its whole process group does.
+    What has a session of its own below it is work that it does for others, whose memory is not its own."""
     busy: tuple[str, ...] = ()
     """Words in the log of a failed start that mean: again in a moment."""
     drain: Callable[[Site], None] = _nothing

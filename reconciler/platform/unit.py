@@ -121,7 +121,7 @@ class Unit:
             datetime.fromtimestamp(record.started, UTC),
             look.version,
             message,
-            process.pss_bytes(record.pid) if probe else None,
+            process.pss_bytes(record.pid, session_only=self.recipe.leads) if probe else None,
         )
 
     def url(self) -> str | None:

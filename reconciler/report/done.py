@@ -116,7 +116,7 @@ def _result_lines(each: Result, page: _Page) -> list[str]:
     told = row(each.action)
     match each.outcome:
         case Done() | Started():
-            state = "started, goes on" if isinstance(each.outcome, Started) else DONE[told.verb]
+            state = "started, goes on" if isinstance(each.outcome, Started) else _done(told)
             lines = _line(told.glyph, told, state, page, each.seconds)
             if told.verb != "create" or page.all_:
                 lines += change_lines(told.changes, page.width)
@@ -125,6 +125,15 @@ def _result_lines(each: Result, page: _Page) -> list[str]:
             return [*_line("✗", told, "failed", page, each.seconds, "red"), *_why_failed(error, each.attempts, page.width)]
         case None:
             return _line(" ", told, "not reached", page, 0.0)
+
+
+def _done(told: Row) -> str:
+    """What was done; of a run, that it has come to its end."""
+    return (
+        {"create": "finished", "update": "finished", "delete": "let go"}.get(told.verb, DONE[told.verb])
+        if told.ref.key
+        else DONE[told.verb]
+    )
 
 
 def _line(glyph: str, told: Row, state: str, page: _Page, seconds: float, style: str = "") -> list[str]:

@@ -99,7 +99,10 @@ def _headline(played: Sequence[Played], goals: Sequence[Goal]) -> str:
         told = f": {'; '.join(each.name for each in missed)}" if missed else ""
         return f"{len(goals) - len(missed)} of {count(len(goals), 'goal')} met{f', missed{told}' if missed else ''}."
     if len(played) == 1:
-        return f"{_done(played[0])}; half of it waited less than {took(_median_wait(played[0].outcome))}."
+        outcome = played[0].outcome
+        refused = f", {outcome.rejected} rejected" if outcome.rejected else ""
+        waited = f"; half of it waited less than {took(_median_wait(outcome))}" if outcome.finished else ""
+        return f"{_done(played[0])}{refused}{waited}."
     before, after = played[0], played[-1]
     waits = f"median wait {took(_median_wait(before.outcome))} -> {took(_median_wait(after.outcome))}"
     fair = f"fairness (Jain) {before.outcome.jain:.2f} -> {after.outcome.jain:.2f}"

@@ -73,7 +73,8 @@ class Reporter:
         self._measure(lambda system: system.look(usage))
 
     def seen(self) -> dict[str, str]:
-        """The run's context, and what the sensors saw: tags of the run."""
+        """The program has ended: measure for the last time. The run's context, and what the sensors saw, as tags of the run."""
+        self._measure(lambda system: system.last())
         return {**self._context, **(self._system.receipts() if self._system else {})}
 
     def finish(self, ending: Ending, give_up: Callable[[], bool]) -> bool:
@@ -83,7 +84,6 @@ class Reporter:
         self._over.set()
         if self._thread is not None:
             self._thread.join()
-        self._measure(lambda system: system.last())
         shipment = Shipment(self._folder)
         deadline, pause, said = time.monotonic() + PATIENCE_SECONDS, 0.5, ""
         while True:

@@ -108,8 +108,9 @@ def _run(job: Job, folder: Folder, bell: Bell, reporter: Reporter, python: Path)
         told = _Watch(job, folder, bell, reporter, program, began).until_end()
     finally:
         program.end(0)
+    seen = reporter.seen()
     told = replace(told, exit_code=program.exit_code, peak=max(told.peak, program.largest), watts=reporter.watts)
-    return ending(job, folder, told, reporter.seen())
+    return ending(job, folder, told, seen)
 
 
 def _stopped(bell: Bell, began: float) -> Told | None:

@@ -46,7 +46,8 @@ class System:
 
     def look(self, usage: Usage) -> list[Metric]:
         """The metrics of this moment, or none when it is too early."""
-        self._usage = usage
+        if usage.memory:  # a program that ends while it is looked at has none any more
+            self._usage = usage
         if time.monotonic() < self._due:
             return []
         self._due = time.monotonic() + EVERY_SECONDS
@@ -71,7 +72,7 @@ class System:
         found: dict[str, float | None] = {
             "system_memory_usage_megabytes": used / _MEGA,
             "system_memory_usage_percentage": 100.0 * used / sample.memory_total if sample.memory_total else None,
-            "process_memory_megabytes": self._usage.memory / _MEGA,
+            "process_memory_megabytes": self._usage.memory / _MEGA if self._usage.memory else None,
             "power_watts": sample.watts,
             "thermal_level": None if sample.heat.level is Level.UNKNOWN else float(sample.heat.level),
             **{f"{name}_memory_megabytes": size / _MEGA for name, size in self._frameworks().items()},

@@ -143,14 +143,15 @@ class JobHouse:
         for job_id, found in self.runner.look().items():
             if found.state not in ("ended", "lost") or not found.reported:
                 self.runner.stop(job_id, "the test is over")
-            for process in [*self.processes(job_id), *_supervisors(self.at(job_id))]:
+            for process in [*self.processes(job_id), *supervisors(self.at(job_id))]:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
                     process.wait(5)
         self.runner.look()
 
 
-def _supervisors(folder: Folder) -> list[psutil.Process]:
+def supervisors(folder: Folder) -> list[psutil.Process]:
+    """Live supervisors of the job."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

@@ -85,7 +85,7 @@ class Lab:
 
     def __init__(self, folder: Path, url: str, name: str, state_dir: Path) -> None:
         self.name, self.calls = name, list[Call]()
-        self.ctx = make_context(folder, services=ServicesAt({"mlflow": url}), wire=self.calls.append)
+        self.ctx = make_context(folder, installation="runs", services=ServicesAt({"mlflow": url}), wire=self.calls.append)
         self.ctx = replace(self.ctx, state_dir=state_dir)  # shared: the environment is made once
         self.root = self.ctx.root / "demo"
         (self.root / "data").mkdir(parents=True)

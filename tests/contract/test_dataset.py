@@ -50,6 +50,7 @@ def test_create_then_nothing_to_do_and_no_writes(house: House) -> None:
     seen = house.see(data)
     assert KIND.diff(data, seen) == ()
     assert (seen.mark.installation, seen.mark.ref) == ("test", "dataset/p/t")
+    assert seen.outputs == {"digest": digest, "path": "data/t.csv"}
     assert [each.method for each in house.calls if each.write] == []
     assert [each.method for each in house.calls] == ["list"]
 

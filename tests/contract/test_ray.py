@@ -72,8 +72,16 @@ class RayHouse(JobHouse):
             return {each["submission_id"]: each for each in client.get("/api/jobs/").json()}
 
 
+@pytest.fixture(scope="module")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs' environment, made once for all tests."""
+    return tmp_path_factory.mktemp("environments")
+
+
 @pytest.fixture
-def house(tmp_path: Path, ray_url: str) -> Iterator[RayHouse]:
+def house(tmp_path: Path, environments: Path, ray_url: str) -> Iterator[RayHouse]:
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "state" / "environments").symlink_to(environments)
     with contextlib.closing(RayHouse(tmp_path, address=ray_url)) as found:
         yield found
 
@@ -169,6 +177,14 @@ def test_nothing_listens_beyond_this_machine_while_a_job_runs(ray_services: Serv
     assert all(20_000 <= port < 30_000 for port in ports), "a port that Ray chose by itself"
 
 
+def test_what_a_job_takes_is_not_counted_as_rays(standing: tuple[RayHouse, str], ray_services: Services) -> None:
+    pid = ray_services.status(probe=False)["ray"].pid or 0
+    whole, own = process.pss_bytes(pid) or 0, ray_services.status()["ray"].pss_bytes or 0
+    job = sum(each.memory_full_info().pss for each in process.tree(supervisor(*standing).pid)) if sys.platform == "linux" else 0
+    assert 0 < own <= whole - job / 2
+    assert len([each for each in everyone(ray_services) if os.getsid(each.pid) == pid]) >= 18
+
+
 def test_its_folder_is_closed_to_others(ray_services: Services) -> None:
     home = _home(ray_services)
     folder = Path((home / "folder").read_text())
@@ -219,15 +235,15 @@ def test_neither_the_head_nor_a_supervisor_has_a_secret_in_its_environment(
 
 def test_what_could_never_fit_is_refused_before_ray_hears_of_it(house: RayHouse) -> None:
     total = psutil.virtual_memory().total
-    for more, words, hint in (
-        ({"cpu": 64_000}, "asks Ray for 64 cores, no node of it has more than 2", "resources.cpu"),
-        ({"memory": 2 * total}, "no node of it has more than", "resources.memory"),
-        ({"gpu": 9_000}, "asks Ray for 9 GPUs", "resources.gpu"),
+    for what, amount, words in (
+        ("cpu", 64_000, "asks Ray for 64 cores, no node of it has more than 2"),
+        ("memory", 2 * total, "no node of it has more than"),
+        ("gpu", 9_000, "asks Ray for 9 GPUs"),
     ):
-        job = house.job(WAITS, **more)
+        job = replace(house.job(WAITS), **{what: amount})  # type: ignore[arg-type]
         with pytest.raises(Terminal, match=words) as caught:
             house.runner.launch(job)
-        assert hint in (caught.value.hint or "")
+        assert f"lower resources.{what}" in (caught.value.hint or "")
         assert job.id not in house.listed()
         assert not house.at(job.id).path.exists()
 

@@ -93,7 +93,7 @@ def test_what_the_program_gets_and_what_the_run_tells(lab: Lab) -> None:
     assert seen["cwd"] == str(lab.root)
     assert run.params == {"rate": "-0.5", "sleep": "0", "seed": "7"}
     wanted = {
-        "mlops.installation": "contract",
+        "mlops.installation": "runs",
         "mlops.ref": f"experiment/demo/{lab.name}#rate-0.5-sleep0-s7",
         "mlops.project": "demo",
         "mlops.attempt": "1",

@@ -19,8 +19,10 @@ import pytest
 from reconciler.errors import Terminal, Transient
 from reconciler.model.jobs import Job
 from reconciler.platform.process import read_record
-from reconciler.runs.folder import Folder, read_job, write_job
-from tests.contract.job_house import JobHouse
+from reconciler.runs.folder import Folder, is_held, read_job, read_result, write_job
+from reconciler.runs.local import LocalRunner
+from schemas.platform import Admission, Simulated
+from tests.contract.job_house import JobHouse, supervisors
 
 WAITS = "import time\nprint('ready', flush=True)\ntime.sleep(600)\n"
 STUBBORN = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\ntime.sleep(600)\n"
@@ -274,6 +276,46 @@ def test_a_reconciler_killed_while_it_launches_makes_no_twin(house: JobHouse) ->
 def test_a_reconciler_killed_at_any_moment_of_a_launch_makes_no_twin(house: JobHouse) -> None:
     for step in range(100):
         relaunched_after_a_kill(house, step * 0.0003)
+
+
+def ended_after_a_kill(house: JobHouse, seconds: float) -> None:
+    """The supervisor is killed so long after its launch; whatever it was at, the job comes to an end and leaves nothing running."""
+    job_id = house.start("import time\nprint('once', flush=True)\ntime.sleep(600)\n")
+    time.sleep(seconds)
+    for process in supervisors(house.at(job_id)):
+        process.kill()
+        process.wait(5)
+    assert house.wait(job_id, lambda found: not is_held(house.at(job_id).lock)).state == "lost"
+    house.runner.stop(job_id, "lost")
+    found = house.ended(job_id)
+    assert found.why.startswith("its supervisor ended without a result" if found.state == "lost" else "stopped: lost")
+    assert gone(house, job_id)
+    assert house.output(job_id) in ("", "once\n")
+
+
+def test_a_supervisor_may_die_while_it_starts(house: JobHouse) -> None:
+    for milliseconds in (20, 250, 400, 600):
+        ended_after_a_kill(house, milliseconds / 1000)
+
+
+@pytest.mark.full
+def test_a_supervisor_may_die_at_any_moment(house: JobHouse) -> None:
+    for step in range(80):
+        ended_after_a_kill(house, step * 0.01)
+
+
+def test_what_the_sensors_saw_is_on_the_receipt(house: JobHouse) -> None:
+    (house.folder / "trace.jsonl").write_text('{"at": 0, "level": "serious", "used": 1.1, "watts": 12}\n')
+    sensors = Simulated(trace="trace.jsonl")
+    house.runner = LocalRunner(house.state_dir, lambda: None, lambda: (Admission(sensors=sensors), house.folder))
+    job_id = house.start("import time\nend = time.monotonic() + 1\nwhile time.monotonic() < end: pass\n")
+    found = house.ended(job_id)
+    result = read_result(house.at(job_id))
+    assert result is not None
+    assert result.tags["mlops.receipt.worst_heat"] == "serious"
+    assert 1 < float(result.tags["mlops.receipt.energy_joules"]) < 60
+    assert found.watts is not None
+    assert 1 < found.watts <= 12.5
 
 
 def test_a_second_supervisor_leaves(house: JobHouse) -> None:

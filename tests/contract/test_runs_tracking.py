@@ -32,6 +32,7 @@ with open(out / "metrics.jsonl", "a") as log:
 (out / "plots" / "a b.txt").write_text("a plot")
 (out / "metrics.json").write_text(json.dumps({"accuracy": 0.9, "loss": 0.25, "name": "x", "odd (%)": 5, "none": float("nan")}))
 (out / "leads away").symlink_to("/etc/hostname")
+time.sleep(0.5)
 """
 
 

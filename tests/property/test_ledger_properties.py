@@ -115,7 +115,7 @@ TestLedger = Ledger.TestCase
 
 @pytest.mark.full
 class TestLedgerLong(Ledger.TestCase):
-    settings = settings(max_examples=1000, stateful_step_count=60, deadline=None)
+    settings = settings(max_examples=400, stateful_step_count=50, deadline=None)
 
 
 def killed_rounds(path: Path, rounds: int) -> int:

@@ -108,7 +108,7 @@ def _against_memory(pairs: Mapping[str, tuple[Outcome, Outcome]]) -> list[Goal]:
     for power, least in ((CUBIC, 0.80), (LINEAR, 1.00)):
         if power in pairs:
             full, memory = pairs[power]
-            pieces, work = full.finished / max(1, memory.finished), full.work_hours / max(1e-9, memory.work_hours)
+            pieces, work = _ratio(full.finished, memory.finished), _ratio(full.work_hours, memory.work_hours)
             kept = min(pieces, work)
             told = f"{kept:.2f} (finished {pieces:.2f}, work {work:.2f})"
             found.append(Goal(f"throughput of memory-only kept, power {power}", f">= {least:.2f}", told, kept >= least))
@@ -120,6 +120,11 @@ def _against_memory(pairs: Mapping[str, tuple[Outcome, Outcome]]) -> list[Goal]:
     if turns:
         found.append(Goal("turnaround p95, high priority", "<= 1.10 of memory-only", f"{max(turns):.2f}", max(turns) <= 1.1))
     return found
+
+
+def _ratio(have: float, base: float) -> float:
+    """Nothing against nothing counts as the same."""
+    return have / base if base else 1.0 if not have else float("inf")
 
 
 def _against_none(pairs: Sequence[tuple[Outcome, Outcome]]) -> list[Goal]:

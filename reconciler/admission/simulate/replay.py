@@ -21,16 +21,18 @@ MOST_LINES = 200_000
 """More are refused: a simulation of so many takes longer than anyone waits."""
 LONGEST = 14 * 24.0
 """Hours after the last submission at which a replay ends although work is left."""
+LATEST = 366 * 86400.0
+"""Seconds: a trace is at most a year long."""
 DEFAULT_PRIORITY = 5
 
 
 class Line(Strict):
     """One piece of work of a trace."""
 
-    at: Annotated[float, Field(ge=0)]
+    at: Annotated[float, Field(ge=0, le=LATEST, allow_inf_nan=False)]
     """Seconds from the beginning at which it was submitted."""
     project: DnsLabel
-    seconds: Annotated[float, Field(gt=0)]
+    seconds: Annotated[float, Field(gt=0, le=LATEST, allow_inf_nan=False)]
     """How long it ran, or would run on a machine that is neither throttled nor swapping."""
     memory: Quantity = "0"
     """What it asked for, without the margin."""
@@ -38,8 +40,8 @@ class Line(Strict):
     gpu: Quantity = "0"
     watts: Quantity = "0"
     priority: Annotated[int, Field(ge=1, le=10)] | None = None
-    """Unset = its project's under the quotas that are tried."""
-    expected_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Unset = its project's under the first of the quotas that are compared."""
+    expected_seconds: Annotated[float, Field(gt=0, le=LATEST, allow_inf_nan=False)] | None = None
     """What was expected when it was submitted; unset = exactly `seconds`."""
     peak_memory: Quantity | None = None
     """What was measured; unset = as asked for."""
@@ -55,7 +57,7 @@ def read_trace(path: Path) -> tuple[Line, ...]:
         if number > MOST_LINES:
             wrong.append(Diagnostic(Location(str(path), number), f"has more than {MOST_LINES:,} lines", hint="cut the trace"))
             break
-        if text.strip():
+        if text.strip() and not text.lstrip().startswith("#"):
             each = _line(text, Location(str(path), number))
             if isinstance(each, Line):
                 found.append(each)
