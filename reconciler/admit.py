@@ -21,6 +21,7 @@ from reconciler.model import (
     Demand,
     Done,
     Failed,
+    Learned,
     Location,
     Owned,
     Plan,
@@ -64,8 +65,7 @@ class Admission:
         from reconciler.admission.forecast import explained
 
         wanted = sorted(self.demands.keys() & self._waiting)
-        learned = {ref: self.books.learned[each.template] for ref, each in self.demands.items() if each.template in self.books.learned}
-        return explained(self.snapshot, self.decision, wanted, learned=learned)
+        return explained(self.snapshot, self.decision, wanted, learned=self._learned)
 
     @cached_property
     def delays(self) -> Mapping[Ref, float]:
@@ -73,7 +73,11 @@ class Admission:
         from reconciler.admission.forecast import delayed
 
         new = [ref for ref in self.demands.keys() & self._waiting if ref not in {each.ref for each in self.books.queue}]
-        return delayed(self.snapshot, sorted(new)) if new and len(new) < len(self.snapshot.queue) else {}
+        return delayed(self.snapshot, sorted(new), learned=self._learned) if new and len(new) < len(self.snapshot.queue) else {}
+
+    @cached_property
+    def _learned(self) -> Mapping[Ref, Learned]:
+        return {ref: self.books.learned[each.template] for ref, each in self.demands.items() if each.template in self.books.learned}
 
     @cached_property
     def _waiting(self) -> frozenset[Ref]:

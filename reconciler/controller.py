@@ -89,6 +89,9 @@ class Services(Protocol):
     def report(self) -> Mapping[str, Mapping[str, JSON]]:
         """For each service: state, url, pid, version, message."""
 
+    def memory(self) -> int:
+        """Bytes that our own services use now."""
+
     def pristine(self, names: Sequence[str]) -> bool:
         """True when all of these are ours and have never been started: they can hold nothing yet."""
 

@@ -207,7 +207,8 @@ def _jobs(house: House, spec: PlatformSpec, services: Services) -> JobRunner:
         mlflow = spec.mlflow
         return (mlflow.username, secret(mlflow.password)) if mlflow.username and mlflow.password else None
 
-    return Jobs(house.settings.state, credentials, lambda: services.endpoint("ray"), house.now)
+    root = house.settings.root.absolute()
+    return Jobs(house.settings.state, credentials, lambda: services.endpoint("ray"), lambda: (spec.admission, root))
 
 
 def secret(reference: Any) -> str:

@@ -99,14 +99,15 @@ def asks(action: Create | Update | Replace) -> Demand | None:
         amounts = Amounts(amounts.memory, CORE, amounts.gpu, amounts.watts)
     how = raw.get("how", How.NONE)
     later = datetime.fromtimestamp(raw["ended"], UTC) + pause(raw["failed"]) if how == How.FAILED else None
-    size = [str(each) for each in (model.parameters, model.bits, model.optimizer) if each] if model else []
+    # What was declared is part of the template, so that a corrected number starts with a clean history.
+    sizes = (wanted.memory, *((model.parameters, model.bits, model.optimizer) if model else ()))
     return Demand(
         work="batch",
         peak=amounts,
         steady=amounts,
         seconds=duration_value(wanted.duration).total_seconds() if wanted.duration else None,
         priority=spec.runs.priority,
-        template="/".join([child.ref.path, spec.runs.entrypoint, *size]),
+        template="/".join([child.ref.path, spec.runs.entrypoint, *(str(each) for each in sizes if each)]),
         declared=wanted.memory is not None,
         not_before=later,
         fresh=how in (How.NONE, How.AGAIN),

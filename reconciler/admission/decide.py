@@ -122,7 +122,7 @@ class _Pass:
         started = self.snapshot.past.project_started
         waits = {project: max(oldest, started.get(project, oldest)) for project, oldest in self.backlog.oldest.items()}
         for project in sorted(
-            (each for each, since in waits.items() if self.now - since > self.rules.reserve_after), key=waits.__getitem__
+            (each for each, since in waits.items() if self.now - since > self.rules.reserve_after), key=lambda each: (waits[each], each)
         ):
             if self.reservations.full():
                 break

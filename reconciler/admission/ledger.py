@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.admission.calibrate import fit
-from reconciler.admission.memory import estimate, learn
+from reconciler.admission.memory import estimate, learn, length
 from reconciler.admission.scene import blind_node, node_of, quotas_of, rules_of
 from reconciler.admission.values import Decision, Item, Lease, Node, Past, Snapshot
 from reconciler.controller import Context
 from reconciler.errors import ReconcilerError
 from reconciler.model import Amounts, Demand, Learned, Owned, Progress, Ref, Resource
-from reconciler.model.demand import NOTHING
 
 if TYPE_CHECKING:
     from reconciler.house import House
@@ -43,8 +42,9 @@ class Books:
     jobs: Mapping[str, Progress]
 
 
-def open_books(house: House, ctx: Context, demands: Mapping[Ref, Demand]) -> Books:
-    """What is granted and what waits. Reads only."""
+def open_books(house: House, ctx: Context, demands: Mapping[Ref, Demand] | None) -> Books:
+    """What is granted and what waits. Reads only. `demands` are what this pass wants to start; None: nobody has looked, so that a
+    lease whose work has not started yet counts as it stands."""
     work = house.store.work
     held, queue = work.books()
     jobs = ctx.jobs.look() if ctx.jobs is not None else {}
@@ -60,7 +60,7 @@ def open_books(house: House, ctx: Context, demands: Mapping[Ref, Demand]) -> Boo
         alive = job in jobs and jobs[job].state in LIVE
         if alive and each.preemptor is not None:
             ending.append(replace(each, job=job))
-        if alive or (not job and lease.ref in demands) or lease.work in ("serving", "system"):
+        if alive or (not job and (demands is None or lease.ref in demands)) or lease.work in ("serving", "system"):
             leases.append(replace(lease, paused=alive and jobs[job].state == "paused"))
         else:
             over.append(each)
@@ -117,7 +117,7 @@ def items(demands: Mapping[Ref, Demand], books: Books, ctx: Context, priorities:
                 priority=demand.priority or priorities.get(ref.owner, DEFAULT_PRIORITY),
                 since=since,
                 work=demand.work,
-                seconds=learned.seconds if learned and learned.runs else demand.seconds,
+                seconds=length(demand, learned),
                 preemptible=demand.preemptible,
                 not_before=demand.not_before,
                 largest_buffer=demand.largest_buffer,
@@ -145,8 +145,7 @@ def node(house: House, ctx: Context, jobs: Mapping[str, Progress]) -> Node:
 
 def _system(ctx: Context) -> Amounts:
     """Memory of the shared services, as measured now."""
-    used = getattr(ctx.services, "memory", None)
-    return Amounts(memory=used()) if used is not None else NOTHING
+    return Amounts(memory=ctx.services.memory())
 
 
 def look(house: House) -> Snapshot:
@@ -158,7 +157,7 @@ def look(house: House) -> Snapshot:
     ctx = context(house, {}, inventory, focused=True)
     if ctx is None:
         raise UsageError("nothing is installed here yet", hint="`reconcile` makes the first pass")
-    books = open_books(house, ctx, {})
+    books = open_books(house, ctx, None)
     return snapshot(house, ctx, (), inventory, books, {}, part=True)
 
 

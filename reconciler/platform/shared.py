@@ -8,6 +8,7 @@ from typing import Any
 
 from reconciler.errors import Terminal, Transient
 from reconciler.model import JSON
+from reconciler.platform import process
 from reconciler.platform.ray import OBJECT_STORE
 from reconciler.platform.recipes import RECIPES
 from reconciler.platform.services import Services
@@ -67,6 +68,10 @@ class Shared:
         if self._spec.mlflow.endpoint is not None:
             told["mlflow"] = _look(self._spec.mlflow.endpoint)
         return told
+
+    def memory(self) -> int:
+        """Bytes that our services use now, all their processes together."""
+        return sum(process.pss_bytes(each.pid) or 0 for each in self.managed.status(probe=False).values() if each.pid is not None)
 
     def pristine(self, names: Sequence[str]) -> bool:
         """True when all of `names` are ours and have no data yet."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 
 from reconciler.controller import JobRunner
@@ -20,7 +19,6 @@ class Jobs(JobRunner):
         state_dir: Path,
         credentials: Credentials,
         ray_address: Callable[[], str],
-        now: Callable[[], datetime],
         sensors: Sensors | None = None,
     ) -> None:
         self._state_dir = state_dir.resolve()

@@ -18,6 +18,7 @@ from reconciler.errors import Terminal, Transient
 from reconciler.model.jobs import Job, Progress
 from reconciler.platform.process import is_alive, read_record, write_private
 from reconciler.runs.folder import Folder, acquire, folder_of, folders, is_held, progress_of, read_job, read_result, write_job
+from reconciler.runs.program import checkpoint
 from schemas.platform import Admission
 
 Credentials = Callable[[], tuple[str, str] | None]
@@ -102,8 +103,16 @@ class LocalRunner(JobRunner):
                 from reconciler.runs.leftovers import end_leftovers
 
                 end_leftovers(folder)
+            self._drop_checkpoint(folder)
             shutil.rmtree(folder.path, ignore_errors=True)
         self._refs.pop(job_id, None)
+
+    @staticmethod
+    def _drop_checkpoint(folder: Folder) -> None:
+        """What came to its end needs no place to go on from; what failed or was stopped keeps it for the next try."""
+        job, result = read_job(folder), read_result(folder)
+        if job is not None and result is not None and result.exit_code == 0 and not result.why and (place := checkpoint(job, folder)):
+            shutil.rmtree(place, ignore_errors=True)
 
     def tend(self) -> None:
         """See to jobs whose supervisor died: end what it left running, and tell the tracking server how it ended.

@@ -25,6 +25,9 @@ class NoServices:
     def report(self) -> Mapping[str, Mapping[str, JSON]]:
         return {}
 
+    def memory(self) -> int:
+        return 0
+
     def pristine(self, names: Sequence[str]) -> bool:
         return False
 
@@ -83,6 +86,9 @@ class FakeServices:
                 name: {"state": state, "url": None, "pid": None, "version": None, "message": messages.get(state, "")}
                 for name, state in self._states.items()
             }
+
+    def memory(self) -> int:
+        return 0
 
     def pristine(self, names: Sequence[str]) -> bool:
         return all(name in self._states and name not in self._left for name in names)

@@ -48,6 +48,9 @@ class NoServices:
     def report(self) -> Mapping[str, Mapping[str, Any]]:
         return {}
 
+    def memory(self) -> int:
+        return 0
+
     def pristine(self, names: Sequence[str]) -> bool:
         return True
 

@@ -14,7 +14,6 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -320,7 +319,7 @@ def test_it_survives_the_process_that_submitted_it(house: RayHouse) -> None:
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(body)], input=json.dumps(given), text=True, timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
     assert house.running(job.id).state == "running"
-    assert Jobs(house.state_dir, lambda: None, lambda: house.address, lambda: datetime.now(UTC)).look()[job.id].state == "running"
+    assert Jobs(house.state_dir, lambda: None, lambda: house.address).look()[job.id].state == "running"
 
 
 def test_a_killed_supervisor_leaves_nothing_running_and_is_told_as_lost(house: RayHouse) -> None:

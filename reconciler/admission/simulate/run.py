@@ -141,7 +141,8 @@ class _Run:
             self.queue = tuple(item for item, _ in self.waiting.values())
         heat = self.senses.heat if self.senses else Heat(Level.UNKNOWN)
         scenario, pressure = self.scenario, self.plant.pressure(self.memory)
-        node = Node(NODE, scenario.capacity, scenario.reserve, heat=heat, memory_level=pressure)
+        outside = Amounts(round(self.beyond))
+        node = Node(NODE, scenario.capacity, scenario.reserve, outside=outside, heat=heat, memory_level=pressure)
         leases = tuple(each.lease for each in self.running.values())
         return Snapshot(_moment(self.now), (node,), scenario.quotas, leases, self.queue, self.rules, self.past)
 
@@ -194,6 +195,8 @@ class _Run:
         """What runs takes together, in truth. Paused work keeps its memory."""
         going = [each.work for each in self.running.values() if not each.lease.paused]
         self.memory = sum(each.work.true_memory for each in self.running.values())
+        # As measured: what work takes beyond its lease is charged like what programs take that are not ours.
+        self.beyond = sum(max(0.0, each.work.true_memory - each.lease.amounts.memory) for each in self.running.values())
         self.watts = sum(each.true_watts for each in going)
         self.cores = sum(each.amounts.cpu for each in going) / 1000
         self.going = len(going)
