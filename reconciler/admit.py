@@ -12,7 +12,7 @@ from typing import Any
 
 from reconciler.admission.decide import decide
 from reconciler.admission.ledger import Books, keep, open_books, settle, snapshot
-from reconciler.admission.values import Decision, Lease, Snapshot, Verdict
+from reconciler.admission.values import Decision, Item, Lease, Snapshot, Verdict
 from reconciler.controller import Context, Demands
 from reconciler.house import House
 from reconciler.model import (
@@ -65,7 +65,7 @@ class Admission:
         from reconciler.admission.forecast import explained
 
         wanted = sorted(self.demands.keys() & self._waiting)
-        return explained(self.snapshot, self.decision, wanted, learned=self._learned)
+        return explained(self.snapshot, self.decision, wanted, learned=self.learned)
 
     @cached_property
     def delays(self) -> Mapping[Ref, float]:
@@ -73,10 +73,16 @@ class Admission:
         from reconciler.admission.forecast import delayed
 
         new = [ref for ref in self.demands.keys() & self._waiting if ref not in {each.ref for each in self.books.queue}]
-        return delayed(self.snapshot, sorted(new), learned=self._learned) if new and len(new) < len(self.snapshot.queue) else {}
+        return delayed(self.snapshot, sorted(new), learned=self.learned) if new and len(new) < len(self.snapshot.queue) else {}
+
+    @property
+    def asked(self) -> tuple[Item, ...]:
+        """What this plan would start, now or later."""
+        return tuple(each for each in self.snapshot.queue if each.ref in self.demands)
 
     @cached_property
-    def _learned(self) -> Mapping[Ref, Learned]:
+    def learned(self) -> Mapping[Ref, Learned]:
+        """What earlier work of the same sort was measured to need."""
         return {ref: self.books.learned[each.template] for ref, each in self.demands.items() if each.template in self.books.learned}
 
     @cached_property

@@ -21,7 +21,8 @@ START_SECONDS = 240.0
 def mlflow_url() -> Iterator[str]:
     """Base URL of a real MLflow server on a real PostgreSQL, started once for the session and stopped at its end.
 
-    Tests that use it carry `@pytest.mark.xdist_group("mlflow")`, so that one worker runs them all and starts it once.
+    Tests that use it carry `@pytest.mark.xdist_group("mlflow")`, so that one worker runs them all and starts it once; those that train
+    carry `runs` in its place, so that two workers share the load.
     They share it: each works with names of its own and expects other experiments to be there."""
     folder = Path(tempfile.mkdtemp(prefix="mlops-", dir="/tmp"))  # short: a socket's path may have 104 characters on macOS
     services = Services(folder, [ServiceSpec("mlflow")])

@@ -96,7 +96,8 @@ class Stops:
         return self._surveyed[2]
 
     def find(self, item: Item, room: Room) -> tuple[str, tuple[Lease, ...]] | None:
-        """The smallest set found whose stop makes room for `item`, and the node; None = there is none.
+        """The smallest set found whose stop makes room for `item`, and the node; None = there is none. An empty set: what was asked
+        to stop before is enough for it too.
 
         `room` is what will be there when everything that was already asked to stop is gone."""
         if not self.promising(item, room):
@@ -104,10 +105,8 @@ class Stops:
         best: tuple[int, int, str, tuple[Lease, ...]] | None = None
         for name in self._gate.nodes:
             if self._gate.could_hold(name, item):
-                chosen = _on_node(self._gate, item, room, self._left, name, True) or _on_node(
-                    self._gate, item, room, self._left, name, False
-                )
-                if chosen:
+                chosen = _on_node(self._gate, item, room, self._left, name)
+                if chosen is not None:
                     option = (len(chosen), sum(each.priority for each in chosen), name, chosen)
                     best = option if best is None or option[:3] < best[:3] else best
         if best is None:
@@ -124,9 +123,13 @@ class Stops:
         if survey is None or not survey.enough(item.amounts):
             return False
         share = self._gate.tree.share(item.project)
-        if not survey.hopeful(share)(item.amounts, item.priority) or self._comes_by_itself(item, share, room):
+        if not survey.hopeful(share)(item.amounts, item.priority):
             return False
-        return not any(_asks_more(item, each) for each in self._failed.get(item.project, ()))
+        if self._fits_somewhere(item, share, room):
+            return True
+        return not self._comes_by_itself(item, share, room) and not any(
+            _asks_more(item, each) for each in self._failed.get(item.project, ())
+        )
 
     def _comes_by_itself(self, item: Item, share: Share, room: Room) -> bool:
         """True when work that ends within the immunity anyway makes the room: hardly anything is won by throwing other work away."""
@@ -138,8 +141,10 @@ class Stops:
                 if left is not None and 0 < left <= patience and lease.ref not in stopped:
                     soon.remove(lease)
             self._soon = (room.changes, soon)
-        soon = self._soon[1]
-        return any(self._gate.could_hold(name, item) and _fits(self._gate, item, share, soon, name) for name in self._gate.nodes)
+        return self._fits_somewhere(item, share, self._soon[1])
+
+    def _fits_somewhere(self, item: Item, share: Share, room: Room) -> bool:
+        return any(self._gate.could_hold(name, item) and _fits(self._gate, item, share, room, name) for name in self._gate.nodes)
 
 
 def _asks_more(item: Item, other: Item) -> bool:
@@ -157,7 +162,13 @@ def stoppable(lease: Lease, now: datetime, rules: Rules) -> bool:
     return now - lease.since >= max(rules.immunity, timedelta(seconds=IMMUNE_PART * (lease.seconds or 0.0)))
 
 
-def _on_node(gate: Gate, item: Item, room: Room, candidates: Sequence[Lease], name: str, final: bool) -> tuple[Lease, ...] | None:
+def _on_node(gate: Gate, item: Item, room: Room, candidates: Sequence[Lease], name: str) -> tuple[Lease, ...] | None:
+    """S2-a before S2-b, as Kueue's default has it."""
+    chosen = _search(gate, item, room, candidates, name, True)
+    return _search(gate, item, room, candidates, name, False) if chosen is None else chosen
+
+
+def _search(gate: Gate, item: Item, room: Room, candidates: Sequence[Lease], name: str, final: bool) -> tuple[Lease, ...] | None:
     trial = room.copy()
     share = gate.tree.share(item.project)
     left = list(candidates)

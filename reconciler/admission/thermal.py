@@ -50,7 +50,7 @@ def may_start(node: Node, running: float, item_watts: float, priority: int, seco
     if heat.level is Level.UNKNOWN or heat.model is None or heat.used is None:
         return True, _without_forecast(heat)
     ahead = rules.horizon if seconds is None else min(seconds, rules.horizon)
-    most = heat.model.limit * (1.0 if exempt else rules.ceiling)
+    most = heat.model.limit * (rules.exempt_ceiling if exempt else rules.ceiling)
     if forecast(heat.model, heat.used, running, item_watts * (1.0 + rules.power_margin), ahead) <= most:
         return True, f"{node.name} stays cool enough"
     if exempt:

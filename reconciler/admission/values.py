@@ -178,6 +178,8 @@ class Rules:
     """From here on work may use the last tenth of headroom and starts at level SERIOUS."""
     ceiling: float = 0.9
     """Forecast headroom up to which work below the exempt priority starts."""
+    exempt_ceiling: float = 1.0
+    """The same for the exempt priorities."""
     power_margin: float = 0.15
     """Added to the declared power of work that is about to start; once it runs, what is measured counts."""
     settle: timedelta = timedelta(seconds=5)

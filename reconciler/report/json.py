@@ -107,10 +107,37 @@ def plan_value(proposal: Proposal, *, all_: bool, at: datetime | None) -> dict[s
         "tools": {tool: {"ok": said == "ok", "message": "" if said == "ok" else said} for tool, said in sorted(proposal.tools.items())},
         "totals": counted,
         "confirmation": proposal.plan.confirmation,
-        "actions": [row_value(each, proposal.plan.after.get(each.ref, ())) for each in found if all_ or each.shown],
+        "actions": [
+            {**row_value(each, proposal.plan.after.get(each.ref, ())), **_admission(each, proposal)} for each in found if all_ or each.shown
+        ],
+        "admission": _compute(proposal),
         "orphans": [str(each) for each in proposal.orphans],
         "diagnostics": [diagnostic_value(each) for each in proposal.diagnostics],
         "measured": {"seconds": round(proposal.seconds, 3), "calls": proposal.calls},
+    }
+
+
+def _admission(each: Row, proposal: Proposal) -> dict[str, Any]:
+    """Whether what needs room would start now, and otherwise when and why."""
+    if proposal.admission is None or each.ref not in proposal.admission.verdicts:
+        return {}
+    from reconciler.report.admission import verdict_value
+
+    said = verdict_value(proposal.admission.verdicts[each.ref])
+    return {"admission": {key: value for key, value in said.items() if key not in ("ref", "delays")}}
+
+
+def _compute(proposal: Proposal) -> dict[str, Any] | None:
+    """What the runs of this plan ask for together; None when it starts none."""
+    admission = proposal.admission
+    if admission is None or not admission.asked:
+        return None
+    return {
+        "runs": len(admission.asked),
+        "seconds": round(sum(each.seconds or 0.0 for each in admission.asked)),
+        "largestMemory": max(each.amounts.memory for each in admission.asked),
+        "warnings": list(admission.decision.warnings),
+        "delays": [{"ref": str(ref), "seconds": round(seconds)} for ref, seconds in sorted(admission.delays.items())],
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.model import Location, Ref
 from reconciler.report.rows import HELD, VERBS, Row, command, installation, plan_digest, quiet, revision, rows, totals_text
 from reconciler.report.show import clean, clean_lines, count, listed, pair, shorten
+from reconciler.report.text import compute
 
 if TYPE_CHECKING:
     from reconciler.loop import Proposal
@@ -90,6 +91,13 @@ def _above_the_fold(proposal: Proposal) -> list[str]:
     if held:
         said.append(f"**Blocked:** {_names(held)}")
     said += [f"**{word.capitalize()}, so not written:** {_names(refs)}" for word, refs in wished if refs]
+    admission = proposal.admission
+    if admission is not None and admission.delays:
+        from reconciler.report.admission import delay_lines
+
+        said.append(f"**Delays others:** {escape('; '.join(delay_lines(admission.delays)))}")
+    if cost := compute(proposal):
+        said.append(f"**Starts:** {escape(cost)}")
     if unknown:
         said.append(f"**Could not be read, so this plan is not complete:** {_names(unknown)}")
     said += [
@@ -113,7 +121,7 @@ def _names(refs: Iterable[Ref]) -> str:
 
 def _table_row(each: Row, link_base: str) -> str:
     notes = "; ".join(dict.fromkeys(change.note for change in each.changes if change.note))
-    why = "<br>".join(escape(shorten(clean(text), 300)) for text in (each.why, notes, each.next) if text)
+    why = "<br>".join(escape(shorten(clean(text), 300)) for text in (each.why, notes, *each.notes, each.next) if text)
     return f"| {code(each.glyph)} {each.word(VERBS)} | {code(str(each.ref))} | {_link(each.location, link_base)} | {why} |"
 
 

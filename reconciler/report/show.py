@@ -46,12 +46,12 @@ def paint(text: str, style: str, color: bool) -> str:
     return f"\x1b[{_SGR[style]}m{text}\x1b[0m" if color and style and text else text
 
 
-def value(found: JSON) -> str:
-    """A field's value on one line: bare where that reads unambiguously, as JSON otherwise."""
+def value(found: JSON, *, whole: bool = False) -> str:
+    """A field's value on one line: bare where that reads unambiguously, as JSON otherwise. `whole`: a digest is not shortened."""
     if found is None:
         return ABSENT
     if isinstance(found, str):
-        if _DIGEST.fullmatch(found):
+        if not whole and _DIGEST.fullmatch(found):
             return f"{found[:8]}…{found[-4:]}"
         plain = found == KNOWN_AFTER_APPLY or (_BARE.fullmatch(found) and found not in ("true", "false", "null"))
         return clean(found) if plain else clean(json.dumps(found, ensure_ascii=False))

@@ -147,7 +147,7 @@ def one_text(each: Status, now: datetime, owned: Owned | None = None, *, color: 
 
 def _facts(each: Status, owned: Owned | None) -> list[str]:
     """What is known about it by name: outputs in full, so that they can be copied into a manifest."""
-    found = {name: value(given) for name, given in sorted(owned.outputs.items())} if owned else {}
+    found = {name: value(given, whole=True) for name, given in sorted(owned.outputs.items())} if owned else {}
     if owned:
         found |= {"external id": value(owned.external_id), "source": value(owned.source)}
     if each.observed_digest:

@@ -50,12 +50,22 @@ def plan_text(proposal: Proposal, *, color: bool = False, width: int = 100, all_
     parts = [headline(proposal, len(found)), "", *body]
     if shown:
         parts.append("")
-    parts.append(f"{totals_text(found)}.")
+    parts += wrap(f"{totals_text(found)}.   {compute(proposal)}".strip(), width, "")
     parts += notes(proposal, width)
     if wrong := mistakes(proposal):
         parts += ["", diagnostics_text(wrong, color=color, planned=unaffected(found, wrong)), ""]
     parts += [f"Next: {next_step(proposal)}"]
     return "\n".join(parts)
+
+
+def compute(proposal: Proposal) -> str:
+    """What the runs of this plan cost together; empty when it starts none."""
+    admission = proposal.admission
+    if admission is None or not admission.asked:
+        return ""
+    from reconciler.report.admission import compute_text
+
+    return compute_text(admission.asked, admission.learned)
 
 
 def chosen_text(proposal: Proposal, *, color: bool = False, width: int = 100) -> str:

@@ -30,7 +30,7 @@ from reconciler.testing import ServicesAt
 from tests.contract.proxy import losing_the_first
 from tests.contract.run_lab import TABLE, Lab, Seen, lease
 
-pytestmark = pytest.mark.xdist_group("mlflow")
+pytestmark = pytest.mark.xdist_group("runs")
 _numbers = itertools.count(1)
 
 

@@ -19,7 +19,7 @@ from reconciler.platform.process import read_record
 from reconciler.runs.folder import is_held, read_result
 from tests.contract.job_house import JobHouse
 
-pytestmark = pytest.mark.xdist_group("mlflow")
+pytestmark = pytest.mark.xdist_group("runs")
 
 TRAINS = """
 import json, os, pathlib, sys, time

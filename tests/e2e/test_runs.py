@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.installation import RECONCILE, Installation
 from tests.e2e.training import lab, runs, small, starts, sweep, until
 
-pytestmark = pytest.mark.xdist_group("mlflow")
+pytestmark = pytest.mark.xdist_group("runs")
 
 
 def _programs(here: Installation) -> list[psutil.Process]:

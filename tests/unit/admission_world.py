@@ -342,7 +342,8 @@ def _within_the_rest(before: Snapshot, grant: Lease, after: list[Lease]) -> None
     """Projects without a quota share what the quotas leave of the machine."""
     declared = {each.project: each for each in before.quotas.values() if each.declared}
     for r in range(len(RESOURCES)):
-        if not grant.amounts[r] or any(node.capacity[r] is None for node in before.nodes):
+        spoken = any(each.nominal[r] is not None for each in declared.values())
+        if not grant.amounts[r] or not spoken or any(node.capacity[r] is None for node in before.nodes):
             continue
         machine = sum(max(0, (node.capacity[r] or 0) - node.reserve[r] - node.system[r]) for node in before.nodes)
         rest = max(0, machine - sum(each.nominal[r] or 0 for each in declared.values()))
