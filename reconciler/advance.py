@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.controller import Context
 from reconciler.house import House
 from reconciler.loop import Report, carry_out
-from reconciler.model import Blocked, Plan, Ref, Result
+from reconciler.model import Blocked, Delete, Plan, Ref, Result
 
 LOOK = 0.25
 """Seconds between two looks at the jobs: one listing of a folder."""
@@ -32,9 +32,12 @@ def held_part(report: Report, house: House) -> Report | None:
     before = report.proposal
     if not waiting or before.policy is None:
         return None
+    # What an input became in that pass stands in the inventory of now, not in that of then.
+    unknown = any("*" in outputs for each in waiting if not isinstance(each, Delete) for outputs in each.resource.inputs.values())
     part = replace(
         before,
         plan=Plan(waiting),
+        inventory=house.store.inventory() if unknown else before.inventory,
         policy=replace(before.policy, partial=True),
         selection=replace(before.selection, part=True),
         lease=house.store.last_token(),
@@ -42,17 +45,19 @@ def held_part(report: Report, house: House) -> Report | None:
     return replace(report, proposal=part)
 
 
-def advance(report: Report, house: House, stop: threading.Event) -> Report:
-    """Start what may start of what `report` says that waits; the report with what came of it. Looks at no tool.
+def advance(report: Report, house: House, stop: threading.Event) -> tuple[Report, Report | None]:
+    """Start what may start of what `report` says that waits: the report with what came of it, and that alone (None: nothing waits).
+    Looks at no tool.
 
     Raises StoreError while another process writes, and StalePlan when one wrote just now."""
     part = held_part(report, house)
     if part is None:
-        return report
+        return report, None
     done = carry_out(part.proposal, house, stop)
     results = merged(report.results, done.results)
     told = {each.ref: each for each in done.statuses}
-    return replace(report, results=results, statuses=tuple(told.get(each.ref, each) for each in report.statuses))
+    whole = replace(report, results=results, statuses=tuple(told.get(each.ref, each) for each in report.statuses))
+    return whole, replace(done, statuses=whole.statuses)
 
 
 def merged(before: tuple[Result, ...], after: tuple[Result, ...]) -> tuple[Result, ...]:

@@ -75,7 +75,7 @@ def converge(
             watch.note_pass(began, report.proposal.context)
         elif changed or watch.wants_decision():
             with suppress(StalePlan):  # the whole pass that comes next sees what the other process wrote
-                report = advance(report, house, stop)
+                report, _ = advance(report, house, stop)
             watch.note_decision()
         else:
             continue

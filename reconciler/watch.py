@@ -54,10 +54,10 @@ def run_forever(
                     watch.note_pass(began, report.proposal.context)
                     on_report(report)
                 elif changed or watch.wants_decision():
-                    before, report = report, advance(report, house, stop)
+                    report, done = advance(report, house, stop)
                     watch.note_decision()
-                    if report is not before:
-                        on_report(report)
+                    if done is not None:
+                        on_report(done)
                 failures = 0
             except StalePlan:
                 watch.pending = True

@@ -24,6 +24,9 @@ READ_SECONDS = 30.0
 """For calls that only read: a page of 5,000 experiments was seen to take up to 4 s on a busy machine."""
 _NOT_THERE = "RESOURCE_DOES_NOT_EXIST"
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
+_RACES = ("UniqueViolation", "UNIQUE constraint failed", "SerializationFailure", "DeadlockDetected", "InterfaceError")
+"""In the server's BAD_REQUEST: its database refused one of two requests that came at once, or lost the connection. The same request is
+fine a moment later (seen with a 3.17 server: two `runs/log-inputs` that are the first to name a dataset)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,8 @@ def _answer(response: httpx.Response, path: str) -> Mapping[str, Any]:
         )
     if response.status_code == 429 or code in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED") or response.status_code in (502, 504):
         raise Transient(f"MLflow is busy: {code} {message}", retry_after=_retry_after(response))
+    if code == "BAD_REQUEST" and any(each in message for each in _RACES):
+        raise Transient(f"MLflow's database could not serve {path}: {message}")
     if code == "INVALID_STATE" or (response.status_code < 500):
         raise Rejected(f"MLflow refused {path}: {code} {message}")
     raise Transient(f"MLflow failed at {path}: {code} {message}")

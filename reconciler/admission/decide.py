@@ -256,7 +256,7 @@ class _Pass:
         return [Barrier(first, self.future, self.now, True), *self.reservations.barriers]
 
     def _kept(self) -> Kept:
-        return Kept(self._barriers(), self.own, {mark.ref: mark for mark in self.earmarks})
+        return Kept(self._barriers(), self.own, {mark.ref: mark for mark in self.earmarks}, {each.ref for each in self.preemptions})
 
     def _running(self) -> list[Lease]:
         stopped = {each.ref for each in self.preemptions}

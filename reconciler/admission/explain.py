@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.admission.feasible import ROOM, WAITING_FOR, Barrier, Finding, Gate, Room, ends
@@ -26,6 +26,8 @@ class Kept:
     own: Mapping[str, Barrier]
     """Project -> what its own head keeps from the rest of it."""
     earmarks: Mapping[Ref, Earmark]
+    stopped: Collection[Ref]
+    """Asked to stop by this very decision."""
 
     def against(self, item: Item) -> Sequence[Barrier]:
         """What this item must leave room for."""
@@ -111,8 +113,9 @@ class Explanation:
     def _why(self, item: Item) -> tuple[Reason, str, tuple[Ref, ...]]:
         if item.ref in self.kept.earmarks:
             mark = self.kept.earmarks[item.ref]
-            going = [lease.ref for lease in self.snapshot.leases if lease.ending and lease.node == mark.node]
-            return Reason.WAITING_FOR_PREEMPTED, f"others were asked to stop for it on {mark.node} and have not ended yet", tuple(going)
+            going = [each for each in self.snapshot.leases if each.node == mark.node and (each.ending or each.ref in self.kept.stopped)]
+            names = tuple(each.ref for each in self._sorted(going))
+            return Reason.WAITING_FOR_PREEMPTED, f"others were asked to stop for it on {mark.node} and have not ended yet", names
         found = self.gate.find(item, self.after, self.kept.against(item))
         if found.reason in ROOM or found.fits or found.reason is Reason.SETTLING:
             earlier = self.gate.find(item, self.before, self.kept.against(item))

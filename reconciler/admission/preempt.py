@@ -80,6 +80,8 @@ class Stops:
         found = [each for each in leases if stoppable(each, gate.now, gate.rules)] if gate.rules.preemption else []
         self._leases = tuple(leases)
         self._stopped: list[Lease] = []
+        self._coming = gate.rules.preemption and any(each.ending for each in leases)
+        """True: room is on its way."""
         self._left = sorted(found, key=lambda each: (each.priority, -each.since.timestamp(), str(each.ref)))
         """The least loss first."""
         self._failed: dict[str, list[Item]] = {}
@@ -115,15 +117,16 @@ class Stops:
         for each in best[3]:
             self._left.remove(each)
             self._stopped.append(each)
+            self._coming = True
         return best[2], best[3]
 
     def promising(self, item: Item, room: Room) -> bool:
         """False: `find` would find nobody. Cheap, and mostly the answer."""
-        survey = self.survey(room)
-        if survey is None or not survey.enough(item.amounts):
-            return False
         share = self._gate.tree.share(item.project)
-        if not survey.hopeful(share)(item.amounts, item.priority):
+        if self._coming and not room.usage.borrows(share, item.amounts) and self._fits_somewhere(item, share, room):
+            return True  # its own, and on its way: what was freed for one may be enough for the next
+        survey = self.survey(room)
+        if survey is None or not survey.enough(item.amounts) or not survey.hopeful(share)(item.amounts, item.priority):
             return False
         if self._fits_somewhere(item, share, room):
             return True

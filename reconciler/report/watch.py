@@ -17,17 +17,21 @@ def moment_lines(report: Report, now: datetime, told: set[str]) -> list[str]:
     """Lines for people. `told` holds the reasons that were said already: each is said once for as long as it stays."""
     stamp = f"{now:%H:%M:%S}"
     lines = [f"{stamp}  {each.action.glyph} {each.action.ref}  {_became(each)}" for each in report.results if _acted(each)]
-    reasons = {f"{each.action.ref}  {each.action.reason}: {each.action.why}" for each in report.results if isinstance(each.action, Blocked)}
+    blocked = [each.action for each in report.results if isinstance(each.action, Blocked) and not each.action.held]
+    reasons = {f"{each.ref}  {each.reason}: {each.why}" for each in blocked}
     lines += [f"{stamp}  ! {each}" for each in sorted(reasons - told)]
     wrong = {f"{each.location}  {each.path + ': ' if each.path else ''}{each.message}" for each in report.proposal.diagnostics}
     lines += [f"{stamp}  ! {each}" for each in sorted(wrong - told)]
     finished = {f"{each.ref}  {each.message}" for each in report.statuses if each.ref.key and each.ready}
     lines += [f"{stamp}  = {each}" for each in sorted(finished - told)] if told or lines else []
-    told.clear()
+    if report.proposal.policy is None or not report.proposal.policy.partial:  # a part says nothing about the rest
+        told.clear()
     told.update(reasons | wrong | finished)
     if lines:
         ready = sum(each.ready for each in report.statuses)
-        lines.append(f"{stamp}  {ready} of {len(report.statuses)} Ready ({took(report.seconds)})")
+        held = sum(any(one.type == "Admitted" and one.status is False for one in each.conditions) for each in report.statuses)
+        wait = f", {held} waiting for room (`reconcile queue`)" if held else ""
+        lines.append(f"{stamp}  {ready} of {len(report.statuses)} Ready{wait} ({took(report.seconds)})")
     return [clean(each) for each in lines]
 
 

@@ -19,6 +19,8 @@ METRICS, TAGS = 1000, 100
 TAG_LENGTH = 5000
 """Longest value of a tag that every backend takes."""
 TIMEOUT_SECONDS = 30.0
+RACES = ("UniqueViolation", "UNIQUE constraint failed", "SerializationFailure", "DeadlockDetected", "InterfaceError")
+"""In a 400: the server's database refused one of two requests that came at once, or lost the connection; later the same one is fine."""
 
 
 class Metric(NamedTuple):
@@ -98,7 +100,7 @@ class Tracking:
                 raise Transient("the tracking server answered with something that is not JSON") from error
             return body if isinstance(body, dict) else {}
         text = f"{method} {path.rpartition('/api/2.0/')[2]}: {response.status_code} {response.text[:300]}"
-        if response.status_code >= 500 or response.status_code in (401, 403, 408, 429):
+        if response.status_code >= 500 or response.status_code in (401, 403, 408, 429) or any(each in text for each in RACES):
             raise Transient(f"the tracking server failed at {text}")
         raise Rejected(f"the tracking server refused {text}")
 

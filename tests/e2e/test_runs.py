@@ -210,3 +210,16 @@ def test_the_loop_starts_what_is_saved_and_ends_without_taking_runs_with_it(tmp_
     assert _programs(here), "a training ended with the loop"
     here.ok("--wait")
     assert len(starts(here)) == 8
+
+
+def test_what_waited_for_room_uses_the_data_of_now(tmp_path: Path, mlflow_url: str) -> None:
+    here = lab(tmp_path / "root", mlflow_url, quota="nominal: {memory: 2Gi, cpu: 100m}")
+    sweep(here, "grid", f"params: {{rank: [1, 2, 3], seconds: 0.5}}, {small()}")
+    here.ok("--wait")
+    (here.root / "code" / here.env["NAME"] / "one.csv").write_text("a\n1\n2\n3\n")
+    here.ok("--wait")
+    current = [each for each in runs(here, mlflow_url) if each["tags"].get("mlops.superseded") != "true"]
+    assert len(starts(here)) == 6
+    assert len({each["tags"]["mlops.dataset.one"] for each in current}) == 1
+    assert len(current) == 3
+    assert "No changes" in here.ok().out

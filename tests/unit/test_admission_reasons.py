@@ -227,7 +227,7 @@ CASES: dict[str, tuple[Snapshot, Reason, str, tuple[str, ...]]] = {
         snapshot(item("w", memory=4), quotas=(quota("a", 8), quota("b", 8)), leases=(lease("b1", "b", 14),)),
         Reason.WAITING_FOR_PREEMPTED,
         "others were asked to stop for it on mac and have not ended yet",
-        (),
+        ("b1",),
     ),
     "waits for those that were stopped before": (
         snapshot(
