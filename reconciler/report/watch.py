@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def moment_lines(report: Report, now: datetime, told: set[str]) -> list[str]:
-    """Lines for people. `told` holds the reasons that were said already: each is said once for as long as it stays."""
+    """Lines for people. `told` holds the reasons that were said already (each is said once for as long as it stays) and, after a `~`, the
+    runs that were on their way."""
     stamp = f"{now:%H:%M:%S}"
     lines = [f"{stamp}  {each.action.glyph} {each.action.ref}  {_became(each)}" for each in report.results if _acted(each)]
     blocked = [each.action for each in report.results if isinstance(each.action, Blocked) and not each.action.held]
@@ -22,11 +23,13 @@ def moment_lines(report: Report, now: datetime, told: set[str]) -> list[str]:
     lines += [f"{stamp}  ! {each}" for each in sorted(reasons - told)]
     wrong = {f"{each.location}  {each.path + ': ' if each.path else ''}{each.message}" for each in report.proposal.diagnostics}
     lines += [f"{stamp}  ! {each}" for each in sorted(wrong - told)]
-    finished = {f"{each.ref}  {each.message}" for each in report.statuses if each.ref.key and each.ready}
-    lines += [f"{stamp}  = {each}" for each in sorted(finished - told)] if told or lines else []
+    going = {f"~{each.ref}" for each in report.statuses if each.ref.key and not each.ready}
+    finished = sorted(f"{each.ref}  {each.message}" for each in report.statuses if each.ready and f"~{each.ref}" in told)
+    lines += [f"{stamp}  = {each}" for each in finished]
     if report.proposal.policy is None or not report.proposal.policy.partial:  # a part says nothing about the rest
         told.clear()
-    told.update(reasons | wrong | finished)
+    told.difference_update({each for each in told if each.startswith("~")})
+    told.update(reasons | wrong | going)
     if lines:
         ready = sum(each.ready for each in report.statuses)
         held = sum(any(one.type == "Admitted" and one.status is False for one in each.conditions) for each in report.statuses)
