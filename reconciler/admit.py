@@ -14,6 +14,7 @@ from reconciler.admission.decide import decide
 from reconciler.admission.ledger import Books, keep, open_books, settle, snapshot
 from reconciler.admission.values import Decision, Item, Lease, Snapshot, Verdict
 from reconciler.controller import Context, Demands
+from reconciler.errors import Terminal
 from reconciler.house import House
 from reconciler.model import (
     Blocked,
@@ -37,6 +38,7 @@ from reconciler.policy import Policy
 from reconciler.registry import Kinds
 
 OVER_BUDGET = "LaunchBudget"
+CANNOT_START = "CannotStart"
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def consider(
     house: House,
 ) -> tuple[Plan, Admission | None]:
     """The plan with what can never start blocked, and the decision about the rest. None: nothing asks for room and nothing has any."""
-    demands = demands_of(plan, ctx, house.kinds)
+    plan, demands = demands_of(plan, ctx, house.kinds)
     books = open_books(house, ctx, demands)
     if not demands and not books.leases and not books.over and not books.queue and not books.jobs:
         return plan, None
@@ -119,7 +121,7 @@ def grant(plan: Plan, admission: Admission, ctx: Context, house: House, *, part:
     keep(house, ctx, admission.snapshot, admission.decision, admission.books, admission.demands, gone)
     granted = admission.granted
     actions = tuple(
-        held(each, admission.decision.explain(each.ref), each.resource.location)
+        _waits(each, admission)
         if isinstance(each, Create | Update | Replace) and each.ref in admission.demands and each.ref not in granted
         else each
         for each in plan.actions
@@ -143,21 +145,34 @@ def give_back(results: Sequence[Result], admission: Admission, house: House) -> 
         house.store.work.release(unused, actor=house.actor, why=unused, requeue=back)
 
 
-def demands_of(plan: Plan, ctx: Context, kinds: Kinds) -> dict[Ref, Demand]:
-    """What each write asks for; those that need no admission are not in it."""
+def demands_of(plan: Plan, ctx: Context, kinds: Kinds) -> tuple[Plan, dict[Ref, Demand]]:
+    """What each write asks for; those that need no admission are not in it. The plan with what cannot start as it is declared blocked."""
     found: dict[Ref, Demand] = {}
+    impossible: dict[Ref, Blocked] = {}
     for write in plan.writes:
         controller = kinds.of(write.ref)
         if isinstance(write, Create | Update | Replace) and isinstance(controller, Demands):
-            demand = controller.demand(write, ctx)
+            try:
+                demand = controller.demand(write, ctx)
+            except Terminal as error:
+                impossible[write.ref] = Blocked(write.ref, CANNOT_START, error.message, error.hint, write, write.resource.location)
+                continue
             if demand is not None:
                 found[write.ref] = demand
-    return found
+    return (replace(plan, actions=tuple(impossible.get(each.ref, each) for each in plan.actions)) if impossible else plan), found
 
 
 def held(action: Write, verdict: Verdict, location: Location) -> Blocked:
     """A write that waits for room."""
     return Blocked(action.ref, str(verdict.reason), verdict.message, _next(verdict), action, location, held=not verdict.reason.never)
+
+
+def _waits(action: Create | Update | Replace, admission: Admission) -> Blocked:
+    verdict = admission.verdict(action.ref)
+    if verdict is not None:
+        return held(action, verdict, action.resource.location)
+    why = "what was started under this name before has not ended yet"
+    return Blocked(action.ref, "Ending", why, "", action, action.resource.location, held=True)
 
 
 def _next(verdict: Verdict) -> str:

@@ -17,7 +17,7 @@ LOOK = 0.25
 RETRY = 2.0
 """Seconds after which what waits is decided about again although nothing ended: backoffs, windows and heat change with time alone."""
 SHARE = 0.2
-"""Of the time, at most, that whole passes may take while runs come and go."""
+"""Of the time, at most, that whole passes may take while runs come and go; the same for decisions about what waits."""
 LEAST_PAUSE = 1.0
 """Seconds between two whole passes, at least."""
 
@@ -40,7 +40,7 @@ def held_part(report: Report, house: House) -> Report | None:
         inventory=house.store.inventory() if unknown else before.inventory,
         policy=replace(before.policy, partial=True),
         selection=replace(before.selection, part=True),
-        lease=house.store.last_token(),
+        lease=before.lease + 1,  # ours: whoever wrote since may have other manifests
     )
     return replace(report, proposal=part)
 
@@ -56,7 +56,12 @@ def advance(report: Report, house: House, stop: threading.Event) -> tuple[Report
     done = carry_out(part.proposal, house, stop)
     results = merged(report.results, done.results)
     told = {each.ref: each for each in done.statuses}
-    whole = replace(report, results=results, statuses=tuple(told.get(each.ref, each) for each in report.statuses))
+    whole = replace(
+        report,
+        proposal=replace(report.proposal, lease=part.proposal.lease),
+        results=results,
+        statuses=tuple(told.get(each.ref, each) for each in report.statuses),
+    )
     return whole, replace(done, statuses=whole.statuses)
 
 
@@ -77,14 +82,16 @@ class Watch:
     cost: float = 0.0
     """Seconds that it took."""
     decided: float = field(default_factory=time.monotonic)
+    pondered: float = 0.0
+    """Seconds that the last decision took."""
     pending: bool = False
     """Something ended since the last whole pass."""
 
     def __post_init__(self) -> None:
-        self.states = self._look()
+        self.states = dict.fromkeys(self._look(), "starting")
 
     def changed(self) -> bool:
-        """Whether a job started, ended or was paused since the last time that this was asked."""
+        """Whether a job started, ended, was paused or was reported since the last time that this was asked."""
         now = self._look()
         moved = now != self.states
         self.states = now
@@ -99,18 +106,20 @@ class Watch:
         return self.pending and since >= max(LEAST_PAUSE, self.cost / SHARE)
 
     def wants_decision(self) -> bool:
-        return time.monotonic() - self.decided >= RETRY
+        return time.monotonic() - self.decided >= max(RETRY, self.pondered / SHARE)
 
-    def note_decision(self) -> None:
+    def note_decision(self, began: float) -> None:
         self.decided = time.monotonic()
+        self.pondered = self.decided - began
 
     def note_pass(self, began: float, ctx: Context | None) -> None:
         self.passed = self.decided = time.monotonic()
         self.cost, self.pending = self.passed - began, False
         self.ctx = ctx or self.ctx
-        self.states = self._look()
+        # What moved while the pass ran may be newer than what it saw: that stays a change. What it launched itself is none.
+        self.states = {name: self.states.get(name, "starting") for name in self._look()}
 
     def _look(self) -> dict[str, str]:
         if self.ctx is None or self.ctx.jobs is None:
             return {}
-        return {name: each.state for name, each in self.ctx.jobs.look().items()}
+        return {name: "reported" if each.reported else each.state for name, each in self.ctx.jobs.look().items()}

@@ -233,7 +233,9 @@ class Demands(Protocol):
     """Optional: the resource asks for memory, cores or heat and goes through admission."""
 
     def demand(self, action: Create | Update | Replace, ctx: Context) -> Demand | None:
-        """What this action would use from now on; None = it needs no admission. Reads nothing from outside but `ctx.learned`."""
+        """What this action would use from now on; None = it needs no admission. Reads nothing from outside but `ctx.learned`.
+
+        Raises Terminal for what can never start as it is declared: the plan tells it, and nothing is tried."""
 
 
 @runtime_checkable

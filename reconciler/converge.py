@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from reconciler.advance import LOOK, Watch, advance
@@ -74,9 +73,11 @@ def converge(
             report = _carry(propose(selection, house), selection, house, stop)
             watch.note_pass(began, report.proposal.context)
         elif changed or watch.wants_decision():
-            with suppress(StalePlan):  # the whole pass that comes next sees what the other process wrote
+            try:
                 report, _ = advance(report, house, stop)
-            watch.note_decision()
+            except StalePlan:  # the whole pass that comes next sees what the other process wrote
+                watch.pending = True
+            watch.note_decision(began)
         else:
             continue
         done = [*filter(_wrote, done), *report.results]

@@ -60,6 +60,8 @@ class Memos:
     """The notebooks of all Refs, read once, and the ones that changed."""
 
     loaded: dict[Ref, dict[str, JSON]]
+    token: int = 0
+    """The last writer's lease when they were read or saved: another one since, and somebody else may have noted something."""
     before: dict[Ref, str] = field(default_factory=dict)
 
     def __call__(self, ref: Ref) -> MutableMapping[str, JSON]:
@@ -67,9 +69,12 @@ class Memos:
             self.before[ref] = json.dumps(self.loaded.get(ref, {}), sort_keys=True)
         return self.loaded.setdefault(ref, {})
 
-    def reload(self, stored: dict[Ref, dict[str, JSON]]) -> None:
-        """Forget what was read and noted here, for what somebody else wrote meanwhile."""
-        self.loaded, self.before = stored, {}
+    def follow(self, store: Store) -> int:
+        """Forget what was read and noted here when somebody else wrote since; the token of the last writer's lease."""
+        token = store.last_token()  # before the notebooks: newer ones with an older token are read again, not the other way round
+        if token != self.token:
+            self.loaded, self.before, self.token = store.memos(), {}, token
+        return token
 
     def touched(self) -> set[Ref]:
         """Refs whose notebooks were written since the last `changed`."""
@@ -122,6 +127,8 @@ def open_house(
     if not read_only:
         _make_state_folder(settings.state)
     store = open_store(where, read_only=read_only, now=now)
+    memos = Memos({}, -1)
+    memos.follow(store)
 
     def services(spec: PlatformSpec) -> Services:
         from reconciler.platform.shared import Shared
@@ -133,7 +140,7 @@ def open_house(
         kinds=kinds or discover(),
         store=store,
         wire=Wire(wire_log),
-        memos=Memos(store.memos()),
+        memos=memos,
         tell=on_event,
         now=now,
         actor=actor or _whoami(),
@@ -230,7 +237,7 @@ def secret(reference: Any) -> str:
 
 
 def _stale(house: House) -> StalePlan:
-    house.memos.reload(house.store.memos())
+    house.memos.follow(house.store)
     return StalePlan("another pass wrote between this plan and its turn", hint="make the plan again")
 
 
@@ -250,6 +257,7 @@ def writing(house: House, after: int) -> Iterator[None]:
             changed = house.memos.changed()
             if changed:
                 house.store.put_memos(changed)
+            house.memos.token = token
 
 
 def await_services(house: House, services: Services, names: Sequence[str], deadline: float, stop: threading.Event) -> None:

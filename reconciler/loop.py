@@ -101,7 +101,7 @@ class Report:
 
 def propose(selection: Selection, house: House) -> Proposal:
     """Read manifests, Store and tools, and decide what should be done. Writes nothing, anywhere."""
-    began, calls, lease = time.monotonic(), house.wire.count, house.store.last_token()
+    began, calls, lease = time.monotonic(), house.wire.count, house.memos.follow(house.store)
     inventory = house.store.inventory()
     house.tell(Event("phase", "reading manifests"))
     desired = read(selection, house.kinds, house.settings, inventory, house.store.meta("root_paths") or "")

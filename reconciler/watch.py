@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,22 +41,20 @@ def run_forever(
 
     A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop."""
     files, watch, report, failures = threading.Event(), Watch(None), None, 0
-    token = house.store.last_token()
     with watching(selection, house, files, stop):
         while not stop.is_set():
             began = time.monotonic()
             try:
-                if house.store.last_token() != token:  # somebody else made a pass: what is remembered here may be old
-                    house.memos.reload(house.store.memos())
                 changed = watch.changed()
                 if report is None or files.is_set() or watch.wants_pass(quiet=every):
                     files.clear()
                     report = converge(selection, house, stop=stop)
                     watch.note_pass(began, report.proposal.context)
                     on_report(report)
+                    gc.collect()  # what a pass leaves behind holds connections, and the oldest garbage is hardly ever collected by itself
                 elif changed or watch.wants_decision():
                     report, done = advance(report, house, stop)
-                    watch.note_decision()
+                    watch.note_decision(began)
                     if done is not None:
                         on_report(done)
                 failures = 0
@@ -66,7 +65,6 @@ def run_forever(
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1))
                 on_trouble(error, pause)
                 _sleep(pause, files, stop)
-            token = house.store.last_token()
             _sleep(LOOK, files, stop)
 
 

@@ -13,6 +13,9 @@ OURS = ("data", "seed", "out")
 MOST = 1000
 """Runs of one experiment: a grid that is larger is taken for a mistake."""
 
+SHOWN = 40
+"""Characters of a value in a message."""
+
 
 def argument(value: Scalar) -> str:
     """A parameter's value as the program gets it: `true` and `false` for booleans. Two values with the same text are the same run."""
@@ -56,8 +59,12 @@ def check(runs: Runs) -> Iterator[tuple[str, str]]:
     told = Counter((tuple(sorted((name, argument(value)) for name, value in params.items())), seed) for params, seed in combinations(runs))
     for (params, seed), times in told.items():
         if times > 1:
-            shown = ", ".join([*(f"{name} {value}" for name, value in params), f"seed {seed}"])
+            shown = ", ".join([*(f"{name} {_cut(value)}" for name, value in params), f"seed {seed}"])
             yield "params", f"the same run is declared {times} times: {shown}"
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= SHOWN else f"{value[: SHOWN - 1]}…"
 
 
 def count(runs: Runs) -> int:

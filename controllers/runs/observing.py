@@ -19,6 +19,7 @@ KIND = "Experiment"
 SHOWN = ("code", "entrypoint", "seed", "data", "lock")
 """Parts of the identity that are tags `mlops.NAME`."""
 LOST = "it ended without a result"
+UNTOLD = "it came to its end, and could not tell MLflow so"
 EXPANDED, SETTLED = "expanded", "settled"
 """In an experiment's notebook: it has had runs; all of them are as desired."""
 
@@ -132,6 +133,8 @@ def ends(job: Progress | None) -> End:
 
 def _why(run: RunInfo, job: Progress | None) -> str:
     told = run.tags.get(Tag.EXIT, "") or (job.why if job else "") or run.tags.get(Tag.STOPPED, "")
+    if not told and ends(job) == "FINISHED":
+        return UNTOLD
     return told or (LOST if run.active else "no reason is known")
 
 

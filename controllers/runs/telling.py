@@ -10,6 +10,7 @@ from controllers.runs.identity import parts
 from controllers.runs.launch import pause
 from controllers.runs.standing import How
 from reconciler.diff import compare
+from reconciler.errors import Terminal
 from reconciler.model import Change, Create, Demand, Diff, Health, HealthReport, Present, Replace, Resource, Update
 from reconciler.model.demand import Amounts, amounts_of
 from schemas.base import duration_value
@@ -85,10 +86,10 @@ def _why(path: str) -> str:
 
 
 def asks(action: Create | Update | Replace) -> Demand | None:
-    """What a launch asks of the machine; None for everything else, and for what cannot start as it is declared."""
+    """What a launch asks of the machine; None for everything else. Raises Terminal for what cannot start as it is declared."""
     child: Resource[Any] = action.resource
     if child.spec.trouble:
-        return None
+        raise Terminal(child.spec.trouble)
     raw = {} if isinstance(action, Create) else action.seen.raw
     if not isinstance(action, Create) and step(child, action.seen) is not Step.LAUNCH:
         return None

@@ -4,16 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.admission.calibrate import fit
 from reconciler.admission.memory import estimate, learn, length
+from reconciler.admission.order import lease_of
 from reconciler.admission.scene import blind_node, node_of, quotas_of, rules_of
 from reconciler.admission.values import Decision, Item, Lease, Node, Past, Snapshot
 from reconciler.controller import Context
 from reconciler.errors import ReconcilerError
+from reconciler.hardware.detector import detect
 from reconciler.model import Amounts, Demand, Learned, Owned, Progress, Ref, Resource
 
 if TYPE_CHECKING:
@@ -29,11 +32,13 @@ class Books:
     """Leases and queue as they are: what the Store says, corrected by which jobs live."""
 
     leases: tuple[Lease, ...]
-    """Those whose work lives, or was granted and is about to start."""
+    """Those whose work lives, or was granted and is about to start; `adopted` included."""
     over: tuple[Held, ...]
     """Those whose work has ended, or is not wanted any more: to be released."""
     found: Mapping[Ref, str]
     """Jobs that live without the Store knowing which lease they run under: Ref -> job."""
+    adopted: tuple[Lease, ...]
+    """Of jobs that live and of which the Store knows nothing, because it was lost or a launch was not answered: charged as they were."""
     ending: tuple[Held, ...]
     """Live work that was asked to make room."""
     queue: tuple[Queued, ...]
@@ -60,11 +65,35 @@ def open_books(house: House, ctx: Context, demands: Mapping[Ref, Demand] | None)
         alive = job in jobs and jobs[job].state in LIVE
         if alive and each.preemptor is not None:
             ending.append(replace(each, job=job))
-        if alive or (not job and (demands is None or lease.ref in demands)) or lease.work in ("serving", "system"):
+        about_to_start = not job and not lease.ending and (demands is None or lease.ref in demands)
+        if alive or about_to_start or lease.work in ("serving", "system"):
             leases.append(replace(lease, paused=alive and jobs[job].state == "paused"))
+        elif job in jobs and jobs[job].unburied:  # what a dead supervisor left running is charged until it was ended
+            leases.append(replace(lease, ending=True, paused=False))
         else:
             over.append(each)
-    return Books(tuple(leases), tuple(over), found, tuple(ending), queue, work.learned(), work.past(), jobs)
+    adopted = _adopted(house, ctx, jobs, {each.ref for each in held}, queue)
+    return Books((*leases, *adopted), tuple(over), found, adopted, tuple(ending), queue, work.learned(), work.past(), jobs)
+
+
+def _adopted(house: House, ctx: Context, jobs: Mapping[str, Progress], known: Set[Ref], queue: Sequence[Queued]) -> tuple[Lease, ...]:
+    """Leases for live jobs whose work has none: work that runs is charged, whatever became of the note that let it start."""
+    strays: dict[Ref, Progress] = {}
+    for each in jobs.values():
+        ref = Ref.parse(each.ref, house.kinds.kinds) if each.state in LIVE else None
+        if ref is not None and ref not in known:
+            strays.setdefault(ref, each)
+    if not strays:
+        return ()
+    now, name, waiting = ctx.now(), detect(house.settings.state).name, {each.ref: each.item for each in queue}
+    found: list[Lease] = []
+    for ref, job in strays.items():
+        since = datetime.fromtimestamp(job.since, UTC) if job.since else now
+        if (item := waiting.get(ref)) is not None:
+            found.append(replace(lease_of(item, name, since), amounts=job.granted, paused=job.state == "paused"))
+        else:
+            found.append(Lease(ref, ref.owner, name, job.granted, DEFAULT_PRIORITY, since, since, paused=job.state == "paused"))
+    return tuple(found)
 
 
 def snapshot(
@@ -87,11 +116,13 @@ def snapshot(
     waiting = items({ref: each for ref, each in demands.items() if ref not in leased}, books, ctx, priorities)
     if part:
         waiting += tuple(each.item for each in books.queue if each.ref not in demands and each.ref not in leased)
+    here = node(house, ctx, books.jobs)
     return Snapshot(
         now=ctx.now(),
-        nodes=(node(house, ctx, books.jobs),),
+        nodes=(here,),
         quotas=quotas,
-        leases=books.leases,
+        # there is one machine, and it may have got another name since: what runs is charged to it all the same
+        leases=tuple(each if each.node == here.name else replace(each, node=here.name) for each in books.leases),
         queue=waiting,
         rules=rules_of(admission),
         past=books.past,
@@ -129,8 +160,6 @@ def items(demands: Mapping[Ref, Demand], books: Books, ctx: Context, priorities:
 
 def node(house: House, ctx: Context, jobs: Mapping[str, Progress]) -> Node:
     """This machine now. A sensor that fails costs what it would have told, nothing else."""
-    from reconciler.hardware.detector import detect
-
     machine, admission = detect(house.settings.state, ask=not house.read_only), ctx.platform.admission
     try:
         sampler = house.sensors(ctx.platform)
@@ -140,12 +169,13 @@ def node(house: House, ctx: Context, jobs: Mapping[str, Progress]) -> Node:
         ctx.log.warning("sensors_failed", error=str(error))
         return blind_node(machine, admission)
     used = sum(each.memory for each in jobs.values() if each.state in LIVE)
-    return node_of(machine, sample, admission, system=_system(ctx), jobs=used, model=model)
+    return node_of(machine, sample, admission, system=_system(ctx, jobs), jobs=used, model=model)
 
 
-def _system(ctx: Context) -> Amounts:
-    """Memory of the shared services, as measured now."""
-    return Amounts(memory=ctx.services.memory())
+def _system(ctx: Context, jobs: Mapping[str, Progress]) -> Amounts:
+    """Memory of the shared services, as measured now. Jobs of Ray are processes below its head, and have leases of their own."""
+    below = sum(each.memory for each in jobs.values() if each.backend == "ray" and each.state in LIVE)
+    return Amounts(memory=max(0, ctx.services.memory() - below))
 
 
 def look(house: House) -> Snapshot:
@@ -177,6 +207,11 @@ def settle(house: House, ctx: Context, books: Books) -> None:
             learned[each.template] = learn(before, progress.peak, seconds, progress.watts, overran)
     victims = [each.waiting() for each in books.over if each.preemptor is not None]
     house.store.work.release([each.ref for each in books.over], actor=house.actor, why=why, requeue=victims, learned=learned)
+    if books.adopted:
+        house.store.work.grant(books.adopted, actor=house.actor, why={each.ref: "it was found running" for each in books.adopted})
+        living = {each.ref: each.id for each in books.jobs.values() if each.state in LIVE}
+        for lease in books.adopted:
+            house.store.work.set_job(lease.ref, living[str(lease.ref)])
     for ref, job in books.found.items():
         house.store.work.set_job(ref, job)
     if ctx.jobs is not None:
@@ -192,7 +227,7 @@ def tidy(ctx: Context, books: Books) -> None:
     ctx.jobs.tend()
     needed = {books.found.get(each.ref) for each in books.leases}
     for each in books.jobs.values():
-        if each.state == "ended" and each.reported and each.id not in needed:
+        if each.state in ("ended", "lost") and each.reported and each.id not in needed:
             ctx.jobs.forget(each.id)
 
 
@@ -203,9 +238,11 @@ def keep(
 
     `gone` are Refs in the stored queue that nobody wants to start any more."""
     work = house.store.work
-    waiting = {each.ref: _queued(each, demands.get(each.ref)) for each in taken.queue}
-    waited_for = {each.ref: str(each.detail.get("reason", "")) for each in books.queue}
-    work.preempt(decision.preemptions, actor=house.actor)
+    before = {each.ref: each for each in books.queue}
+    waiting = {each.ref: _queued(each, demands.get(each.ref), before.get(each.ref)) for each in taken.queue}
+    waited_for = {ref: str(each.detail.get("reason", "")) for ref, each in before.items()}
+    if decision.preemptions:  # with the room that they make kept for whom it is made: nothing lies between the two
+        work.preempt(decision.preemptions, actor=house.actor, past=replace(taken.past, earmarks=decision.past.earmarks))
     templates = {ref: each.template for ref, each in demands.items()}
     work.grant(decision.grants, templates, actor=house.actor, why=waited_for, past=decision.past)
     jobs = {each.ref: each.job for each in work.leases()}
@@ -228,10 +265,11 @@ def keep(
     work.put_queue(left, gone)
 
 
-def _queued(item: Item, demand: Demand | None) -> Queued:
+def _queued(item: Item, demand: Demand | None, before: Queued | None) -> Queued:
+    """A row of the queue. What was not looked at in this pass (`demand` None) keeps what is known of it."""
     from reconciler.state import Queued
 
     if demand is None:
-        return Queued(item)
+        return replace(before, item=item) if before is not None else Queued(item)
     detail = {"declared": demand.declared, "asked": list(demand.peak), "fresh": demand.fresh, "facts": bool(demand.facts)}
     return Queued(item, True, demand.template, detail)

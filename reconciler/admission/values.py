@@ -178,10 +178,11 @@ class Rules:
     """From here on work may use the last tenth of headroom and starts at level SERIOUS."""
     ceiling: float = 0.9
     """Forecast headroom up to which work below the exempt priority starts."""
-    exempt_ceiling: float = 1.0
-    """The same for the exempt priorities."""
-    power_margin: float = 0.15
-    """Added to the declared power of work that is about to start; once it runs, what is measured counts."""
+    exempt_ceiling: float = 0.97
+    """The same for the exempt priorities; the rest is for what a forecast cannot know."""
+    power_margin: float = 0.2
+    """Added to the declared power of work that is about to start; once it runs, what is measured counts. Found by simulation: with
+    powers that are wrong by up to 30 % the smallest margin that kept the time at SERIOUS below 1 % for every seed."""
     settle: timedelta = timedelta(seconds=5)
     """Between two starts on a node that is not NOMINAL: measure before the next."""
     aging: timedelta = timedelta(minutes=10)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from reconciler.model.demand import NOTHING, Amounts
+
 
 @dataclass(frozen=True)
 class Job:
@@ -73,3 +75,12 @@ class Progress:
     """Mean power that it was seen to draw; None = the machine does not tell."""
     reported: bool = False
     """Its end is in the tracking server."""
+    granted: Amounts = NOTHING
+    """What its lease gave it when it was launched; power is not known any more."""
+    backend: str = "local"
+    """Whose job it is: `Job.backend`."""
+
+    @property
+    def unburied(self) -> bool:
+        """True when nobody watches it any more although its program may still live."""
+        return self.state == "lost" and self.since > 0 and not self.ended

@@ -67,7 +67,7 @@ def prepare(site: Site) -> None:
         write_private(site.home / "password", secrets.token_urlsafe(32))
     if not (site.home / "data" / "PG_VERSION").exists():
         _initdb(site, programs, account)
-    _forget_stale_pid(site.home / "data")
+    _forget_stale_pids(site)
     short_folder(site.home / "socket", "mlops-pg-", _LONGEST_SOCKET_FOLDER, account)
 
 
@@ -223,16 +223,26 @@ def _initdb(site: Site, programs: Path, account: Account | None) -> None:
     shutil.rmtree(staged)
 
 
-def _forget_stale_pid(data: Path) -> None:
-    """Remove a pid file whose PID belongs to another program by now: PostgreSQL would take that one for a server and not start."""
-    lines = _read(data / "postmaster.pid").splitlines()
-    if (
-        len(lines) >= 3
-        and lines[0].isdigit()
-        and birth(int(lines[0])) is not None
-        and _looks(int(lines[0]), float(lines[2])) == (False, False)
-    ):
-        (data / "postmaster.pid").unlink(missing_ok=True)
+def _forget_stale_pids(site: Site) -> None:
+    """Remove pid files whose PID is no server: it belongs to another program by now, or to a killed server that its parent, a loop that
+    still runs, has not buried. PostgreSQL asks kill(2) alone, takes either for a server, and would not start."""
+    for path in (site.home / "data" / "postmaster.pid", Path(_read(site.home / "socket")) / f".s.PGSQL.{site.port}.lock"):
+        lines = _read(path).splitlines()  # CreateLockFile in PostgreSQL's miscinit.c: PID, data folder, start in Unix seconds, ...
+        if len(lines) < 3 or not lines[0].isdigit():
+            continue
+        pid = int(lines[0])
+        # One that is gone altogether is PostgreSQL's own business: it looks for children of that server that still use its memory.
+        if _is_zombie(pid) or (birth(pid) is not None and _looks(pid, float(lines[2])) == (False, False)):
+            path.unlink(missing_ok=True)
+
+
+def _is_zombie(pid: int) -> bool:
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def _looks(pid: int, wall: float) -> tuple[bool, bool]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError, Transient
-from reconciler.model import Blocked, Diff, Done, Failed, Keep, Result, Started, Status
+from reconciler.model import Blocked, Diff, Done, Failed, Keep, Ref, Result, Started, Status
 from reconciler.report.rows import DONE, Row, command, confirm_step, counted_words, empty_source, errors, revision, row
 from reconciler.report.show import clean, count, listed, paint, took, wrap
 from reconciler.report.text import COLORS, change_lines, diagnostics_text, mistakes, notes, plan_text, promised, rows_lines, unaffected
@@ -30,6 +31,8 @@ class _Page:
     width: int
     names: int
     all_: bool
+    lost: Mapping[Ref, Status] = field(default_factory=dict)
+    """Runs that were started and came to no good end."""
 
 
 def report_text(report: Report, *, color: bool = False, width: int = 100, all_: bool = False) -> str:
@@ -39,7 +42,7 @@ def report_text(report: Report, *, color: bool = False, width: int = 100, all_: 
         return plan_text(proposal, color=color, width=width, all_=all_)
     parts = [headline(report), ""]
     names = max((len(clean(str(each.action.ref))) for each in report.results if _told(each)), default=0)
-    page = _Page(color, width, min(max(_COLUMN, names), width - _STATE), all_)
+    page = _Page(color, width, min(max(_COLUMN, names), width - _STATE), all_, {each.ref: each for each in _lost(report)})
     body = [line for each in report.results for line in _result_lines(each, page)]
     body += rows_lines([row(each) for each in _blocked(report)], color=color, width=width)
     parts += [*body, ""] if body else []
@@ -54,7 +57,7 @@ def report_text(report: Report, *, color: bool = False, width: int = 100, all_: 
 def headline(report: Report) -> str:
     """`Done: 3 created, 1 changed, 57 unchanged @ 3f9c2e1 (2.4 s).`, or what went wrong, in the same form."""
     at = f" @ {clean(revision(report.proposal))}" if revision(report.proposal) else ""
-    failed = len(failures(report))
+    failed = len(failures(report)) + len(_lost(report))
     wrong = errors(report.proposal)
     tried = any(each.outcome is not None for each in report.results)
     word = "Stopped" if report.interrupted else "Failed in part" if failed or wrong else "Done" if tried else "Nothing done"
@@ -102,6 +105,12 @@ def stalled(report: Report) -> list[Status]:
     return [each for each in found if each.ref not in parents]
 
 
+def _lost(report: Report) -> list[Status]:
+    """Runs that this pass has worked on and that came to no good end."""
+    worked = {each.action.ref for each in report.results if isinstance(each.outcome, Done | Started)}
+    return [each for each in stalled(report) if each.ref.key and each.ref in worked]
+
+
 def _refused(status: Status) -> bool:
     return any(each.reason == "InvalidManifest" for each in status.conditions)
 
@@ -115,6 +124,8 @@ def _result_lines(each: Result, page: _Page) -> list[str]:
         return []
     told = row(each.action)
     match each.outcome:
+        case Done() | Started() if (lost := page.lost.get(told.ref)) is not None:
+            return [*_line("✗", told, "failed", page, 0.0, "red"), *wrap(clean(lost.message), page.width, "      ")]
         case Done() | Started():
             state = "started, goes on" if isinstance(each.outcome, Started) else _done(told)
             lines = _line(told.glyph, told, state, page, each.seconds)

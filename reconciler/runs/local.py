@@ -11,10 +11,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from reconciler.controller import JobRunner
 from reconciler.errors import Terminal, Transient
+from reconciler.model.demand import Amounts
 from reconciler.model.jobs import Job, Progress
 from reconciler.platform.process import is_alive, read_record, write_private
 from reconciler.runs.folder import Folder, acquire, folder_of, folders, is_held, progress_of, read_job, read_result, write_job
@@ -33,6 +36,18 @@ AT_ONCE = 4
 """Supervisors that one `tend` starts: each that finds the tracking server away stays for ten minutes."""
 
 
+class Known(NamedTuple):
+    """What never changes of a job."""
+
+    ref: str
+    backend: str
+    granted: Amounts
+
+    def on(self, progress: Progress) -> Progress:
+        """The progress of this job, with what the job itself says."""
+        return replace(progress, granted=self.granted, backend=self.backend)
+
+
 class LocalRunner(JobRunner):
     """Every method is safe to repeat and to call from several threads and several reconcilers at once."""
 
@@ -42,7 +57,7 @@ class LocalRunner(JobRunner):
     def __init__(self, state_dir: Path, credentials: Credentials, sensors: Sensors | None = None) -> None:
         self._state_dir = state_dir.resolve()
         self._credentials, self._sensors = credentials, sensors
-        self._refs: dict[str, tuple[str, str]] = {}
+        self._jobs: dict[str, Known] = {}
         self._children: list[subprocess.Popen[bytes]] = []
         self._guard = threading.Lock()
 
@@ -62,8 +77,8 @@ class LocalRunner(JobRunner):
         found = {}
         for folder in folders(self._state_dir):
             known = self._known(folder)
-            if known is not None and known[1] == self.backend:
-                found[folder.id] = progress_of(folder, known[0])
+            if known is not None and known.backend == self.backend:
+                found[folder.id] = known.on(progress_of(folder, known.ref))
         return found
 
     def stop(self, job_id: str, why: str) -> None:
@@ -105,7 +120,7 @@ class LocalRunner(JobRunner):
                 end_leftovers(folder)
             self._drop_checkpoint(folder)
             shutil.rmtree(folder.path, ignore_errors=True)
-        self._refs.pop(job_id, None)
+        self._jobs.pop(job_id, None)
 
     @staticmethod
     def _drop_checkpoint(folder: Folder) -> None:
@@ -122,7 +137,12 @@ class LocalRunner(JobRunner):
         started = 0
         for folder in folders(self._state_dir):
             known = self._known(folder)
-            if known is None or known[1] != self.backend or is_held(folder.lock) or not (folder.record.exists() or folder.result.exists()):
+            if (
+                known is None
+                or known.backend != self.backend
+                or is_held(folder.lock)
+                or not (folder.record.exists() or folder.result.exists())
+            ):
                 continue
             ending = read_result(folder)
             if ending is None or not ending.reported:
@@ -159,11 +179,11 @@ class LocalRunner(JobRunner):
         with self._guard:
             self._children = [child for child in self._children if child.poll() is None]
 
-    def _known(self, folder: Folder) -> tuple[str, str] | None:
-        """Ref and backend of the job, read once; None for a folder that is no job yet."""
-        if folder.id not in self._refs and (job := read_job(folder)) is not None:
-            self._refs[folder.id] = (job.ref, job.backend)
-        return self._refs.get(folder.id)
+    def _known(self, folder: Folder) -> Known | None:
+        """What the job says of itself, read once; None for a folder that is no job yet."""
+        if folder.id not in self._jobs and (job := read_job(folder)) is not None:
+            self._jobs[folder.id] = Known(job.ref, job.backend, Amounts(job.memory, job.cpu, job.gpu))
+        return self._jobs.get(folder.id)
 
 
 def prepare_folder(state_dir: Path, job: Job) -> Folder:

@@ -25,7 +25,17 @@ from reconciler.platform.process import write_private
 from reconciler.platform.ray import ENDED, FOLDER, connect
 from reconciler.runs.ending import Told, ending
 from reconciler.runs.folder import Folder, acquire, folder_of, folders, is_held, progress_of, read_job, write_job, write_result
-from reconciler.runs.local import Credentials, LocalRunner, Sensors, equip, holding, prepare_folder, supervisor_argv, supervisor_environment
+from reconciler.runs.local import (
+    Credentials,
+    Known,
+    LocalRunner,
+    Sensors,
+    equip,
+    holding,
+    prepare_folder,
+    supervisor_argv,
+    supervisor_environment,
+)
 from reconciler.runs.watch import amount
 
 if TYPE_CHECKING:
@@ -71,14 +81,12 @@ class RayRunner(LocalRunner):
     def look(self) -> Mapping[str, Progress]:
         """Every job of Ray's that has a folder, by id: from the folders, and one call for those that have not begun."""
         self._reap()
-        mine = [
-            (each, known[0]) for each in folders(self._state_dir) if (known := self._known(each)) is not None and known[1] == self.backend
-        ]
+        mine = self._mine()
         busy = {folder.id for folder, _ in mine if is_held(folder.lock)}
         asked: Mapping[str, Mapping[str, Any]] | None = {}
         if any(_not_begun(folder) for folder, _ in mine if folder.id not in busy):
             asked = self._listed()
-        return {folder.id: _merged(folder, ref, folder.id in busy, asked) for folder, ref in mine}
+        return {folder.id: known.on(_merged(folder, known.ref, folder.id in busy, asked)) for folder, known in mine}
 
     def stop(self, job_id: str, why: str) -> None:
         """Ask it to end: its supervisor sends SIGTERM, and SIGKILL ten seconds later. One that still waits for Ray never starts."""
@@ -98,7 +106,7 @@ class RayRunner(LocalRunner):
 
     def tend(self) -> None:
         """See to jobs whose supervisor died, and to those that Ray lost before they began."""
-        waiting = [each for each in self._mine() if _not_begun(each) and not is_held(each.lock)]
+        waiting = [each for each, _ in self._mine() if _not_begun(each) and not is_held(each.lock)]
         asked = self._listed() if waiting else None
         for folder in waiting if asked is not None else ():
             if (why := _never_begins(folder, asked or {})) is not None:
@@ -115,8 +123,10 @@ class RayRunner(LocalRunner):
         self._finish(folder)
         return True
 
-    def _mine(self) -> list[Folder]:
-        return [each for each in folders(self._state_dir) if (known := self._known(each)) is not None and known[1] == self.backend]
+    def _mine(self) -> list[tuple[Folder, Known]]:
+        return [
+            (each, known) for each in folders(self._state_dir) if (known := self._known(each)) is not None and known.backend == self.backend
+        ]
 
     # --- Ray's REST interface ----------------------------------------------------------------------------------------
 

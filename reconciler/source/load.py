@@ -100,10 +100,10 @@ class _Reading:
         self.seen.add(found.resolved)
         raw = read_bytes(found.path)
         digest = digest_of_file(raw)
-        read = self.parsed.get(digest)
+        read = self.parsed.get(found.resolved, digest)
         if read is None:
             read = tuple(documents(decode(raw)))
-            self.parsed.put(digest, read)
+            self.parsed.put(found.resolved, digest, read)
         for document in read:
             self._document(document, found.shown)
 

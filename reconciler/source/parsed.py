@@ -1,4 +1,4 @@
-"""Parsed files kept by the digest of their bytes, so that an unchanged file is parsed once.
+"""Parsed files kept with the digest of their bytes, so that an unchanged file is parsed once. The last version of each file is kept.
 
 One file for each source: a line with the digest of the rest, then JSON. Whatever is wrong with it, it is the same as no cache."""
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from reconciler.source.yamltext import Document
 
-_FORMAT = 1
+_FORMAT = 2
 """Counts up when the same text is read differently."""
 _SPARE = 1000
 """Files that were not asked for this time and stay all the same: a pass over a part must not empty the cache."""
@@ -34,19 +34,19 @@ class Parsed:
         self._new: dict[str, Any] = {}
         self._changed = False
 
-    def get(self, digest: str) -> tuple[Document, ...] | None:
-        """The documents of a file with these bytes; None = it must be parsed."""
-        found = self._old.get(digest)
-        if found is None:
+    def get(self, file: str, digest: str) -> tuple[Document, ...] | None:
+        """The documents of `file` when it has these bytes; None = it must be parsed."""
+        found = self._old.get(file)
+        if found is None or found[0] != digest:
             return None
-        self._new[digest] = found
-        return tuple(Document(index, line, data) for index, line, data in found)
+        self._new[file] = found
+        return tuple(Document(index, line, data) for index, line, data in found[1])
 
-    def put(self, digest: str, documents: Sequence[Document]) -> None:
+    def put(self, file: str, digest: str, documents: Sequence[Document]) -> None:
         """Keep a file without faults whose values JSON gives back as they were."""
         if self._file is None or any(each.faults or not _plain(each.data) for each in documents):
             return
-        self._new[digest] = [[each.index, each.line, each.data] for each in documents]
+        self._new[file] = [digest, [[each.index, each.line, each.data] for each in documents]]
         self._changed = True
 
     def save(self) -> None:

@@ -203,6 +203,18 @@ def test_a_killed_postgres_comes_back_once_and_mlflow_recovers_by_itself(up: Ser
     assert back["postgres"].pid != before["postgres"]
 
 
+def test_a_killed_postgres_comes_back_while_its_parent_lives_and_has_not_buried_it(up: Services, state: Path) -> None:
+    kill(pids(up)["postgres"])
+    parent = fresh(state)  # as a loop that goes on: it holds the process that it spawned, and does not look at it
+    buried = parent.ensure(["postgres"])["postgres"].pid
+    assert buried is not None
+    kill(buried)
+    until(lambda: psutil.Process(buried).status() == psutil.STATUS_ZOMBIE)
+    assert {each.state for each in fresh(state).ensure(["mlflow"]).values()} == {"running"}
+    assert psutil.Process(buried).status() == psutil.STATUS_ZOMBIE
+    parent.status(probe=False)  # now it is
+
+
 def _is_postmaster(candidate: psutil.Process, state: Path) -> bool:
     try:
         return str(state / "services" / "postgres" / "data") in candidate.cmdline() and candidate.name() == "postgres"

@@ -132,7 +132,8 @@ def test_an_entrypoint_that_is_not_there_never_asks_for_room(lab: Lab) -> None:
     lab.reconcile(lab.experiment(None))
     _, [child], seen = lab.look(experiment)
     assert isinstance(seen[child.ref], Absent)
-    assert lab.runs.demand(Create(child), lab.fresh()) is None
+    with pytest.raises(Terminal, match=r"there is no absent\.py in demo/"):
+        lab.runs.demand(Create(child), lab.fresh())
     with pytest.raises(Terminal, match=r"there is no absent\.py in demo/"):
         lab.runs.apply(Create(child), lab.fresh({child.ref: lease(child.ref)}))
     assert lab.all_runs() == []

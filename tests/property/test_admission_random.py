@@ -205,7 +205,7 @@ def run(seed: int, operations: int) -> History:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_operations(seed: int) -> None:
-    history = run(seed, 2_500)
+    history = run(seed, 5_000)
     world = history.world
     assert sum(world.starts.values()) > 200, "the history is too calm to show anything"
     assert sum(world.stops.values()) > 0, "nothing was ever pre-empted"
