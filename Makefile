@@ -25,9 +25,10 @@ $(STAMP): requirements.lock pyproject.toml
 
 setup: $(STAMP) ## create .venv and install the locked packages, hashes checked
 
-demo: $(STAMP) ## reconcile manifests/ into real DVC and MLflow on this machine
-	@$(BIN)/reconcile --wait --timeout 300s
-	@$(BIN)/reconcile status --all
+demo: $(STAMP) ## reconcile manifests/ into real DVC and MLflow on this machine, and train its runs
+	@$(BIN)/reconcile --wait --timeout 900s
+	@$(BIN)/reconcile status
+	@$(BIN)/reconcile leaderboard
 
 test: $(STAMP) ## all tests, against the real tools
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests

@@ -119,7 +119,7 @@ class Tags:
     def __init__(self, site: Site) -> None:
         import httpx
 
-        self._http = httpx.Client(base_url=f"{site.endpoint('mlflow')}/api/2.0/mlflow", trust_env=False, timeout=30.0)
+        self._http = httpx.Client(base_url=f"{site.mlflow}/api/2.0/mlflow", trust_env=False, timeout=30.0)
 
     def of(self, path: str) -> Mapping[str, str]:
         return {each["key"]: each["value"] for each in self._found(path).get("tags", [])}

@@ -36,9 +36,18 @@ class Site:
         """Stop the services, whatever happened."""
         measure.run([RECONCILE, "platform", "down"], self.root, self.log)
 
-    def endpoint(self, service: str) -> str:
-        """Address of a running service, with the password where it has one: not for print."""
-        return Services(self.root / ".mlops", [ServiceSpec("mlflow")]).endpoint(service).url
+    @property
+    def mlflow(self) -> str:
+        """Address of the server."""
+        return self._services().endpoint("mlflow").url
+
+    @property
+    def database(self) -> str:
+        """Address of the server's database, with the password: not for print."""
+        return self._services().endpoint("postgres").for_database("mlflow").url
+
+    def _services(self) -> Services:
+        return Services(self.root / ".mlops", [ServiceSpec("mlflow")])
 
     @contextmanager
     def loop(self, every: str) -> Iterator[int]:

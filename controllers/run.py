@@ -14,7 +14,7 @@ from controllers.runs.identity import parts
 from controllers.runs.observing import EXPANDED, KIND, LOST, SETTLED, ends, extras, listing, seen_of, wrong_marks
 from controllers.runs.releasing import let_go, look, stop
 from controllers.runs.standing import BY_HAND, How, Standing, Tag, leftover, standing
-from controllers.runs.telling import asks, differences, health
+from controllers.runs.telling import Step, asks, differences, health, step
 from controllers.tools import mlflow_runs
 from controllers.tools.mlflow import Mlflow, connect
 from controllers.tools.mlflow_runs import RunInfo
@@ -86,6 +86,8 @@ class RunController:
         if active := [each for each in old if each.active]:
             let_go(mlflow, active, jobs, ctx)
             return Started(active[0].id)
+        if here.launches(child.spec.runs.retries) and isinstance(action, Update) and step(child, action.seen) is not Step.LAUNCH:
+            return Started(action.seen.external_id)  # what had to end first has ended since the plan: the next pass asks for room
         outcome = _carry(child, here, experiment, mlflow, ctx)
         for each in old:
             mlflow_runs.log(mlflow, each.id, tags={Tag.SUPERSEDED: "true"})

@@ -108,9 +108,29 @@ def consider(
     plan, demands, confirmation = _within_budget(plan, demands, books, policy, ctx)
     taken = snapshot(house, ctx, resources.values(), inventory, books, demands, part=policy.partial)
     decision = decide(taken)
-    ours = tuple(each for each in decision.grants if each.ref in demands)  # room that others wait for is kept for them, not given away here
-    admission = Admission(taken, replace(decision, grants=ours), books, demands, confirmation)
+    admission = Admission(taken, _ours(taken, decision, demands), books, demands, confirmation)
     return _without_impossible(plan, admission), admission
+
+
+def _ours(taken: Snapshot, decision: Decision, demands: Mapping[Ref, Demand]) -> Decision:
+    """The decision without grants to what this pass is not about: room that others wait for is kept for them, not given away here, and
+    nothing is remembered as if they had got it."""
+    others = [each for each in decision.grants if each.ref not in demands]
+    if not others:
+        return decision
+    ours = tuple(each for each in decision.grants if each.ref in demands)
+    before, past = taken.past, decision.past
+    left = {each.ref for each in others}
+    return replace(
+        decision,
+        grants=ours,
+        past=replace(
+            past,
+            project_started={**before.project_started, **{each.project: each.since for each in ours}},
+            node_started={**before.node_started, **{each.node: each.since for each in ours}},
+            earmarks=(*past.earmarks, *(each for each in before.earmarks if each.ref in left)),
+        ),
+    )
 
 
 def grant(plan: Plan, admission: Admission, ctx: Context, house: House, *, part: bool) -> tuple[Plan, Context]:

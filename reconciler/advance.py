@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.controller import Context
 from reconciler.house import House
 from reconciler.loop import Report, carry_out
-from reconciler.model import Blocked, Delete, Plan, Ref, Result
+from reconciler.model import Blocked, Delete, Done, Plan, Ref, Result
 
 LOOK = 0.25
 """Seconds between two looks at the jobs: one listing of a folder."""
@@ -108,9 +108,11 @@ class Watch:
     def wants_decision(self) -> bool:
         return time.monotonic() - self.decided >= max(RETRY, self.pondered / SHARE)
 
-    def note_decision(self, began: float) -> None:
+    def note_decision(self, began: float, done: Report | None = None) -> None:
+        """`done` is what came of it. What an earlier run serves needed no job, so nobody tells of its end: a whole pass has to."""
         self.decided = time.monotonic()
         self.pondered = self.decided - began
+        self.pending |= done is not None and any(isinstance(each.outcome, Done) for each in done.results)
 
     def note_pass(self, began: float, ctx: Context | None) -> None:
         self.passed = self.decided = time.monotonic()

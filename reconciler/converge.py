@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from reconciler.advance import LOOK, Watch, advance
-from reconciler.errors import StalePlan
+from reconciler.errors import StalePlan, WriterBusy
 from reconciler.events import Event
 from reconciler.house import ANSWERS, House, await_services
 from reconciler.loop import Proposal, Report, carry_out, propose
@@ -34,7 +34,9 @@ from reconciler.selection import Selection
 SERVICES_SECONDS = 180.0
 """Longest wait for services that were just started; MLflow alone has been seen to take 50 s on a busy machine."""
 STALE_PLANS = 3
-"""Plans that may go stale in a row before a pass gives up; each means that somebody else made progress."""
+"""Plans that may go stale in a row before a pass gives up, and more within WRITER_SECONDS; each means that somebody else made progress."""
+WRITER_SECONDS = 30.0
+"""How long a pass that does not wait for anything else waits for its turn to write: a loop beside it writes often, and briefly."""
 
 
 def converge(
@@ -51,16 +53,17 @@ def converge(
     `on_proposal` is told the first proposal before it is carried out."""
     stop = stop or threading.Event()
     deadline = time.monotonic() + timeout
+    turn = deadline if wait else min(deadline, time.monotonic() + WRITER_SECONDS)
     proposal = propose(selection, house)
     (on_proposal or _nobody)(proposal)
     done: list[Result] = []
     services = _services_only(proposal)
     if services is not None and services.context is not None:
-        done += _carry(services, selection, house, stop, _services_only).results
+        done += _carry(services, selection, house, stop, turn, _services_only).results
         patience = min(deadline, time.monotonic() + SERVICES_SECONDS)
         await_services(house, services.context.services, services.context.wanted, patience, stop)
         proposal = propose(selection, house)
-    report = _carry(proposal, selection, house, stop)
+    report = _carry(proposal, selection, house, stop, turn)
     proposal = report.proposal
     done = [*filter(_wrote, done), *report.results]
     watch = Watch(proposal.context)
@@ -70,14 +73,15 @@ def converge(
         began = time.monotonic()
         changed = watch.changed()
         if watch.wants_pass(quiet=_quiet(report)):
-            report = _carry(propose(selection, house), selection, house, stop)
+            report = _carry(propose(selection, house), selection, house, stop, turn)
             watch.note_pass(began, report.proposal.context)
         elif changed or watch.wants_decision():
+            started = None
             try:
-                report, _ = advance(report, house, stop)
-            except StalePlan:  # the whole pass that comes next sees what the other process wrote
+                report, started = advance(report, house, stop)
+            except (StalePlan, WriterBusy):  # the whole pass that comes next sees what the other process wrote
                 watch.pending = True
-            watch.note_decision(began)
+            watch.note_decision(began, started)
         else:
             continue
         done = [*filter(_wrote, done), *report.results]
@@ -103,18 +107,27 @@ def _carry(
     selection: Selection,
     house: House,
     stop: threading.Event,
+    turn: float,
     part: Callable[[Proposal], Proposal | None] = lambda whole: whole,
 ) -> Report:
-    """Carry out, and plan again when somebody else wrote meanwhile. `part` narrows a plan that was made again as the first one was."""
-    for left in reversed(range(STALE_PLANS)):
+    """Carry out, and plan again when somebody else wrote meanwhile or writes now, until `turn` (monotonic seconds) at least.
+
+    `part` narrows a plan that was made again as the first one was."""
+    stale = 0
+    while True:
         try:
             return carry_out(proposal, house, stop)
         except StalePlan:
-            if not left:
+            stale += 1
+            if stale >= STALE_PLANS and (stop.is_set() or time.monotonic() >= turn):
                 raise
-            whole = propose(selection, house)
-            proposal = part(whole) or replace(whole, plan=Plan(()))
-    raise AssertionError("unreachable")
+        except WriterBusy:
+            if stop.is_set() or time.monotonic() >= turn:
+                raise
+            house.tell(Event("wait", "waiting for another reconciler to end its pass"))
+            stop.wait(LOOK)
+        whole = propose(selection, house)
+        proposal = part(whole) or replace(whole, plan=Plan(()))
 
 
 def _services_only(proposal: Proposal) -> Proposal | None:

@@ -10,6 +10,7 @@
     ├── InvalidManifest      the manifests say something that cannot be carried out; holds diagnostics
     ├── StalePlan            somebody else wrote since the plan was made; make it again
     ├── StoreError           the Store cannot be read or written
+    │   └── WriterBusy       another process is writing; it ends, or its lease runs out
     └── UsageError           the command line asks for something that does not exist
 """
 
@@ -73,6 +74,10 @@ class StalePlan(ReconcilerError):
 
 class StoreError(ReconcilerError):
     """The Store cannot be read or written (disk full, database away, made by a newer version)."""
+
+
+class WriterBusy(StoreError):
+    """Another process holds the lease for writing. Waiting helps: it ends its pass, or its lease runs out."""
 
 
 class UsageError(ReconcilerError):

@@ -52,15 +52,20 @@ def statuses(
 def summed(found: Sequence[Status], resources: Mapping[Ref, Resource[Any]], ctx: Context, kinds: Kinds) -> tuple[Status, ...]:
     """The same with every parent's health summed up from its children's; where a child is not well, neither is its parent."""
     children: dict[Ref, list[tuple[Resource[Any], Health, str]]] = {}
+    kept: dict[Ref, Status] = {}
     for each in found:
+        parent = replace(each.ref, key="")
         if each.ref.key and each.ref in resources:
-            children.setdefault(replace(each.ref, key=""), []).append((resources[each.ref], each.health, _reason(each)))
-    return tuple(_summed(each, children.get(each.ref, []), resources, ctx, kinds) for each in found)
+            children.setdefault(parent, []).append((resources[each.ref], each.health, _reason(each)))
+        elif each.ref.key:  # not wanted any more, and it could not be let go
+            kept[parent] = max(kept.get(parent, each), each, key=lambda one: one.health)
+    return tuple(_summed(each, children.get(each.ref, []), kept.get(each.ref), resources, ctx, kinds) for each in found)
 
 
 def _summed(
     status: Status,
     children: Sequence[tuple[Resource[Any], Health, str]],
+    kept: Status | None,
     resources: Mapping[Ref, Resource[Any]],
     ctx: Context,
     kinds: Kinds,
@@ -69,8 +74,11 @@ def _summed(
     if status.ref.key or resource is None or not isinstance(controller, Expands):
         return status
     own = HealthReport(status.health, status.message)
+    given = (
+        own if kept is None or kept.health <= own.health else HealthReport(kept.health, f"{kept.ref.key}: {kept.message}", _reason(kept))
+    )
     try:
-        whole = controller.sum_up(resource, own, children, ctx)
+        whole = controller.sum_up(resource, given, children, ctx)
     except Exception as error:  # a defect of the controller is told where it shows, and the other statuses stand
         whole = HealthReport(Health.UNKNOWN, f"the controller could not tell: {type(error).__name__}: {error}", "ControllerFailed")
     if whole == own:

@@ -54,18 +54,27 @@ def run_forever(
                     gc.collect()  # what a pass leaves behind holds connections, and the oldest garbage is hardly ever collected by itself
                 elif changed or watch.wants_decision():
                     report, done = advance(report, house, stop)
-                    watch.note_decision(began)
+                    watch.note_decision(began, done)
                     if done is not None:
                         on_report(done)
                 failures = 0
             except StalePlan:
                 watch.pending = True
-            except ReconcilerError as error:
+            except Exception as error:  # a defect costs one pass, not the loop
                 failures += 1
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1))
-                on_trouble(error, pause)
+                on_trouble(_told(error, house), pause)
                 _sleep(pause, files, stop)
             _sleep(LOOK, files, stop)
+
+
+def _told(error: Exception, house: House) -> ReconcilerError:
+    if isinstance(error, ReconcilerError):
+        return error
+    import traceback
+
+    house.log.warning("pass_failed", error=repr(error), trace=traceback.format_exc())
+    return ReconcilerError(f"the pass failed, which is a defect of the reconciler: {type(error).__name__}: {error}")
 
 
 def _sleep(seconds: float, files: threading.Event, stop: threading.Event) -> None:

@@ -154,4 +154,5 @@ KIND = KindInfo(
     prune="confirm",
     summary="The shared services: which of them run here and which exist already.",
     root_only=True,
+    check=check,
 )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from controllers.runs.identity import key, labelled, versions
 from controllers.runs.observing import EXPANDED, SETTLED
 from controllers.runs.standing import Tag
+from controllers.runs.telling import DELETED
 from controllers.tools import mlflow_runs
 from controllers.tools.code import reader
 from controllers.tools.mlflow import connect
@@ -24,9 +25,12 @@ _WORDS = {
     "Paused": "paused",
     "Retrying": "to be tried again",
     "RunFailed": "failed",
-    "DeletedInTool": "deleted in MLflow",
+    DELETED: "deleted in MLflow",
     "StoppedInTool": "stopped by hand",
     "CannotStart": "that cannot start",
+    "LaunchBudget": "waiting for a yes",
+    "ExceedsMachine": "too large for the machine",
+    "ExceedsMaxQuota": "too large for the quota",
 }
 """Reasons of children as a parent's sentence tells them."""
 
@@ -144,7 +148,9 @@ def sum_up(
         return own
     reasons = Counter(_word(reason) for _, health, reason in runs if health is not Health.HEALTHY)
     message = ", ".join([_finished(done, total), *(f"{number} {word}" for word, number in sorted(reasons.items()))])
-    stalled = worst in (Health.DEGRADED, Health.MISSING) and not any(health is Health.PROGRESSING for _, health, _ in runs)
+    # A run that is only held back, by the launch budget for one, is missing too: it starts as soon as somebody says so.
+    lost = worst is Health.DEGRADED or any(reason == DELETED for _, health, reason in runs if health is Health.MISSING)
+    stalled = lost and not any(health is Health.PROGRESSING for _, health, _ in runs)
     told = next((reason for _, health, reason in runs if health is worst), "")
     return HealthReport(worst, message, told if worst is not Health.PROGRESSING else "RunsProgressing", stalled)
 

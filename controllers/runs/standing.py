@@ -76,6 +76,11 @@ class Standing:
     def job_lives(self) -> bool:
         return lives(self.job)
 
+    def launches(self, retries: int) -> bool:
+        """Whether what there is to do is a launch."""
+        again = self.how is How.FAILED and self.failed <= retries
+        return again or self.how in (How.NONE, How.AGAIN, How.UNLAUNCHED, How.PUT_BACK)
+
 
 def standing(key: str, rerun: str, runs: Sequence[RunInfo], jobs: Mapping[str, Progress] | None, now: float) -> Standing:
     """How the run of this key stands. `runs` are those of its experiment, the newest first; `jobs` None = nobody can tell."""

@@ -16,6 +16,8 @@ from reconciler.model.demand import Amounts, amounts_of
 from schemas.base import duration_value
 from schemas.run import RunSpec
 
+DELETED = "DeletedInTool"
+"""Reason of a run that a person deleted in MLflow."""
 CORE = 1000
 """Thousandths: what a run that says nothing gets."""
 TAIL_LINES, TAIL_LENGTH = 3, 400
@@ -132,7 +134,7 @@ def health(child: Resource[RunSpec], seen: Present) -> HealthReport:
             return HealthReport(Health.SUSPENDED, f"stopped by hand in MLflow; {again}", "StoppedInTool", stalled=True)
         case How.DELETED:
             advice = "restore it there, or change spec.runs.rerun to launch it again"
-            return HealthReport(Health.MISSING, f"deleted in MLflow; {advice}", "DeletedInTool", stalled=True)
+            return HealthReport(Health.MISSING, f"deleted in MLflow; {advice}", DELETED, stalled=True)
         case How.FAILED if raw["failed"] <= runs.retries:
             return HealthReport(Health.PROGRESSING, f"{raw['why']}; it is tried again", "Retrying")
         case How.FAILED:

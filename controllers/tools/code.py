@@ -62,7 +62,8 @@ def read(root: Path, entrypoint: str, globs: Sequence[str], *, pinned: bool) -> 
     if script is None and _must_be_a_file(entrypoint):
         return Code(trouble=f"there is no {entrypoint} in {root.name}/; correct spec.runs.entrypoint, or add the file")
     found = {path for glob in globs for path in root.glob(glob) if path.is_file()} | ({script} if script else set())
-    outside = sorted(str(path.relative_to(root)) for path in found if not path.resolve().is_relative_to(inside))
+    read_too = {root / LOCK} if pinned else set()
+    outside = sorted(str(path.relative_to(root)) for path in found | read_too if not path.resolve().is_relative_to(inside))
     if outside:
         return Code(trouble=f"{outside[0]} leads out of the project's folder: code is read there only")
     try:

@@ -10,6 +10,7 @@ from math import exp, inf
 from reconciler.admission.decide import decide
 from reconciler.admission.order import Backlog
 from reconciler.admission.values import Decision, Heat, Item, Lease, Level, Node, Snapshot, ThermalModel, Window
+from reconciler.admission.window import closed
 from reconciler.model import Ref
 
 STOPPING = 10.0
@@ -63,6 +64,11 @@ class Play:
             self._carry_out(decision)
             missing -= self.starts.keys()
         return made
+
+    def barred(self, ref: Ref) -> bool:
+        """True when at the end of the play its quota still lets nothing start, whatever else ends: there is no telling when."""
+        quota = self._now.quotas.get(ref.owner)
+        return quota is not None and (quota.max_running == 0 or closed(quota.windows, self._now.now) is not None)
 
     def _carry_out(self, decision: Decision) -> None:
         self._granted = bool(decision.grants)

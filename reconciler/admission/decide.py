@@ -98,7 +98,11 @@ class _Pass:
         alive: list[tuple[Earmark, Item]] = []
         for mark in self.snapshot.past.earmarks:
             item = self.backlog.items.get(mark.ref)
-            if item is not None and mark.node in self.gate.nodes and (mark.until > self.now or self._coming(mark, item)):
+            if item is None or mark.node not in self.gate.nodes:
+                continue
+            if self._coming(mark, item):
+                mark = replace(mark, until=self.now + self.rules.earmark)
+            if mark.until > self.now:
                 alive.append((mark, item))
                 self.done.add(mark.ref)
                 self._keep(item, mark.node)
@@ -112,7 +116,7 @@ class _Pass:
                 self.earmarks.append(mark)
 
     def _coming(self, mark: Earmark, item: Item) -> bool:
-        """True when the time of an earmark is over but somebody whose room is needed has not stopped yet."""
+        """True while somebody whose room is needed has not stopped yet: the time of an earmark counts from then on."""
         share = self.tree.share(item.project)
         fits = self.room.usage.fits(share, item.amounts) and self.gate.lacks(mark.node, item.amounts, self.room) is None
         return not fits and any(lease.ending and lease.node == mark.node for lease in self.snapshot.leases)

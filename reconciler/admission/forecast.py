@@ -189,5 +189,7 @@ def _start(play: Play, ref: Ref, place: int) -> float | None:
     """Seconds until the start; beyond the end of the play, as far as the rate of starts carries to its place in the queue."""
     if ref in play.starts:
         return play.starts[ref]
+    if play.barred(ref):
+        return None
     started = sum(time > 0 for time in play.starts.values())
     return max(play.seconds, place * play.seconds / started) if started else None

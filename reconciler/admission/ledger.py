@@ -116,7 +116,7 @@ def snapshot(
     waiting = items({ref: each for ref, each in demands.items() if ref not in leased}, books, ctx, priorities)
     if part:
         waiting += tuple(each.item for each in books.queue if each.ref not in demands and each.ref not in leased)
-    here = node(house, ctx, books.jobs)
+    here = node(house, ctx, books)
     return Snapshot(
         now=ctx.now(),
         nodes=(here,),
@@ -158,8 +158,10 @@ def items(demands: Mapping[Ref, Demand], books: Books, ctx: Context, priorities:
     return tuple(made)
 
 
-def node(house: House, ctx: Context, jobs: Mapping[str, Progress]) -> Node:
-    """This machine now. A sensor that fails costs what it would have told, nothing else."""
+def node(house: House, ctx: Context, books: Books) -> Node:
+    """This machine now. A sensor that fails costs what it would have told, nothing else.
+
+    What a run uses above its lease counts as used by somebody else: nobody is given what it holds."""
     machine, admission = detect(house.settings.state, ask=not house.read_only), ctx.platform.admission
     try:
         sampler = house.sensors(ctx.platform)
@@ -168,8 +170,9 @@ def node(house: House, ctx: Context, jobs: Mapping[str, Progress]) -> Node:
     except (ReconcilerError, OSError) as error:
         ctx.log.warning("sensors_failed", error=str(error))
         return blind_node(machine, admission)
-    used = sum(each.memory for each in jobs.values() if each.state in LIVE)
-    return node_of(machine, sample, admission, system=_system(ctx, jobs), jobs=used, model=model)
+    leased = {str(each.ref): each.amounts.memory for each in books.leases}
+    used = sum(min(each.memory, leased.get(each.ref, 0)) for each in books.jobs.values() if each.state in LIVE)
+    return node_of(machine, sample, admission, system=_system(ctx, books.jobs), jobs=used, model=model)
 
 
 def _system(ctx: Context, jobs: Mapping[str, Progress]) -> Amounts:

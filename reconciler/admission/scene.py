@@ -10,7 +10,7 @@ from reconciler.hardware.values import Machine, Sample
 from reconciler.model import Amounts, Limits, Owned, Ref, Resource
 from reconciler.model.demand import NOTHING, limits_of, units
 from schemas.base import duration_value
-from schemas.platform import Admission
+from schemas.platform import Admission, Simulated
 
 GIB = 1 << 30
 RESERVE_SHARE, LEAST_RESERVE, MOST_RESERVE = 0.1, GIB, 8 * GIB
@@ -93,8 +93,9 @@ def node_of(
     """The machine as admission sees it. `system` is what the services use, `jobs` the bytes that leased work uses now."""
     capacity, reserve = capacity_of(machine, admission), reserve_of(machine, admission)
     used = max(0, sample.memory_total - sample.memory_available)
-    # A simulated sensor tells of another machine: what programs use here says nothing about it.
-    told = sample.memory_total > 0 and admission.capacity is None
+    # A simulated sensor tells of another machine, and a part of one has its own memory: what programs use here says nothing about it.
+    elsewhere = isinstance(admission.sensors, Simulated) or (admission.capacity is not None and admission.capacity.memory is not None)
+    told = sample.memory_total > 0 and not elsewhere
     outside = max(0, used - system.memory - jobs - reserve.memory) if told else 0
     heat = Heat(sample.heat.level, sample.heat.used, sample.heat.since, sample.heat.watts, model, sample.heat.source)
     return Node(

@@ -41,7 +41,7 @@ def may_start(node: Node, running: float, item_watts: float, priority: int, seco
 
     `seconds` is the expected length of the work, None when it is not known. A node whose heat nobody tells (UNKNOWN) is never
     a reason to wait. With a fitted model the forecast at the end of the work, or at the horizon, must stay below the ceiling;
-    the exempt priorities may use the rest up to the limit. The text names no measured number, so that it does not flap."""
+    the exempt priorities may use most of the rest. The text names no measured number, so that it does not flap."""
     heat, exempt = node.heat, priority >= rules.exempt_priority
     if heat.level is Level.CRITICAL:
         return False, f"{node.name} is critically hot: nothing starts"

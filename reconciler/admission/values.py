@@ -175,7 +175,7 @@ class Rules:
     """Numbers of the policy. Sources: reference simulation and Kueue/YARN defaults as named."""
 
     exempt_priority: int = 7
-    """From here on work may use the last tenth of headroom and starts at level SERIOUS."""
+    """From here on work may use headroom up to `exempt_ceiling` and starts at level SERIOUS."""
     ceiling: float = 0.9
     """Forecast headroom up to which work below the exempt priority starts."""
     exempt_ceiling: float = 0.97
@@ -193,8 +193,9 @@ class Rules:
     """At CRITICAL this long, the lowest priority is paused."""
     earmark: timedelta = timedelta(minutes=2)
     """What a pre-emption frees is kept for the pre-emptor this long."""
-    immunity: timedelta = timedelta(minutes=5)
-    """Work is not pre-empted before it has run this long, or a tenth of its expected length if that is longer."""
+    immunity: timedelta = timedelta(minutes=15)
+    """Work is not pre-empted before it has run this long, or a tenth of its expected length if that is longer. Of an overload of four
+    hours without checkpoints 73 pieces finish without pre-emption, 71 with this, 55 with 5 minutes (`reconcile simulate`)."""
     most_preemptions: int = 3
     """Of one item; afterwards it runs to its end."""
     horizon: float = 600.0

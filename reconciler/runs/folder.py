@@ -27,7 +27,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -173,7 +173,7 @@ def read_job(folder: Folder) -> Job | None:
     raw = _read(folder.job)
     if raw is None:
         return None
-    return Job(**{**raw, "arguments": tuple(raw["arguments"]), "requirements": tuple(raw["requirements"])})
+    return Job(**{**_only(Job, raw), "arguments": tuple(raw["arguments"]), "requirements": tuple(raw["requirements"])})
 
 
 def write_result(folder: Folder, ending: Ending) -> None:
@@ -183,7 +183,7 @@ def write_result(folder: Folder, ending: Ending) -> None:
 
 def read_result(folder: Folder) -> Ending | None:
     raw = _read(folder.result)
-    return None if raw is None else Ending(**raw)
+    return None if raw is None else Ending(**_only(Ending, raw))
 
 
 def write_progress(folder: Folder, progress: Progress) -> None:
@@ -202,11 +202,11 @@ def progress_of(folder: Folder, ref: str) -> Progress:
     if (ending := read_result(folder)) is not None:
         return _ended(ending)
     if is_held(folder.lock):
-        raw = _read(folder.progress) or {}
+        raw = _only(Progress, _read(folder.progress) or {})
         return Progress(folder.id, ref, **{"state": "starting", **raw})
     if (ending := read_result(folder)) is not None:  # it ended between the two looks
         return _ended(ending)
-    raw = {key: value for key, value in (_read(folder.progress) or {}).items() if key != "state"}
+    raw = {key: value for key, value in _only(Progress, _read(folder.progress) or {}).items() if key != "state"}
     why = "its supervisor ended without a result" if folder.record.exists() else "never started: the reconciler ended while launching it"
     return Progress(folder.id, ref, "lost", why=why, tail=tail(folder), **raw)
 
@@ -280,6 +280,12 @@ def is_held(path: Path) -> bool:
         return False
     finally:
         os.close(handle)
+
+
+def _only(kind: type[Job | Ending | Progress], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What `kind` knows of: a supervisor that another version of this program started may write more."""
+    known = {each.name for each in fields(kind)}
+    return {name: value for name, value in raw.items() if name in known}
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -62,8 +62,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _keep(folder: Folder, found: Ending) -> None:
-    """Write the result; a disk that is full gets ten minutes to have room again."""
+    """Write the result; a disk that is full gets ten minutes to have room again, a folder that was removed gets none."""
     for _ in range(KEEP_TRIES):
+        if not folder.path.exists():
+            return
         try:
             write_result(folder, found)
         except OSError as error:
@@ -143,6 +145,9 @@ class _Watch:
             if (stopped := _stopped(self.bell, self.began)) is not None:
                 self.program.end(GRACE_SECONDS)
                 return replace(stopped, peak=self.peak)
+            if not self.folder.job.exists():  # nobody finds it any more: its lease is given to others
+                self.program.end(GRACE_SECONDS)
+                return Told(self.began, "its folder was removed while it ran", peak=self.peak)
             breach = bounds.step(time.monotonic(), used.memory, self.paused)
             if breach is not None:
                 self.program.end(0 if breach.at_once else GRACE_SECONDS)

@@ -21,7 +21,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select, update
 
-from reconciler.errors import StoreError
+from reconciler.errors import StoreError, WriterBusy
 from reconciler.state.database import Database, upsert
 from reconciler.state.records import Writer
 from reconciler.state.tables import lease as table
@@ -52,7 +52,7 @@ class Lease:
     def hold(self, actor: str, ttl: float) -> Iterator[int]:
         """Take the lease, keep it alive from a thread of its own, give it back. Yields the token.
 
-        Raises StoreError when somebody else holds it."""
+        Raises WriterBusy when somebody else holds it."""
         token = self._take(actor, ttl)
         ended = threading.Event()
         beat = threading.Thread(target=self._keep_alive, args=(ended, ttl / BEATS), name="store-heartbeat", daemon=True)
@@ -114,7 +114,7 @@ class Lease:
             if row is not None and self.is_live(other := Writer(*row)):
                 left = other.ttl - (self._now() - other.heartbeat_at).total_seconds()
                 hint = f"wait for it or stop it; if it has died, its lease runs out in {max(left, 0):.0f} s"
-                raise StoreError(f"{other} is reconciling this installation", hint=hint)
+                raise WriterBusy(f"{other} is reconciling this installation", hint=hint)
             token = (connection.execute(select(table.c.token)).scalar() or 0) + 1
             upsert(connection, table, [_row(token, actor, ttl, self._now())])
         self._held = _Held(token, ttl, sent)

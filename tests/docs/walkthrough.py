@@ -10,9 +10,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import httpx
 
 FENCE = re.compile(r"^(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S)
 CONFIRM = re.compile(r"--confirm ([0-9a-f]{8})\b")
@@ -124,6 +127,36 @@ def environment(path: Path) -> dict[str, str]:
     }
     quiet = {"NO_COLOR": "1", "COLUMNS": "100", "LOGNAME": "ada", "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_CONFIG_NOSYSTEM": "1"}
     return {**base, **names, **quiet, "PATH": f"{path}{os.pathsep}{os.environ['PATH']}"}
+
+
+def walked(page: Path, walk: Walk) -> None:
+    """Carry out the whole page. With `UPDATE_GOLDEN=1` in the environment what differs is written into it, else it raises."""
+    text, update, differing = page.read_text(encoding="utf-8"), bool(os.environ.get("UPDATE_GOLDEN")), list[Step]()
+    for step in steps(text):
+        try:
+            walk.go(step)
+        except AssertionError:
+            if not update:
+                raise
+            differing.append(step)
+    if differing:
+        page.write_text(rewritten(text, differing, walk.printed), encoding="utf-8")
+
+
+def set_aside(url: str, projects: Sequence[str]) -> None:
+    """Give up the names of these projects' experiments: MLflow keeps those of deleted ones reserved, so they are renamed first."""
+    with httpx.Client(base_url=f"{url}/api/2.0/mlflow/experiments/", trust_env=False, timeout=30) as client:
+        for project in projects:
+            query = {"view_type": "ALL", "max_results": 1000, "filter": f"name LIKE '{project}/%'"}
+            found = client.post("search", json=query).raise_for_status().json()
+            for each in found.get("experiments", []):
+                key = {"experiment_id": each["experiment_id"]}
+                if each["lifecycle_stage"] == "deleted":
+                    client.post("restore", json=key).raise_for_status()
+                client.post("update", json={**key, "new_name": f"{project}-{uuid.uuid4().hex}"}).raise_for_status()
+                for tag in ("mlops.ref", "mlops.installation"):
+                    client.post("delete-experiment-tag", json={**key, "key": tag})
+                client.post("delete", json=key).raise_for_status()
 
 
 def _plain(line: str) -> str:

@@ -38,7 +38,7 @@ def test_a_project_takes_back_what_it_lent() -> None:
 
 def test_no_more_than_needed_is_stopped() -> None:
     """Small victims come first in the order, but one large makes them needless (Kueue's fill-back)."""
-    running = (lease("small", "b", 1, ran=400), lease("large", "b", 5, ran=500), lease("rest", "b", 10, ran=600))
+    running = (lease("small", "b", 1, ran=1000), lease("large", "b", 5, ran=1100), lease("rest", "b", 10, ran=1200))
     assert stopped(decide(snapshot(item("w", memory=5), quotas=TWO, leases=running))) == ["large"]
 
 
@@ -53,7 +53,7 @@ def test_only_what_was_borrowed_is_taken_back() -> None:
     [
         lease("v", "b", 12, work="serving"),
         lease("v", "b", 12, preemptible=False),
-        lease("v", "b", 12, ran=299),
+        lease("v", "b", 12, ran=899),
         lease("v", "b", 12, ran=3599, seconds=36_000),
         lease("v", "b", 12, preempted=3),
     ],
@@ -142,6 +142,41 @@ def test_weights_count() -> None:
     assert not decide(snapshot(item("w", memory=4), quotas=quotas, leases=running)).preemptions
     light = (quota("a", 0), quota("b", 0, weight=1.0), quota("c", 16))
     assert stopped(decide(snapshot(item("w", memory=4), quotas=light, leases=running))) == ["b0"]
+
+
+def test_what_is_not_in_the_way_of_a_share_is_left_alone() -> None:
+    """b's large share is memory; its piece that holds only cores would not lower it, so that a has no claim to those cores."""
+    quotas = (Quota("a", limits(0, 0), cohort="t"), Quota("b", limits(0, 0), cohort="t"), Quota("c", limits(16, 8), cohort="t"))
+    running = (lease("memory", "b", 12, priority=9), lease("cores", "b", 0, cpu=5))
+    taken = snapshot(item("w", memory=0, cpu=4), quotas=quotas, leases=running, nodes=(mac(16, 8),))
+    assert not decide(taken).preemptions
+    mixed = (lease("memory", "b", 6, priority=9), lease("both", "b", 6, cpu=8))
+    assert stopped(decide(snapshot(item("w", memory=0, cpu=1), quotas=quotas, leases=mixed, nodes=(mac(16, 8),)))) == ["both"]
+
+
+def test_who_holds_no_more_than_his_own_is_safe() -> None:
+    """b has borrowed, but most of its work is still young; c is within its own and keeps it."""
+    quotas = (quota("a", 6), quota("b", 4), quota("c", 6))
+    running = (lease("b1", "b", 8, ran=10), lease("b2", "b", 2), lease("c1", "c", 6, priority=1))
+    assert not decide(snapshot(item("w", memory=6, priority=10), quotas=quotas, leases=running)).preemptions
+
+
+def test_without_a_quota_priority_counts_within_the_own_project_only() -> None:
+    """Its own lower priority does not suffice, and the work of b is none of its business."""
+    running = (lease("own", "a", 2, priority=1), lease("b1", "b", 6, priority=1), lease("b2", "b", 6, priority=1))
+    for quotas in ((), (quota("z", 2),)):
+        assert not decide(snapshot(item("w", memory=6, priority=9), leases=running, quotas=quotas)).preemptions
+    assert stopped(decide(snapshot(item("w", memory=2, priority=9), leases=running, quotas=(quota("z", 2),)))) == ["own"]
+
+
+def test_nobody_is_stopped_for_room_that_comes_by_itself() -> None:
+    """Within the time of the immunity something ends that makes the room: later than that is too late."""
+    running = (lease("b1", "b", 10, ran=4000), lease("b2", "b", 6, ran=3400, seconds=4300))
+    assert not decide(snapshot(item("w", memory=6), quotas=TWO, leases=running)).preemptions
+    later = (running[0], replace(running[1], seconds=4301))
+    assert stopped(decide(snapshot(item("w", memory=6), quotas=TWO, leases=later))) == ["b2"]
+    overdue = (running[0], replace(running[1], seconds=3000))
+    assert stopped(decide(snapshot(item("w", memory=6), quotas=TWO, leases=overdue))) == ["b2"], "what should be over may last"
 
 
 # --- loops ---------------------------------------------------------------------------------------------------------
@@ -237,6 +272,20 @@ def test_an_earmark_lasts_while_the_victim_does() -> None:
     assert (granted(again := here.step()), stopped(again)) == ([], [])
     here.stop(ref("b1", "b"))
     assert granted(here.step()) == ["small", "w"]
+
+
+def test_a_slow_stop_does_not_hand_the_room_to_somebody_else() -> None:
+    """The earmark is over before the victim has stopped: what has waited longest would be next, but nothing was stopped for it."""
+    here = world(quota("a", 8, cohort=""))
+    here.submit(long("low", "a", 8))
+    here.settle()
+    here.submit(item("w", "a", 4, priority=6, now=here.now))
+    assert stopped(here.step()) == ["low"]
+    here.now += 3 * BARE.earmark
+    here.submit(long("x", "a", 8, waited=9000))
+    assert granted(here.step()) == []
+    here.stop(ref("low"))
+    assert granted(here.step()) == ["w"]
 
 
 def test_kueue_6929_a_head_that_fits_nowhere_makes_nobody_churn() -> None:

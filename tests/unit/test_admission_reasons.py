@@ -127,6 +127,12 @@ CASES: dict[str, tuple[Snapshot, Reason, str, tuple[str, ...]]] = {
         "needs 6 GiB of memory; mac has 4 GiB free of 16 GiB",
         ("r1",),
     ),
+    "what was asked to stop ends first": (
+        snapshot(item("w", memory=14), leases=(lease("r1", "b", 4, ran=600, seconds=700), lease("r2", "b", 4, ending=True))),
+        Reason.WAITING_FOR_MEMORY,
+        "needs 14 GiB of memory; mac has 8 GiB free of 16 GiB",
+        ("r2", "r1"),
+    ),
     "memory that others outside use": (
         snapshot(item("w", memory=6), nodes=(mac(16, outside=amounts(12)),)),
         Reason.WAITING_FOR_MEMORY,

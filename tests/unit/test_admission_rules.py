@@ -87,6 +87,23 @@ def test_who_goes_first(first: object, second: object) -> None:
         assert [each.ref for each in decision.grants] == [first.ref]
 
 
+def test_who_goes_first_within_a_project() -> None:
+    queue = (item("w1", memory=9), item("w2", memory=9, priority=6), item("w3", memory=9, waited=590))
+    for left, first in ((3, "w2"), (2, "w3")):
+        chosen = tuple(each for each in queue if left == 3 or each.priority == 5)
+        assert granted(decide(snapshot(*chosen))) == [first]
+
+
+def test_one_that_backs_off_does_not_keep_those_like_it_back() -> None:
+    queue = (
+        item("w1", waited=60, not_before=NOW + timedelta(seconds=1)),
+        item("w2", waited=50, not_before=NOW),
+        item("w3", waited=40, not_before=NOW + timedelta(seconds=1)),
+        item("w4", waited=30, not_before=NOW - timedelta(seconds=1)),
+    )
+    assert granted(decide(snapshot(*queue))) == ["w2", "w4"]
+
+
 def test_shares_take_turns() -> None:
     """Six pieces of two projects without quotas, room for four: two each, whoever sent more or first."""
     queue = (*(item(f"a{n}", "a", 4, waited=60) for n in range(5)), item("b1", "b", 4), item("b2", "b", 4))
@@ -325,6 +342,20 @@ def test_who_had_more_than_others_of_late_reserves_nothing() -> None:
     assert granted(decide(taken)) == ["w"]
     fair = replace(taken, past=replace(past, usage={"c": 0.1, "a": 0.1}))
     assert granted(decide(fair)) == []
+
+
+def test_reservations_are_one_after_the_other() -> None:
+    """The second large one comes when the first is over: until then there is time for what ends before, beside the first."""
+    past = Past(project_started={"c": NOW - timedelta(hours=4), "d": NOW - timedelta(hours=3)})
+    running = (lease("b1", "b", 10, ran=600, seconds=1600),)
+    first, second = item("big1", "c", 10, waited=9000, seconds=600.0), item("big2", "d", 14, waited=8000, seconds=600.0)
+    between = snapshot(first, second, item("w", "a", 4, seconds=1500.0), leases=running, past=past)
+    assert granted(decide(between)) == ["w"]
+    beyond = snapshot(first, second, item("w", "a", 4, seconds=1700.0), leases=running, past=past)
+    decision = decide(beyond)
+    assert granted(decision) == []
+    assert [each.key for each in decision.explain(ref("w")).blockers] == ["big2"]
+    assert [decision.explain(each.ref).position for each in beyond.queue] == [1, 2, 3]
 
 
 def test_an_overdue_piece_holds_a_reservation_up_but_nobody_passes() -> None:

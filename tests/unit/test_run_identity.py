@@ -252,3 +252,10 @@ def test_a_link_out_of_the_project_is_refused(project: Path) -> None:
     (project.parent / "secret.py").write_text("key = 1\n")
     (project / "leak.py").symlink_to(project.parent / "secret.py")
     assert "leads out of the project" in read(project, "train.py", ["*.py"], pinned=False).trouble
+
+
+def test_a_lock_that_lies_outside_of_the_project_is_refused(project: Path) -> None:
+    (project.parent / "other.lock").write_text("numpy==2.0.0\n", encoding="utf-8")
+    (project / "requirements.lock").symlink_to(project.parent / "other.lock")
+    assert "leads out of the project" in read(project, "train.py", ["*.py"], pinned=True).trouble
+    assert not read(project, "train.py", ["*.py"], pinned=False).trouble, "only a pinned environment reads it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from hypothesis import strategies as st
 from controllers.runs import expanding, launch
 from controllers.runs.identity import key, parts
 from controllers.runs.launch import LONGEST_PAUSE, pause
-from controllers.runs.observing import Listing, extras, fields_of, seen_of
+from controllers.runs.observing import SETTLED, Listing, extras, fields_of, seen_of
 from controllers.runs.standing import REPORT_SECONDS, How, leftover, standing
 from controllers.runs.telling import Step, asks, differences, health, step
 from controllers.tools.mlflow_runs import RunInfo
-from reconciler.model import Absent, Create, Health, HealthReport, JobState, Progress, Ref, Resource, Update
+from reconciler.errors import Terminal
+from reconciler.model import Absent, Condition, Create, Health, HealthReport, JobState, Progress, Ref, Resource, Status, Update
 from reconciler.model.demand import Amounts
+from reconciler.record import summed
+from reconciler.registry import discover
 from reconciler.testing import make_context, make_resource
 from schemas.experiment import KIND
 from schemas.run import ModelFacts, RunSpec
@@ -199,7 +203,8 @@ def test_what_runs_under_an_older_key_has_to_end_first(tmp_path: Path) -> None:
 
 def test_what_cannot_start_asks_for_nothing_and_says_why(tmp_path: Path) -> None:
     of = child(trouble="there is no train.py in demo/")
-    assert asks(Create(of)) is None
+    with pytest.raises(Terminal, match=r"there is no train\.py"):
+        asks(Create(of))
     found = seen(of, [run("FINISHED", "old")], tmp_path)
     assert [each.note for each in differences(of, found)] == ["there is no train.py in demo/"]
     assert (health(of, found).reason, health(of, found).stalled) == ("CannotStart", True)
@@ -210,7 +215,7 @@ def test_what_a_launch_asks_for() -> None:
     assert asked is not None
     assert asked.peak == asked.steady == Amounts(1 << 30, 500, 1000, 20_000)
     assert (asked.seconds, asked.priority, asked.work, asked.declared, asked.fresh) == (120.0, 8, "batch", True, True)
-    assert asked.template == "demo/x/train.py"
+    assert asked.template == "demo/x/train.py/1Gi"
     plain = asks(Create(child(model={"parameters": 1000, "bits": 16, "optimizer": "adam"})))
     assert plain is not None
     assert (plain.peak, plain.declared) == (Amounts(0, 1000), False)
@@ -290,9 +295,24 @@ OK, RUNS, WAITS, BAD = (
         ([OK, RUNS, WAITS, WAITS], Health.PROGRESSING, "RunsProgressing", False, "1 of 4 runs finished, 1 running, 2 waiting for memory"),
         ([OK, BAD, RUNS], Health.DEGRADED, "RunFailed", False, "1 of 3 runs finished, 1 failed, 1 running"),
         ([OK, BAD], Health.DEGRADED, "RunFailed", True, "1 of 2 runs finished, 1 failed"),
+        ([OK, (Health.MISSING, "LaunchBudget")], Health.MISSING, "LaunchBudget", False, "1 of 2 runs finished, 1 waiting for a yes"),
         ([(Health.MISSING, "DeletedInTool")], Health.MISSING, "DeletedInTool", True, "0 of 1 runs finished, 1 deleted in MLflow"),
     ],
 )
 def test_the_sum(tmp_path: Path, told: list[tuple[Health, str]], health: Health, reason: str, stalled: bool, message: str) -> None:
     found = whole(*told, tmp_path=tmp_path)
     assert (found.health, found.reason, found.stalled, found.message) == (health, reason, stalled, message)
+
+
+def test_what_could_not_be_let_go_is_not_forgotten(tmp_path: Path) -> None:
+    made: Resource[Any] = make_resource(KIND, "x", {"runs": {"entrypoint": "train.py"}})
+    ctx, kinds = make_context(tmp_path), discover()
+    [wanted] = expanding.children(made, Absent(), {"code": "c", "lock": "", "trouble": ""})
+    fine = [Status(each, Health.HEALTHY, (Condition("Ready", True, "Healthy"),)) for each in (made.ref, wanted.ref)]
+    old = Status(replace(made.ref, key="old"), Health.DEGRADED, (Condition("Ready", False, "Transient"),), message="MLflow is away")
+    resources = {made.ref: made, wanted.ref: wanted}
+    parent = summed([*fine, old], resources, ctx, kinds)[0]
+    assert (parent.health, parent.message) == (Health.DEGRADED, "old: MLflow is away")
+    assert not ctx.memo(made.ref).get(SETTLED), "a settled experiment is not looked at, and the old run would go on"
+    assert summed(fine, resources, ctx, kinds)[0].ready
+    assert ctx.memo(made.ref).get(SETTLED)

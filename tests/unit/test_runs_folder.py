@@ -78,6 +78,14 @@ def test_a_result_is_read_as_written(folder: Folder) -> None:
     assert (found.state, found.why, found.exit_code, found.peak, found.memory) == ("ended", "exit 3", 3, 5, 5)
 
 
+def test_what_a_supervisor_of_another_version_writes_besides_is_passed_over(folder: Folder) -> None:
+    folder.result.write_text(json.dumps({"id": "a", "ref": "r", "status": "FINISHED", "exit_code": 0, "mood": "good"}), encoding="utf-8")
+    assert progress_of(folder, "r").exit_code == 0
+    folder.result.unlink()
+    folder.progress.write_text(json.dumps({"state": "running", "since": 5.0, "mood": "good"}), encoding="utf-8")
+    assert progress_of(folder, "r").unburied, "its supervisor is gone, and nobody has seen to its program"
+
+
 def test_a_half_written_result_is_none(folder: Folder) -> None:
     folder.result.write_text('{"id": "jo')
     assert read_result(folder) is None

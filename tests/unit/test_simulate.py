@@ -158,7 +158,8 @@ def watched(policy: Policy) -> Policy:
         held: Amounts = NOTHING
         for lease in (*snapshot.leases, *decision.grants):
             held = held.plus(lease.amounts)
-        assert held.within(snapshot.nodes[0].free_of_us())
+        if decision.grants:  # what runs may take more than its lease later, which leaves less to give away
+            assert held.within(snapshot.nodes[0].free_of_us())
         return decision
 
     return replace(policy, decide=check)

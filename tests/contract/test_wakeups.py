@@ -1,0 +1,57 @@
+"""When the loop looks again: no end of a run is missed, however it falls beside a pass."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.advance import Watch
+from reconciler.controller import Context
+from reconciler.testing import make_context
+from tests.contract.job_house import JobHouse
+
+BRIEF = "print('done', flush=True)\n"
+WAITS = "import time\nprint('ready', flush=True)\ntime.sleep(600)\n"
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[JobHouse]:
+    with contextlib.closing(JobHouse(tmp_path)) as found:
+        yield found
+
+
+@pytest.fixture
+def ctx(house: JobHouse, tmp_path: Path) -> Context:
+    return replace(make_context(tmp_path / "context"), jobs=house.runner)
+
+
+def test_an_end_during_a_pass_is_a_change_after_it(house: JobHouse, ctx: Context) -> None:
+    job_id = house.start(WAITS)
+    house.wait(job_id, lambda found: found.state == "running")
+    watch = Watch(ctx)
+    watch.changed()
+    began = time.monotonic()
+    house.runner.stop(job_id, "its time has come")
+    house.ended(job_id)
+    watch.note_pass(began, ctx)
+    assert watch.changed()
+    assert not watch.changed(), "told once"
+
+
+def test_a_job_that_ended_before_the_watch_began_is_a_change(house: JobHouse, ctx: Context) -> None:
+    house.ended(house.start(BRIEF))
+    assert Watch(ctx).changed()
+
+
+def test_a_job_that_a_pass_launches_and_that_ends_within_it_is_a_change(house: JobHouse, ctx: Context) -> None:
+    watch, began = Watch(ctx), time.monotonic()
+    house.ended(house.start(BRIEF))
+    watch.note_pass(began, ctx)
+    assert watch.changed()
+    watch.note_pass(began, ctx)
+    assert not watch.changed(), "nothing moved"
