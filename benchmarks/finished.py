@@ -83,12 +83,12 @@ def finish(site: Site) -> int:
 
     ctx, children = planned(site)
     with psycopg.connect(site.database) as connection:
-        ids = dict(connection.execute("SELECT name, experiment_id FROM experiments").fetchall())
+        ids: dict[str, int] = dict(connection.execute("SELECT name, experiment_id FROM experiments").fetchall())
         known = connection.execute("SELECT experiment_id, name, digest, dataset_uuid FROM datasets").fetchall()
         rows = _rows(children, ctx, ids, _pattern(connection), {(each[0], each[1], each[2]): each[3] for each in known})
         for table, columns in _TABLES.items():
             names = ", ".join(columns.split())
-            with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as out:  # type: ignore[arg-type]
+            with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as out:
                 for row in rows[table]:
                     out.write_row(row)
     with psycopg.connect(site.database, autocommit=True) as connection:

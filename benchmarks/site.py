@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -54,7 +53,7 @@ class Site:
         """`reconcile watch` for as long as the block lasts; its process id."""
         with self.log.open("ab") as out:
             child = subprocess.Popen(
-                [RECONCILE, "watch", "--every", every], cwd=self.root, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=os.environ
+                [RECONCILE, "watch", "--every", every], cwd=self.root, stdout=out, stderr=out, stdin=subprocess.DEVNULL
             )
         try:
             yield child.pid

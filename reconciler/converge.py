@@ -179,7 +179,7 @@ def _latest(results: Sequence[Result]) -> tuple[Result, ...]:
     for each in results:
         before = latest.get(each.action.ref)
         if before is not None and isinstance(before.outcome, Started) and isinstance(each.action, Keep):
-            each = replace(before, outcome=Done(before.outcome.token))  # what was started has come up meanwhile
+            each = before  # whether it has come up, its status tells
         if before is None or each.outcome is not None or not _wrote(before):
             latest[each.action.ref] = each
     return tuple(latest.values())

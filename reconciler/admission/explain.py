@@ -134,7 +134,11 @@ class Explanation:
                 return found.reason, f"the windows of {item.project}'s quota let nothing start now", ()
             case Reason.MAX_RUNNING:
                 most = self.gate.tree.share(item.project).quota.max_running
-                why = f"{item.project} may run {most} at once and does" if most else f"the quota of {item.project} lets nothing run: maxRunning is 0"
+                why = (
+                    f"{item.project} may run {most} at once and does"
+                    if most
+                    else f"the quota of {item.project} lets nothing run: maxRunning is 0"
+                )
                 return found.reason, why, self._first_to_end(self._of(item.project))
             case Reason.WAITING_FOR_QUOTA:
                 return found.reason, self._quota(item), self._quota_blockers(item)

@@ -12,6 +12,7 @@ from reconciler.admission.feasible import COUNTED, Gate, Room, ends
 from reconciler.admission.order import MOST
 from reconciler.admission.quota import ALL, UNDECLARED, Share
 from reconciler.admission.values import Item, Lease, Rules
+from reconciler.admission.victims import fits, on_node
 from reconciler.model.demand import NOTHING, Amounts, Limits
 
 IMMUNE_PART = 0.1
@@ -107,7 +108,7 @@ class Stops:
         best: tuple[int, int, str, tuple[Lease, ...]] | None = None
         for name in self._gate.nodes:
             if self._gate.could_hold(name, item):
-                chosen = _on_node(self._gate, item, room, self._left, name)
+                chosen = on_node(self._gate, item, room, self._left, name)
                 if chosen is not None:
                     option = (len(chosen), sum(each.priority for each in chosen), name, chosen)
                     best = option if best is None or option[:3] < best[:3] else best
@@ -147,7 +148,7 @@ class Stops:
         return self._fits_somewhere(item, share, self._soon[1])
 
     def _fits_somewhere(self, item: Item, share: Share, room: Room) -> bool:
-        return any(self._gate.could_hold(name, item) and _fits(self._gate, item, share, room, name) for name in self._gate.nodes)
+        return any(self._gate.could_hold(name, item) and fits(self._gate, item, share, room, name) for name in self._gate.nodes)
 
 
 def _asks_more(item: Item, other: Item) -> bool:
@@ -163,72 +164,3 @@ def stoppable(lease: Lease, now: datetime, rules: Rules) -> bool:
     if lease.ending or not lease.preemptible or lease.work not in COUNTED or lease.preempted >= rules.most_preemptions:
         return False
     return now - lease.since >= max(rules.immunity, timedelta(seconds=IMMUNE_PART * (lease.seconds or 0.0)))
-
-
-def _on_node(gate: Gate, item: Item, room: Room, candidates: Sequence[Lease], name: str) -> tuple[Lease, ...] | None:
-    """S2-a before S2-b, as Kueue's default has it."""
-    chosen = _search(gate, item, room, candidates, name, True)
-    return _search(gate, item, room, candidates, name, False) if chosen is None else chosen
-
-
-def _search(gate: Gate, item: Item, room: Room, candidates: Sequence[Lease], name: str, final: bool) -> tuple[Lease, ...] | None:
-    trial = room.copy()
-    share = gate.tree.share(item.project)
-    left = list(candidates)
-    chosen: list[Lease] = []
-    while not _fits(gate, item, share, trial, name):
-        victim = _next(gate, item, share, trial, left, name, final)
-        if victim is None:
-            return None
-        left.remove(victim)
-        trial.remove(victim)
-        chosen.append(victim)
-    for victim in reversed(chosen[:-1]):
-        trial.add(victim)
-        if _fits(gate, item, share, trial, name):
-            chosen.remove(victim)
-        else:
-            trial.remove(victim)
-    return tuple(chosen) if gate.on_node(name, item, trial) is None else None
-
-
-def _fits(gate: Gate, item: Item, share: Share, room: Room, name: str) -> bool:
-    return room.usage.fits(share, item.amounts) and gate.lacks(name, item.amounts, room) is None
-
-
-def _next(gate: Gate, item: Item, share: Share, room: Room, left: Sequence[Lease], name: str, final: bool) -> Lease | None:
-    """The next victim: of the project with the largest share first, then of the own project."""
-    usage, free, held = room.usage, gate.free[name], room.held[name]
-    quota = usage.short(share, item.amounts)
-    short = {r for r in ALL if quota[r]}
-    tight = {r for r in ALL if item.amounts[r] and (limit := free[r]) is not None and held[r] + item.amounts[r] > limit}
-    entitled = not usage.borrows(share, item.amounts)
-    mine = usage.dominant(share, item.amounts)
-    best: tuple[float, Lease] | None = None
-    own: Lease | None = None
-    for lease in left:
-        here = lease.node == name and any(lease.amounts[r] for r in tight)
-        if lease.project == item.project:
-            if own is None and lease.priority < item.priority and (here or any(lease.amounts[r] for r in short)):
-                own = lease
-            continue
-        target = gate.tree.share(lease.project)
-        pooled = bool(share.pool) and share.pool == target.pool
-        wanted = (short if pooled else set()) | (tight & set(share.governed) if here else set())
-        lacking = {r for r in wanted if lease.amounts[r] and usage.above(target, r)}
-        if not lacking:
-            continue
-        theirs = usage.dominant(target, NOTHING)
-        if not entitled and not (pooled and share.pool != UNDECLARED and _fairer(room, target, lease, mine, theirs, final)):
-            continue
-        if best is None or theirs > best[0]:
-            best = (theirs, lease)
-    return best[1] if best is not None else own
-
-
-def _fairer(room: Room, target: Share, lease: Lease, mine: float, theirs: float, final: bool) -> bool:
-    """S2-a LessThanOrEqualToFinalShare or S2-b LessThanInitialShare, and the larger share of the two gets strictly smaller."""
-    if not mine < theirs:
-        return False
-    after = room.usage.dominant(target, NOTHING.minus(lease.amounts))
-    return after < theirs and (not final or mine <= after)

@@ -116,11 +116,15 @@ def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner reads, all or nothing, on disk before this returns."""
     # a name of its own (and mode 0600, as mkstemp makes it): two writers at once must not take each other's half
     handle, staged = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(staged).replace(path)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(staged).replace(path)
+    except BaseException:  # a full disk must not be filled with halves of what was tried
+        Path(staged).unlink(missing_ok=True)
+        raise
 
 
 def environment(launch: Launch, marked: str) -> dict[str, str]:

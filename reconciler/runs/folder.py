@@ -189,12 +189,14 @@ def read_result(folder: Folder) -> Ending | None:
 def write_progress(folder: Folder, progress: Progress) -> None:
     """Write `progress.json`, all or nothing; it need not survive a power cut, so it is not forced to disk."""
     handle, staged = tempfile.mkstemp(prefix=".progress-", dir=folder.path)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(
-            {"since": progress.since, "state": progress.state, "memory": progress.memory, "peak": progress.peak, "watts": progress.watts},
-            file,
-        )
-    Path(staged).replace(folder.progress)
+    shown = {name: getattr(progress, name) for name in ("since", "state", "memory", "peak", "watts")}
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(shown, file)
+        Path(staged).replace(folder.progress)
+    except BaseException:
+        Path(staged).unlink(missing_ok=True)
+        raise
 
 
 def progress_of(folder: Folder, ref: str) -> Progress:

@@ -165,7 +165,8 @@ class Reporter:
             self._series.accept()
             if self._series.offset == before:
                 break
-            self._folder.told.write_text(json.dumps({"offset": self._series.offset, "step": self._series.step}), encoding="utf-8")
+            with contextlib.suppress(OSError):  # a full disk: a supervisor that comes after this one tells some of it twice
+                self._folder.told.write_text(json.dumps({"offset": self._series.offset, "step": self._series.step}), encoding="utf-8")
         if last:
             self._take(tracking, final(self._folder.out / "metrics.json", self._series.step))
 
@@ -183,8 +184,9 @@ class Reporter:
 
 
 def note(text: str) -> None:
-    """A line in supervisor.log."""
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
+    """A line in supervisor.log; a disk that is full costs the line, not the supervisor."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
 
 
 def _credentials(folder: Folder) -> tuple[str, str] | None:

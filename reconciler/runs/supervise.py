@@ -84,7 +84,7 @@ def _supervise(job: Job, folder: Folder, bell: Bell, reporter: Reporter) -> Endi
         return ending(job, folder, _stopped(bell, 0.0) or Told(0.0, str(error)))
     except Exception:
         trace = traceback.format_exc()
-        print(trace, file=sys.stderr)  # noqa: T201 - goes to supervisor.log
+        note(trace)
         return ending(job, folder, Told(0.0, f"the supervisor failed: {trace.strip().splitlines()[-1]}"))
 
 
