@@ -46,7 +46,7 @@ check: $(STAMP) ## lint, types, import rules, generated docs
 docs: $(STAMP) ## write docs/reference/ and schemas again from the code
 	$(BIN)/python -m docs.generate
 
-bench: $(STAMP) ## measure load, validate, plan and a no-op pass; writes docs/performance.md
+bench: $(STAMP) ## measure the budgets of the design, about 13 minutes; writes docs/performance.md
 	$(BIN)/python -m benchmarks
 
 lock: $(STAMP) ## resolve requirements.lock again from pyproject.toml

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Loop:
     """KiB by which the loop's own memory grew per save, over the second half of the saves."""
     drifts: tuple[float, ...] = ()
     idle: tuple[Used, ...] = ()
-    """First and last look, `IDLE_SECONDS` apart."""
+    """CPU at the beginning and the end of `IDLE_SECONDS`, memory in its first and its second half."""
 
 
 def run(folder: Path) -> Section:
@@ -109,10 +110,16 @@ def _drifts(site: Site) -> tuple[float, ...]:
 
 
 def _idle(pid: int) -> tuple[Used, ...]:
+    """Memory goes up in a pass and down after it: the medians of both halves of the minute, each of which holds one pass."""
     time.sleep(SETTLE_SECONDS)
-    before = measure.used(pid)
-    time.sleep(IDLE_SECONDS)
-    return before, measure.used(pid)
+    looks = [measure.used(pid)]
+    began = time.monotonic()
+    while time.monotonic() - began < IDLE_SECONDS:
+        time.sleep(1.0)
+        looks.append(measure.used(pid))
+    half = len(looks) // 2
+    first, last = (statistics.median(each.memory for each in part) for part in (looks[:half], looks[half:]))
+    return Used(looks[0].cpu, first), Used(looks[-1].cpu, last)
 
 
 def _shows(tags: Tags, path: str, key: str, value: str) -> bool:
@@ -144,7 +151,7 @@ def _lines(found: Sequence[Loop]) -> list[str]:
         f"shows the new value (asked every {POLL * 1000:.0f} ms). Idle: {IDLE_SECONDS:.0f} s in which nothing changes, with",
         f"`--every {EVERY:.0f}s`. Memory is the loop's own (USS).",
         "",
-        "| resources | saved to converged p50 | p95 | longest | CPU per save | memory gained per save | idle: memory, gained in a minute |",
+        "| resources | saved to converged p50 | p95 | longest | CPU per save | memory gained per save | idle: memory, gained in half a minute |",
         "|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for each in found:

@@ -80,7 +80,7 @@ class Admission:
     @property
     def asked(self) -> tuple[Item, ...]:
         """What this plan would start, now or later."""
-        return tuple(each for each in self.snapshot.queue if each.ref in self.demands)
+        return tuple(each for each in self.snapshot.queue if each.ref in self.demands and not self.decision.explain(each.ref).reason.never)
 
     @cached_property
     def learned(self) -> Mapping[Ref, Learned]:

@@ -12,12 +12,14 @@ from reconciler.model.demand import NOTHING
 
 
 class Right(Enum):
-    """By what right somebody may be stopped."""
+    """By what right somebody may be stopped.
+
+    Kueue's second strategy of fair sharing, S2-b LessThanInitialShare, is left out: with work that cannot be divided it takes one
+    large piece for a smaller one, the rest is filled again, and it comes back (3 of 20,000 random scenarios; none without it)."""
 
     OWN = "priority: lower ones of the own project, replaced by no more than they held"
     RECLAIM = "what is asked for is within the own nominal amounts: from whoever holds more than his; lower ones of the own project too"
-    FINAL = "fair sharing S2-a: the share is no larger than the other's after its loss"
-    INITIAL = "fair sharing S2-b: the share is smaller than the other's before its loss"
+    FAIR = "borrowing, with a share no larger than the other's after its loss (S2-a LessThanOrEqualToFinalShare)"
 
 
 def on_node(gate: Gate, item: Item, room: Room, candidates: Sequence[Lease], name: str) -> tuple[Lease, ...] | None:
@@ -25,7 +27,7 @@ def on_node(gate: Gate, item: Item, room: Room, candidates: Sequence[Lease], nam
 
     One right is used at a time. Mixed, a borrower takes from others by fairness, grows by priority, loses it by fairness, for ever."""
     entitled = not room.usage.borrows(gate.tree.share(item.project), item.amounts)
-    for right in (Right.RECLAIM,) if entitled else (Right.FINAL, Right.INITIAL, Right.OWN):
+    for right in (Right.RECLAIM,) if entitled else (Right.FAIR, Right.OWN):
         chosen = _search(gate, item, room, candidates, name, right)
         if chosen is not None:
             return chosen
@@ -97,7 +99,7 @@ def _next(gate: Gate, item: Item, share: Share, room: Room, left: Sequence[Lease
         if not lacking or _claims(usage, target, lease, share, item):
             continue
         theirs = usage.dominant(target, NOTHING)
-        if right is not Right.RECLAIM and not (pooled and share.pool != UNDECLARED and _fairer(room, target, lease, mine, theirs, right)):
+        if right is not Right.RECLAIM and not (pooled and share.pool != UNDECLARED and _fairer(room, target, lease, mine, theirs)):
             continue
         if best is None or theirs > best[0]:
             best = (theirs, lease)
@@ -115,9 +117,6 @@ def _claims(usage: Usage, target: Share, lease: Lease, share: Share, item: Item)
     return False
 
 
-def _fairer(room: Room, target: Share, lease: Lease, mine: float, theirs: float, right: Right) -> bool:
-    """S2-a LessThanOrEqualToFinalShare or S2-b LessThanInitialShare, and the larger share of the two gets strictly smaller."""
-    if not mine < theirs:
-        return False
-    after = room.usage.dominant(target, NOTHING.minus(lease.amounts))
-    return after < theirs and (right is Right.INITIAL or mine <= after)
+def _fairer(room: Room, target: Share, lease: Lease, mine: float, theirs: float) -> bool:
+    """S2-a, and strictly: the other's share gets smaller by the loss, so that the larger share of the two does."""
+    return mine <= room.usage.dominant(target, NOTHING.minus(lease.amounts)) < theirs

@@ -55,6 +55,8 @@ DONE: Mapping[Verb, str] = {
 VERBS: Mapping[Verb, str] = {verb: verb for verb in WORDS}
 HELD: Mapping[str, str] = {"Suspended": "suspended", "ObserveOnly": "observed"}
 """Reason -> how totals name what is not written because somebody wants it so: nothing is in its way."""
+RELEASED: Mapping[str, str] = {"to delete": "to let go", "deleted": "let go", "delete": "release"}
+"""How a deletion is called, and the letting go of a run that is kept in the tool."""
 WAITING = "waiting for room"
 """How totals name what admission holds."""
 CONFIRMABLE = ("ConfirmDelete", "SourceSuspect", "ImmutableField")
@@ -109,6 +111,8 @@ class Row:
         """How totals name it."""
         if self.held:
             return WAITING
+        if self.verb == "delete" and self.ref.key:  # what it made stays: no reader should fear for it
+            return RELEASED[words["delete"]]
         return words[self.verb] if self.verb != "blocked" else HELD.get(self.reason, words["blocked"])
 
 
@@ -196,7 +200,8 @@ def totals_text(found: Iterable[Row]) -> str:
 
 def counted_words(counted: Mapping[str, int], words: Mapping[Verb, str]) -> list[str]:
     """`2 created`, `1 suspended`... in the order of `words`; what is held on purpose comes after what is blocked."""
-    order = [each for word in words.values() for each in ((word, WAITING, *HELD.values()) if word == words["blocked"] else (word,))]
+    more = {words["blocked"]: (WAITING, *HELD.values()), words["delete"]: (RELEASED[words["delete"]],)}
+    order = [each for word in words.values() for each in (word, *more.get(word, ()))]
     return [f"{counted[word]:,} {word}" for word in order if counted.get(word)]
 
 

@@ -218,6 +218,52 @@ def test_a_million_random_operations(seed: int) -> None:
     run(seed, 100_000)
 
 
+# --- loops ---------------------------------------------------------------------------------------------------------
+
+
+def unsettled(seed: int) -> World:
+    """A few projects, quotas and pieces of work that end by nothing but a stop; nobody is immune, nothing caps the stops."""
+    dice = random.Random(seed)
+    projects = "abcd"[: dice.randint(2, 4)]
+    quotas = {
+        name: quota(
+            name,
+            dice.choice((None, 0, 2, 4, 6)),
+            cpu=dice.choice((None, 0, 2, 4)),
+            borrowing=dice.choice((None, None, 0, 3)),
+            lending=dice.choice((None, None, 0, 2)),
+            cohort=dice.choice(("x", "x", "y", "")),
+            weight=dice.choice((0.5, 1.0, 2.0)),
+        )
+        for name in projects
+        if dice.random() < 0.9
+    }
+    nodes = (mac(16, 8),) if dice.random() < 0.6 else (mac(10, 6), mac(8, 4, name="mini"))
+    rules = Rules(immunity=timedelta(0), most_preemptions=1_000_000, earmark=timedelta(seconds=5))
+    world = World(nodes=nodes, quotas=quotas, rules=rules)
+    for wave in range(dice.randint(1, 4)):
+        for n in range(dice.randint(1, 6)):
+            memory, cpu = dice.choice((0, 1, 2, 3, 5, 8)), dice.choice((0, 1, 2, 4))
+            world.submit(item(f"i{wave}-{n}", dice.choice(projects), memory, cpu=cpu, priority=dice.randint(1, 10), now=world.now))
+        world.settle(200)
+    return world
+
+
+def test_nothing_is_stopped_in_turn() -> None:
+    """Each random scenario settles, and hardly anything is stopped more than once on the way."""
+    stops = [unsettled(seed).stops for seed in range(1_500)]
+    assert sum(sum(each.values()) for each in stops) > 300, "too calm to show anything"
+    assert max(max(each.values(), default=0) for each in stops) <= 3
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(10))
+def test_no_loop_in_a_hundred_thousand_scenarios(part: int) -> None:
+    for seed in range(part * 10_000, (part + 1) * 10_000):
+        unsettled(seed)
+
+
 def test_the_checks_can_fail() -> None:
     """A decision that grants what does not fit, or twice, is caught by the very checks used above."""
     from tests.unit.admission_world import assert_sound, lease, snapshot
