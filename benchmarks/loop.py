@@ -151,7 +151,7 @@ def _lines(found: Sequence[Loop]) -> list[str]:
         f"shows the new value (asked every {POLL * 1000:.0f} ms). Idle: {IDLE_SECONDS:.0f} s in which nothing changes, with",
         f"`--every {EVERY:.0f}s`. Memory is the loop's own (USS).",
         "",
-        "| resources | saved to converged p50 | p95 | longest | CPU per save | memory gained per save | idle: memory, gained in half a minute |",
+        "| resources | saved to converged p50 | p95 | longest | CPU per save | memory gained per save | idle: memory, gained in 30 s |",
         "|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for each in found:

@@ -17,6 +17,7 @@ REPEATS = 3
 RUNS = 20_000
 LARGE = 10_000
 """Resources from which the runs are measured too."""
+SMALL = 100
 DRY, PASS = "no-op dry run", "no-op pass"
 DRY_RUNS, PASS_RUNS = f"{DRY}, {RUNS:,} finished runs", f"{PASS}, {RUNS:,} finished runs"
 NEW, FIRST = f"dry run that finds {RUNS:,} new runs", f"pass that reads {RUNS:,} finished runs for the first time"
@@ -134,6 +135,8 @@ def _lines(sizes: Sequence[Size], start: Run) -> list[str]:
 def _budgets(sizes: Sequence[Size], start: Run) -> list[Budget]:
     rows = [Budget("`reconcile --help`, CPU", 0.25, start.cpu, "s")]
     for size in sizes:
+        if size.resources <= SMALL:
+            rows.append(Budget(f"{DRY}, {size.resources:,} resources (the budget is for 60): CPU", 1.2, size.rows[DRY].cpu, "s"))
         if size.resources < LARGE:
             continue
         for name in (DRY_RUNS, PASS_RUNS) if DRY_RUNS in size.rows else (DRY, PASS):

@@ -11,7 +11,7 @@ from typing import Any
 
 from controllers.runs import launch
 from controllers.runs.identity import parts
-from controllers.runs.observing import EXPANDED, KIND, LOST, SETTLED, ends, extras, listing, seen_of, wrong_marks
+from controllers.runs.observing import EXPANDED, KIND, LOST, SETTLED, ends, extras, listing, seen_of, with_tag, wrong_marks
 from controllers.runs.releasing import let_go, look, stop
 from controllers.runs.standing import BY_HAND, How, Standing, Tag, leftover, standing
 from controllers.runs.telling import Step, asks, differences, health, step
@@ -76,13 +76,12 @@ class RunController:
         child: Resource[Any] = action.resource
         wanted = launch.checked(child, ctx)
         jobs, mlflow = look(ctx), connect(ctx)
-        found = listing(mlflow, [replace(child.ref, key="")], ctx)
-        experiment = found.ids.get(replace(child.ref, key=""))
+        experiment = mlflow.ids([child.ref.path]).get(child.ref.path)
         if experiment is None:
             raise Transient(f"experiment {child.ref.path} is not there yet")
-        runs = found.all.get(replace(child.ref, key=""), ())
-        here = standing(wanted, child.spec.runs.rerun or "", runs, jobs, ctx.now().timestamp())
-        old = leftover(wanted, str(child.ref), runs, here.run)
+        same = with_tag(mlflow, experiment, Tag.KEY, wanted, ctx)
+        here = standing(wanted, child.spec.runs.rerun or "", same, jobs, ctx.now().timestamp())
+        old = leftover(wanted, str(child.ref), with_tag(mlflow, experiment, Tag.REF, str(child.ref), ctx), here.run)
         if active := [each for each in old if each.active]:
             let_go(mlflow, active, jobs, ctx)
             return Started(active[0].id)

@@ -7,7 +7,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from reconciler.admission.values import Level
 from reconciler.controller import Context
+from reconciler.errors import ReconcilerError
 from reconciler.house import House
 from reconciler.loop import Report, carry_out
 from reconciler.model import Blocked, Delete, Done, Plan, Ref, Result
@@ -23,14 +25,14 @@ LEAST_PAUSE = 1.0
 
 
 def held_part(report: Report, house: House) -> Report | None:
-    """The report narrowed to what waits for room, as a proposal of this moment; None when nothing does."""
+    """The report narrowed to what waits for room, as a proposal of now; None when nothing does, and nothing that runs is too hot."""
     waiting = tuple(
         each.action.wanted
         for each in report.results
         if isinstance(each.action, Blocked) and each.action.held and each.action.wanted is not None
     )
     before = report.proposal
-    if not waiting or before.policy is None:
+    if before.policy is None or not (waiting or _pressed(before.context, house)):
         return None
     # What an input became in that pass stands in the inventory of now, not in that of then.
     unknown = any("*" in outputs for each in waiting if not isinstance(each, Delete) for outputs in each.resource.inputs.values())
@@ -45,9 +47,24 @@ def held_part(report: Report, house: House) -> Report | None:
     return replace(report, proposal=part)
 
 
+def _pressed(ctx: Context | None, house: House) -> bool:
+    """Whether something stands paused, or runs on a machine that is critically hot: how that goes on changes with time alone.
+
+    Looks at the sensors as long as something runs, for they tell of a heat that lasts only when they are asked often."""
+    states = {each.state for each in ctx.jobs.look().values()} if ctx is not None and ctx.jobs is not None else set()
+    if ctx is None or "paused" in states:
+        return ctx is not None
+    if not states & {"starting", "running"}:
+        return False
+    try:
+        return house.sensors(ctx.platform).sample().heat.level is Level.CRITICAL
+    except (ReconcilerError, OSError):  # the next whole pass says so
+        return False
+
+
 def advance(report: Report, house: House, stop: threading.Event) -> tuple[Report, Report | None]:
-    """Start what may start of what `report` says that waits: the report with what came of it, and that alone (None: nothing waits).
-    Looks at no tool.
+    """Start what may start of what `report` says that waits, and pause or resume what heat demands: the report with what came of it, and
+    what became of what waits alone (None: nothing waits). Looks at no tool.
 
     Raises StoreError while another process writes, and StalePlan when one wrote just now."""
     part = held_part(report, house)
@@ -62,7 +79,7 @@ def advance(report: Report, house: House, stop: threading.Event) -> tuple[Report
         results=results,
         statuses=tuple(told.get(each.ref, each) for each in report.statuses),
     )
-    return whole, replace(done, statuses=whole.statuses)
+    return whole, replace(done, statuses=whole.statuses) if done.results else None
 
 
 def merged(before: tuple[Result, ...], after: tuple[Result, ...]) -> tuple[Result, ...]:

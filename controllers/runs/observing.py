@@ -53,6 +53,11 @@ def listing(mlflow: Mlflow, parents: Iterable[Ref], ctx: Context) -> Listing:
     return Listing(found, by_key, by_name, ids)
 
 
+def with_tag(mlflow: Mlflow, experiment: str, tag: str, value: str, ctx: Context) -> Sequence[RunInfo]:
+    """Our runs of one experiment that have this tag, the newest first: a few of many. MLflow's filter knows no OR."""
+    return list(mlflow_runs.search(mlflow, [experiment], {Tag.INSTALLATION: ctx.installation, tag: value}))
+
+
 def seen_of(child: Resource[RunSpec], found: Listing, jobs: Mapping[str, Progress] | None, ctx: Context) -> Observation:
     """What stands for one child."""
     parent, wanted = replace(child.ref, key=""), key(child)

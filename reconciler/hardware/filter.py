@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from statistics import median_low
 from typing import Any
 
 from reconciler.admission.values import Level
 from reconciler.hardware.values import Reading
 
 LEVELS = (Level.FAIR, Level.SERIOUS, Level.CRITICAL)
+GAPS = 5
+"""Gaps between looks whose median is taken for the period: two long ones, where a pass took its time, do not change it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class Timing:
     leave: float = 60.0
     dwell: float = 30.0
     silent: float = 3.0
-    """A source that says nothing for longer than this many periods is UNKNOWN."""
+    """A source that says nothing for longer than this many periods is UNKNOWN. One look that it misses never makes it so."""
     smooth: float = 5.0
     """Time constant of the smoothing of headroom used: the die's own (6 to 9 s measured on phones)."""
 
@@ -60,22 +63,27 @@ class Filtered:
     """Level -> since when the sources have been at it or higher without a break."""
     below: Mapping[int, float] = field(default_factory=dict)
     """Level -> since when they have been below it without a break."""
+    gaps: tuple[float, ...] = ()
+    """Seconds between the last looks, the newest last."""
 
 
 def step(before: Filtered, readings: Iterable[Reading], at: float, *, period: float = 1.0, timing: Timing = Timing()) -> Filtered:
-    """The state after one more look. `period` is how often the sources are asked, in seconds."""
+    """The state after one more look. `period` is the least that two looks are apart, in seconds; how far they really are is seen here."""
     if before.at is not None and not 0 <= at - before.at <= timing.forget:
         before = Filtered()  # also when the clock was set back: seconds of another clock cannot be compared
-    heard = {name: each for name, each in before.heard.items() if at - each.at <= timing.silent * period}
+    gaps = before.gaps if before.at is None else (*before.gaps, at - before.at)[-GAPS:]
+    patience = timing.silent * max(period, median_low(gaps) if gaps else 0.0)
+    # what was heard at the last look stays for this one, however long ago that was: a change of pace is not a silence
+    heard = {name: each for name, each in before.heard.items() if at - each.at <= patience or each.at == before.at}
     heard |= {each.source: Heard(at, each.level, each.used) for each in readings if each.level is not Level.UNKNOWN}
     if not heard:
         since = before.since if before.level is Level.UNKNOWN and before.at is not None else at
-        return Filtered(since=since, at=at)
+        return Filtered(since=since, at=at, gaps=gaps)
     source, worst = max(heard.items(), key=lambda item: (item[1].level, item[1].used or 0.0, item[0]))
     used = _smooth(before, [each.used for each in heard.values() if each.used is not None], at, timing)
     above = {int(each): before.above.get(each, at) for each in LEVELS if worst.level >= each}
     below = {int(each): before.below.get(each, at) for each in LEVELS if worst.level < each}
-    seen = replace(before, used=used, source=source, at=at, heard=heard, above=above, below=below)
+    seen = replace(before, used=used, source=source, at=at, heard=heard, above=above, below=below, gaps=gaps)
     if before.level is Level.UNKNOWN:
         return replace(seen, level=worst.level, since=at)
     return _moved(seen, worst.level, at, at - (before.at if before.at is not None else at), timing)
@@ -112,6 +120,7 @@ def to_json(state: Filtered) -> dict[str, Any]:
         "heard": {name: [each.at, int(each.level), each.used] for name, each in state.heard.items()},
         "above": {str(level): at for level, at in state.above.items()},
         "below": {str(level): at for level, at in state.below.items()},
+        "gaps": list(state.gaps),
     }
 
 
@@ -126,4 +135,5 @@ def from_json(found: Mapping[str, Any]) -> Filtered:
         heard={str(name): Heard(float(each[0]), Level(each[1]), each[2]) for name, each in found["heard"].items()},
         above={int(level): float(at) for level, at in found["above"].items()},
         below={int(level): float(at) for level, at in found["below"].items()},
+        gaps=tuple(float(each) for each in found["gaps"]),
     )

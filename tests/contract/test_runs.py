@@ -19,6 +19,8 @@ import httpx
 import psutil
 import pytest
 
+from controllers.runs.observing import with_tag
+from controllers.runs.standing import Tag
 from controllers.tools import mlflow_runs
 from controllers.tools.mlflow import connect
 from controllers.tools.mlflow_runs import RunInfo
@@ -121,10 +123,23 @@ def test_a_launch_is_a_handful_of_calls_and_a_listing_is_one(lab: Lab) -> None:
     ctx = lab.fresh({children[0].ref: lease(children[0].ref)})
     lab.runs.apply(Create(children[0]), ctx)
     told = [each.target for each in lab.calls]
-    assert told == ["experiments/get-by-name", "runs/search", "runs/create", "runs/log-batch", "runs/log-inputs"]
+    assert told == ["experiments/get-by-name", "runs/search", "runs/search", "runs/create", "runs/log-batch", "runs/log-inputs"]
     lab.calls.clear()
     lab.runs.observe(children, lab.fresh())
     assert [each.target for each in lab.calls] == ["experiments/get-by-name", "runs/search"]
+
+
+def test_a_launch_reads_the_runs_of_its_own_key_and_name_only(lab: Lab) -> None:
+    """So that a grid of a thousand does not read a thousand runs a thousand times."""
+    first, second = _children(lab, lab.experiment({"params": {"rate": [1, 2]}}))
+    for child in (first, second):
+        lab.runs.apply(Create(child), lab.fresh({child.ref: lease(child.ref)}))
+    ours = {each.tags["mlops.ref"]: each for each in lab.all_runs()}
+    mine = ours[str(first.ref)]
+    mlflow = connect(ctx := lab.fresh())
+    for tag in (Tag.KEY, Tag.REF):
+        assert [each.id for each in with_tag(mlflow, mine.experiment, tag, mine.tags[tag], ctx)] == [mine.id]
+    assert with_tag(mlflow, mine.experiment, Tag.KEY, mine.tags[Tag.KEY], replace(ctx, installation="another")) == []
 
 
 def test_an_entrypoint_that_is_not_there_never_asks_for_room(lab: Lab) -> None:

@@ -132,6 +132,25 @@ def test_a_run_whose_folder_is_removed_ends_and_leaves_nothing_behind(tmp_path: 
     here.ok("--wait")
 
 
+def test_work_is_paused_when_the_machine_gets_critically_hot_although_nothing_waits(tmp_path: Path, mlflow_url: str) -> None:
+    here = lab(tmp_path / "root", mlflow_url, "  admission: {pauseAfter: 2s, sensors: {trace: heat.jsonl}}\n")
+    here.write({"heat.jsonl": '{"at": 0, "level": "nominal", "used": 0.1}\n{"at": 3, "level": "critical", "used": 1.6}\n'})
+    sweep(here, "long", f"params: {{seconds: 300}}, {small(300)}")
+    with (here.root / "watch.log").open("w") as out:
+        loop = subprocess.Popen([RECONCILE, "watch", "--every", "10m"], cwd=here.root, env=here.environment, stdout=out, stderr=out)
+    try:
+        until(lambda: [each.status() for each in _of(here, "train.py")] == [psutil.STATUS_STOPPED], 60)
+    finally:
+        loop.send_signal(signal.SIGTERM)
+        assert loop.wait(timeout=60) == 0, (here.root / "watch.log").read_text()
+    assert "paused" in here.run("queue").out
+    path = here.root / "manifests" / "platform.yaml"
+    path.write_text(path.read_text().replace("sensors: {trace: heat.jsonl}", "sensors: none"))
+    sweep(here, "long", f"params: {{seconds: 0.1}}, {small()}")
+    here.ok("--wait")
+    assert _of(here, "train.py") == []
+
+
 def test_the_password_of_the_tracking_server_is_with_its_supervisor_only(tmp_path: Path, mlflow_url: str) -> None:
     here = lab(tmp_path / "root", mlflow_url)
     word = f"canary-{uuid.uuid4().hex}"

@@ -329,6 +329,35 @@ def test_work_beside_the_dominant_resource_does_not_loop() -> None:
     assert here.settle() <= 2
 
 
+def test_rights_to_different_resources_do_not_loop() -> None:
+    """d has a right to memory and none to cores, b the other way round: each could take back from the other what is its own."""
+    quotas = (Quota("d", limits(4), cohort="x"), Quota("b", limits(None, 4), cohort="y"))
+    here = World(nodes=(mac(10, 4),), quotas={each.project: each for each in quotas}, rules=BARE)
+    here.submit(long("b1", "b", 8, cpu=2))
+    here.settle()
+    here.submit(long("d1", "d", 4, cpu=3))
+    assert here.settle() == 0
+    here.submit(long("d2", "d", 4))
+    assert here.settle() == 1, "what asks for memory only takes nothing that is b's by right"
+    assert "d2" in here.running()
+
+
+def test_a_borrower_does_not_grow_by_priority() -> None:
+    """It may put its more important work in the place of the less important, but not take more of what is lent with it."""
+    quotas = (quota("a", 0), quota("b", 0), quota("c", 10))
+    running = (lease("low", "b", 3, priority=1), lease("a1", "a", 5))
+    assert not decide(snapshot(item("w", "b", 5, priority=9), quotas=quotas, leases=running, nodes=(mac(10),))).preemptions
+    full = (*running, lease("c1", "c", 2))
+    assert stopped(decide(snapshot(item("w", "b", 3, priority=9), quotas=quotas, leases=full, nodes=(mac(10),)))) == ["low"]
+
+
+def test_priority_and_fairness_are_not_mixed() -> None:
+    """Giving up its own first, b would look poor enough to take from a as well: then a from b, and so on."""
+    quotas = (quota("a", 0), quota("b", 0), quota("c", 10))
+    running = (lease("low", "b", 2, priority=1), lease("a1", "a", 5), lease("a2", "a", 3))
+    assert not decide(snapshot(item("w", "b", 5, priority=9), quotas=quotas, leases=running, nodes=(mac(10),))).preemptions
+
+
 def test_a_chain_of_shares_settles() -> None:
     """Five borrowers of different weights and sizes, from a full start (the chain of Kueue's proof)."""
     names = "abcde"

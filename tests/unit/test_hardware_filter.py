@@ -89,10 +89,49 @@ def test_a_source_that_speaks_again_is_believed_at_once() -> None:
     assert step(state, [says(F)], 2.0).level is F
 
 
-def test_slow_sampling_lets_a_source_be_silent_longer() -> None:
-    state = step(Filtered(), [says(F)], 0.0, period=10.0)
+def looks(times: Iterable[float], speaks: Sequence[bool], level: Level = S) -> list[Level]:
+    """Levels after looks at these moments, at some of which the one source says nothing."""
+    state, seen = Filtered(), []
+    for at, spoke in zip(times, speaks, strict=True):
+        state = step(state, [says(level)] if spoke else [], float(at))
+        seen.append(state.level)
+    return seen
+
+
+@pytest.mark.parametrize("period", [1, 2, 5, 10, 30])
+def test_a_source_may_be_silent_for_three_periods_however_long_they_are(period: int) -> None:
+    spoke = [True] * 6 + [False] * 4
+    assert looks(range(0, 10 * period, period), spoke) == [S] * 9 + [U]
+
+
+@pytest.mark.parametrize("period", [2, 10, 30])
+def test_one_missed_reading_does_not_lose_what_is_known_of_the_level(period: int) -> None:
+    """Lost, the next cool look would be the first, and believed: hot to nominal in one step."""
+    state = Filtered()
+    for at in range(0, 4 * period, period):
+        state = step(state, [says(C)], float(at))
+    missed = step(state, [], 4.0 * period)
+    cool = step(missed, [says(N)], 5.0 * period)
+    assert (missed.level, cool.level, cool.since) == (C, C, 0.0)
+
+
+def test_a_change_of_pace_is_not_a_silence() -> None:
+    """The loop looks every 2 s while something happens, and then every 30 s."""
+    assert looks([0, 2, 4, 6, 8, 38, 68], [True] * 5 + [False, True]) == [S] * 7
+    assert looks([0, 2, 4, 6, 8, 38, 68], [True] * 5 + [False, False])[-2:] == [S, U]
+
+
+def test_the_period_is_that_of_most_of_the_last_looks() -> None:
+    """One look that came late does not keep a silent source alive, and a faster pace counts once it is usual."""
+    assert looks([0, 1, 2, 30, 31, 32, 33, 34, 35], [True] * 5 + [False] * 4)[-2:] == [S, U]
+    slow = [30 * each for each in range(6)]
+    assert looks([*slow, 151, 152, 153, 154, 155, 156, 157], [True] * 9 + [False] * 4)[-1] is U
+
+
+def test_the_nominal_period_is_the_least() -> None:
+    state = step(step(Filtered(), [says(F)], 0.0, period=10.0), [], 1.0, period=10.0)
     assert step(state, [], 25.0, period=10.0).level is F
-    assert step(state, [], 31.0, period=10.0).level is U
+    assert step(state, [], 46.0, period=10.0).level is U
 
 
 def test_after_a_gap_a_single_hot_look_counts_and_a_single_cool_one_does_not() -> None:
