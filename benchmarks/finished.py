@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from benchmarks.site import Site
@@ -149,3 +151,9 @@ def _inputs(
         one = dice.randbytes(16).hex()
         yield "inputs", (one, "DATASET", datasets[place], "RUN", run_id, 0)
         yield "input_tags", (one, "mlflow.data.context", "training")
+
+
+if __name__ == "__main__":
+    _root, _expected = sys.argv[1:]
+    if (_written := finish(Site(Path(_root)))) != int(_expected):
+        sys.exit(f"{_written} runs were written, not {_expected}")

@@ -12,7 +12,7 @@ from typing import Any
 from controllers.runs import launch
 from controllers.runs.identity import parts
 from controllers.runs.observing import EXPANDED, KIND, LOST, SETTLED, ends, extras, listing, seen_of, with_tag, wrong_marks
-from controllers.runs.releasing import let_go, look, stop
+from controllers.runs.releasing import give_up, let_go, look, stop
 from controllers.runs.standing import BY_HAND, How, Standing, Tag, leftover, standing
 from controllers.runs.telling import Step, asks, differences, health, step
 from controllers.tools import mlflow_runs
@@ -83,12 +83,13 @@ class RunController:
         here = standing(wanted, child.spec.runs.rerun or "", same, jobs, ctx.now().timestamp())
         old = leftover(wanted, str(child.ref), with_tag(mlflow, experiment, Tag.REF, str(child.ref), ctx), here.run)
         if active := [each for each in old if each.active]:
-            let_go(mlflow, active, jobs, ctx)
+            let_go(mlflow, active, jobs, ctx, wanted)
             return Started(active[0].id)
         if here.launches(child.spec.runs.retries) and isinstance(action, Update) and step(child, action.seen) is not Step.LAUNCH:
             return Started(action.seen.external_id)  # what had to end first has ended since the plan: the next pass asks for room
         outcome = _carry(child, here, experiment, mlflow, ctx)
         for each in old:
+            give_up(each, ctx)
             mlflow_runs.log(mlflow, each.id, tags={Tag.SUPERSEDED: "true"})
         return outcome
 

@@ -125,6 +125,12 @@ class JobRunner(Protocol):
     def forget(self, job_id: str) -> None:
         """Remove what is kept of a job that has ended and is reported."""
 
+    def give_up(self, checkpoint: str) -> None:
+        """The work that goes on from this checkpoint (`Job.checkpoint`) is not wanted any more. Safe to repeat."""
+
+    def sweep(self) -> None:
+        """Remove what was given up a day ago and not launched since, and what never started. Safe to repeat."""
+
 
 @dataclass(frozen=True)
 class Context:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from reconciler.controller import Call, Context, JobRunner, Needs, Services
 from reconciler.errors import StalePlan, StoreError, Terminal
 from reconciler.events import Event, Listener, silent
+from reconciler.kept import OneMeter, OneRunner, OneSampler
 from reconciler.model import JSON, Owned, Ref, Resource
 from reconciler.registry import Kinds, discover
 from reconciler.settings import Settings
@@ -105,6 +106,8 @@ class House:
     services: Callable[[PlatformSpec], Services]
     sensors: Callable[[PlatformSpec], Sampler]
     """The one sampler of this process."""
+    jobs: Callable[[PlatformSpec, Services], JobRunner]
+    """The one runner of this process, which works with what was asked for last."""
     read_only: bool = False
 
 
@@ -130,11 +133,6 @@ def open_house(
     memos = Memos({}, -1)
     memos.follow(store)
 
-    def services(spec: PlatformSpec) -> Services:
-        from reconciler.platform.shared import Shared
-
-        return Shared(spec, settings.state, secret)
-
     return House(
         settings=settings,
         kinds=kinds or discover(),
@@ -145,24 +143,11 @@ def open_house(
         now=now,
         actor=actor or _whoami(),
         log=_Log(),
-        services=services,
-        sensors=_sensors(settings, read_only),
+        services=OneMeter(settings, secret),
+        sensors=OneSampler(settings, read_only),
+        jobs=OneRunner(settings, secret),
         read_only=read_only,
     )
-
-
-def _sensors(settings: Settings, read_only: bool) -> Callable[[PlatformSpec], Sampler]:
-    opened: dict[str, Sampler] = {}
-
-    def sensors(spec: PlatformSpec) -> Sampler:
-        from reconciler.hardware.sampler import open_sampler
-
-        key = spec.admission.model_dump_json()
-        if key not in opened:
-            opened[key] = open_sampler(spec.admission, settings.root, settings.state, write=not read_only)
-        return opened[key]
-
-    return sensors
 
 
 def _make_state_folder(folder: Path) -> None:
@@ -196,7 +181,7 @@ def context(
         log=house.log,
         wire=house.wire,
         focused=focused,
-        jobs=_jobs(house, spec, services),
+        jobs=house.jobs(spec, services),
         learned=house.store.work.learned(),
     )
 
@@ -205,17 +190,6 @@ def _needed(resources: Mapping[Ref, Resource[Any]], kinds: Kinds) -> set[str]:
     """Services that single resources ask for."""
     able = {kind: each for kind, each in kinds.controllers.items() if isinstance(each, Needs)}
     return {name for ref, each in resources.items() if ref.kind in able for name in able[ref.kind].needs(each)}
-
-
-def _jobs(house: House, spec: PlatformSpec, services: Services) -> JobRunner:
-    from reconciler.runs.jobs import Jobs
-
-    def credentials() -> tuple[str, str] | None:
-        mlflow = spec.mlflow
-        return (mlflow.username, secret(mlflow.password)) if mlflow.username and mlflow.password else None
-
-    root = house.settings.root.absolute()
-    return Jobs(house.settings.state, credentials, lambda: services.endpoint("ray"), lambda: (spec.admission, root))
 
 
 def secret(reference: Any) -> str:

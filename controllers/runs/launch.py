@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from controllers.runs.identity import key, parts, versions
-from controllers.runs.standing import Tag
+from controllers.runs.standing import Tag, checkpoint
 from controllers.tools.code import LOCK, read, reader
 from reconciler.controller import Context
 from reconciler.errors import Terminal, Transient
@@ -106,7 +106,7 @@ def job(child: Resource[RunSpec], run_id: str, experiment: str, ctx: Context) ->
         gpu=lease.amounts.gpu,
         tracking=ctx.services.endpoint("mlflow"),
         experiment=experiment,
-        checkpoint=key(child)[:32],
+        checkpoint=checkpoint(key(child)),
         tags={Tag.NODE: lease.node, "mlops.preempted": str(lease.preempted)},
         queued=max(0.0, waited),
     )

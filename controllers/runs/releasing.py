@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from controllers.runs.standing import Tag, lives, superseded
+from controllers.runs.standing import Tag, checkpoint, lives, superseded
 from controllers.tools import mlflow_runs
 from controllers.tools.mlflow import Mlflow
 from controllers.tools.mlflow_runs import RunInfo
@@ -25,9 +25,19 @@ def stop(run_id: str, why: str, ctx: Context) -> None:
         ctx.jobs.stop(run_id, why)
 
 
-def let_go(mlflow: Mlflow, runs: Iterable[RunInfo], jobs: Mapping[str, Progress] | None, ctx: Context) -> None:
-    """Stop what is active, then mark as superseded: in this order, so that a crash in between is repaired by doing it again."""
+def give_up(run: RunInfo, ctx: Context) -> None:
+    """Nobody needs what this run would have gone on from."""
+    if ctx.jobs is not None:
+        ctx.jobs.give_up(checkpoint(run.tags.get(Tag.KEY, "")))
+
+
+def let_go(mlflow: Mlflow, runs: Iterable[RunInfo], jobs: Mapping[str, Progress] | None, ctx: Context, wanted: str = "") -> None:
+    """Stop what is active, then mark as superseded: in this order, so that a crash in between is repaired by doing it again.
+
+    `wanted` is the key of work that goes on in another run."""
     for run in runs:
+        if run.tags.get(Tag.KEY) != wanted:
+            give_up(run, ctx)
         if superseded(run) and not run.active:
             continue
         tags = {Tag.SUPERSEDED: "true"}
@@ -43,5 +53,9 @@ def let_go(mlflow: Mlflow, runs: Iterable[RunInfo], jobs: Mapping[str, Progress]
 def let_go_all(mlflow: Mlflow, experiment: str, ctx: Context) -> None:
     """Stop every active run of ours in an experiment that is about to go."""
     jobs = look(ctx)
-    found = mlflow_runs.search(mlflow, [experiment], {Tag.INSTALLATION: ctx.installation}, "ACTIVE_ONLY")
-    let_go(mlflow, [each for each in found if each.active], jobs, ctx)
+    found = list(mlflow_runs.search(mlflow, [experiment], {Tag.INSTALLATION: ctx.installation}, "ACTIVE_ONLY"))
+    for each in found:
+        if each.active:
+            let_go(mlflow, [each], jobs, ctx)
+        else:
+            give_up(each, ctx)

@@ -145,5 +145,10 @@ def leftover(key: str, label: str, runs: Sequence[RunInfo], chosen: RunInfo | No
     )
 
 
+def checkpoint(key: str) -> str:
+    """Name of the folder from which work of this key goes on."""
+    return key[:32]
+
+
 def superseded(run: RunInfo) -> bool:
     return run.tags.get(Tag.SUPERSEDED) == "true"

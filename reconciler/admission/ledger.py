@@ -232,6 +232,7 @@ def tidy(ctx: Context, books: Books) -> None:
     for each in books.jobs.values():
         if each.state in ("ended", "lost") and each.reported and each.id not in needed:
             ctx.jobs.forget(each.id)
+    ctx.jobs.sweep()
 
 
 def keep(

@@ -150,9 +150,14 @@ class Folder:
         return self.path / "supervisor.log"
 
 
+def is_id(name: str) -> bool:
+    """True when it may name a file of ours: a job, a checkpoint."""
+    return _ID.fullmatch(name) is not None
+
+
 def folder_of(state_dir: Path, job_id: str) -> Folder:
     """The folder of the job, which need not exist. Raises Terminal for an id that is no file name."""
-    if not _ID.fullmatch(job_id):
+    if not is_id(job_id):
         raise Terminal(f"not a job's id: {job_id!r}", hint="allowed: letters, digits, `_`, `.`, `-`; at most 128")
     return Folder(state_dir / "runs" / job_id)
 

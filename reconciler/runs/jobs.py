@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reconciler.controller import JobRunner
 from reconciler.model.jobs import Job, Progress
-from reconciler.runs.folder import folder_of, folders, read_job
+from reconciler.runs.folder import folder_of, folders
 from reconciler.runs.local import Credentials, LocalRunner, Sensors
 
 
@@ -26,11 +26,9 @@ class Jobs(JobRunner):
         self._credentials, self._sensors = credentials, sensors
         self._ray_address = ray_address
         self._remote: LocalRunner | None = None
-        self._backends: dict[str, str] = {}
 
     def launch(self, job: Job) -> None:
         """Start it where it belongs. Raises what that runner raises."""
-        self._backends[job.id] = job.backend
         self._runner(job.backend).launch(job)
 
     def look(self) -> Mapping[str, Progress]:
@@ -51,7 +49,6 @@ class Jobs(JobRunner):
 
     def forget(self, job_id: str) -> None:
         self._of(job_id).forget(job_id)
-        self._backends.pop(job_id, None)
 
     def tend(self) -> None:
         """See to jobs whose supervisor died."""
@@ -59,13 +56,18 @@ class Jobs(JobRunner):
         if any(self._backend(folder.id) == "ray" for folder in folders(self._state_dir)):
             self._ray().tend()
 
+    def give_up(self, checkpoint: str) -> None:
+        self._local.give_up(checkpoint)
+
+    def sweep(self) -> None:
+        self._local.sweep()
+
     def _of(self, job_id: str) -> LocalRunner:
         return self._runner(self._backend(job_id))
 
     def _backend(self, job_id: str) -> str:
-        if job_id not in self._backends and (job := read_job(folder_of(self._state_dir, job_id))) is not None:
-            self._backends[job_id] = job.backend
-        return self._backends.get(job_id, "local")
+        known = self._local.known(folder_of(self._state_dir, job_id))
+        return known.backend if known is not None else "local"
 
     def _runner(self, backend: str) -> LocalRunner:
         return self._local if backend == "local" else self._ray()

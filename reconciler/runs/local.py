@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from reconciler.model.jobs import Job, Progress
 from reconciler.platform.process import is_alive, read_record, write_private
 from reconciler.runs.folder import Folder, acquire, folder_of, folders, is_held, progress_of, read_job, read_result, write_job
 from reconciler.runs.program import checkpoint
+from reconciler.runs.sweep import give_up, sweep, take_up
 from schemas.platform import Admission
 
 Credentials = Callable[[], tuple[str, str] | None]
@@ -37,7 +39,7 @@ AT_ONCE = 4
 
 
 class Known(NamedTuple):
-    """What never changes of a job."""
+    """What a launch settles."""
 
     ref: str
     backend: str
@@ -57,7 +59,8 @@ class LocalRunner(JobRunner):
     def __init__(self, state_dir: Path, credentials: Credentials, sensors: Sensors | None = None) -> None:
         self._state_dir = state_dir.resolve()
         self._credentials, self._sensors = credentials, sensors
-        self._jobs: dict[str, Known] = {}
+        self._jobs: dict[str, tuple[int, Known]] = {}
+        """By id, each with the time stamp of the `job.json` that it was read from."""
         self._children: list[subprocess.Popen[bytes]] = []
         self._guard = threading.Lock()
 
@@ -68,6 +71,7 @@ class LocalRunner(JobRunner):
         with holding(folder) as handle:
             if handle is None or folder.record.exists() or folder.result.exists():
                 return
+            take_up(self._state_dir, job.checkpoint)
             write_job(folder, job)
             self._supervise(folder, handle)
 
@@ -76,7 +80,7 @@ class LocalRunner(JobRunner):
         self._reap()
         found = {}
         for folder in folders(self._state_dir):
-            known = self._known(folder)
+            known = self.known(folder)
             if known is not None and known.backend == self.backend:
                 found[folder.id] = known.on(progress_of(folder, known.ref))
         return found
@@ -136,7 +140,7 @@ class LocalRunner(JobRunner):
         self._reap()
         started = 0
         for folder in folders(self._state_dir):
-            known = self._known(folder)
+            known = self.known(folder)
             if (
                 known is None
                 or known.backend != self.backend
@@ -150,6 +154,14 @@ class LocalRunner(JobRunner):
                 started += 1
             if started == AT_ONCE:
                 return
+
+    def give_up(self, checkpoint: str) -> None:
+        """What the work of this name would go on from may be removed, unless it is launched again within a day."""
+        give_up(self._state_dir, checkpoint)
+
+    def sweep(self) -> None:
+        """Remove what was given up a day ago, and folders of jobs that should have started then and never did."""
+        sweep(self._state_dir, time.time())
 
     def _finish(self, folder: Folder) -> None:
         """Start a supervisor that only sees to the end of a job that has lost its own."""
@@ -179,11 +191,20 @@ class LocalRunner(JobRunner):
         with self._guard:
             self._children = [child for child in self._children if child.poll() is None]
 
-    def _known(self, folder: Folder) -> Known | None:
-        """What the job says of itself, read once; None for a folder that is no job yet."""
-        if folder.id not in self._jobs and (job := read_job(folder)) is not None:
-            self._jobs[folder.id] = Known(job.ref, job.backend, Amounts(job.memory, job.cpu, job.gpu))
-        return self._jobs.get(folder.id)
+    def known(self, folder: Folder) -> Known | None:
+        """What the job says of itself, read once for each launch; None for a folder that is no job yet."""
+        try:
+            stamp = folder.job.stat().st_mtime_ns
+        except OSError:
+            return None
+        read, known = self._jobs.get(folder.id, (0, None))
+        if known is not None and read == stamp:
+            return known
+        if (job := read_job(folder)) is None:
+            return None
+        known = Known(job.ref, job.backend, Amounts(job.memory, job.cpu, job.gpu))
+        self._jobs[folder.id] = (stamp, known)
+        return known
 
 
 def prepare_folder(state_dir: Path, job: Job) -> Folder:

@@ -17,6 +17,7 @@ from reconciler.model.jobs import Job
 from reconciler.platform.process import Record, birth, write_record
 from reconciler.runs.folder import Folder
 from reconciler.runs.processes import marked, members
+from reconciler.runs.sweep import place_of
 
 MARK = "MLOPS_JOB"
 """Environment variable that marks a job's processes: `job id:digest of the state folder`."""
@@ -71,7 +72,7 @@ def _metal(job: Job, base: Mapping[str, str]) -> dict[str, str]:
 
 def checkpoint(job: Job, folder: Folder) -> Path | None:
     """The folder that survives retries and pre-emptions of the same work; None = it has none."""
-    return folder.state_dir / "checkpoints" / job.checkpoint if job.checkpoint else None
+    return place_of(folder.state_dir, job.checkpoint) if job.checkpoint else None
 
 
 def mark(folder: Folder) -> str:

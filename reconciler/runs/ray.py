@@ -36,6 +36,7 @@ from reconciler.runs.local import (
     supervisor_argv,
     supervisor_environment,
 )
+from reconciler.runs.sweep import take_up
 from reconciler.runs.watch import amount
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class RayRunner(LocalRunner):
             if (trouble := misfit(job, self._nodes())) is not None:
                 shutil.rmtree(folder.path, ignore_errors=True)
                 raise trouble
+            take_up(self._state_dir, job.checkpoint)
             write_job(folder, job)
             equip(folder, self._credentials, self._sensors)
             write_private(folder.environment, json.dumps(supervisor_environment()))
@@ -125,7 +127,7 @@ class RayRunner(LocalRunner):
 
     def _mine(self) -> list[tuple[Folder, Known]]:
         return [
-            (each, known) for each in folders(self._state_dir) if (known := self._known(each)) is not None and known.backend == self.backend
+            (each, known) for each in folders(self._state_dir) if (known := self.known(each)) is not None and known.backend == self.backend
         ]
 
     # --- Ray's REST interface ----------------------------------------------------------------------------------------

@@ -393,6 +393,36 @@ def test_an_experiment_that_goes_stops_its_runs(lab: Lab) -> None:
         time.sleep(0.1)
 
 
+def test_what_nobody_wants_gives_up_its_checkpoint_and_what_may_go_on_keeps_it(lab: Lab) -> None:
+    def given_up() -> set[bool]:
+        return {place.with_name(f"{place.name}.unwanted").exists() for place in places}
+
+    experiment = lab.experiment({"params": {"code": 3}})
+    lab.settle(experiment)
+    places = [lab.ctx.state_dir / "checkpoints" / each.tags["mlops.key"][:32] for each in lab.all_runs()]
+    assert [each.is_dir() for each in places] == [True]
+    assert given_up() == {False}
+    lab.digest = "d" * 32
+    lab.settle(lab.experiment({"params": {"code": 3}}))
+    assert given_up() == {True}, "its name is taken by other work"
+    places = [lab.ctx.state_dir / "checkpoints" / lab.all_runs()[-1].tags["mlops.key"][:32]]
+    assert given_up() == {False}
+    lab.runner.sweep()
+    assert places[0].is_dir()
+    lab.settle(lab.experiment(None))
+    assert given_up() == {True}, "it was taken out of the manifest"
+
+
+def test_an_experiment_that_goes_gives_up_the_checkpoints_of_all_its_runs(lab: Lab) -> None:
+    experiment = lab.experiment({"params": {"code": 3}})
+    lab.settle(experiment)
+    [run] = lab.all_runs()
+    place = lab.ctx.state_dir / "checkpoints" / run.tags["mlops.key"][:32]
+    assert place.is_dir()
+    lab.kind.delete(Owned(experiment.ref, run.experiment, "root", "", {}, "auto"), lab.fresh())
+    assert place.with_name(f"{place.name}.unwanted").exists()
+
+
 def test_a_finished_run_that_goes_by_another_name_is_the_same_run(lab: Lab) -> None:
     experiment = lab.experiment({})
     lab.settle(experiment)
