@@ -44,7 +44,7 @@ def report_text(report: Report, *, color: bool = False, width: int = 100, all_: 
     names = max((len(clean(str(each.action.ref))) for each in report.results if _told(each)), default=0)
     page = _Page(color, width, min(max(_COLUMN, names), width - _STATE), all_, {each.ref: each for each in _lost(report)})
     body = [line for each in report.results for line in _result_lines(each, page)]
-    body += rows_lines([row(each) for each in _blocked(report)], color=color, width=width)
+    body += rows_lines([row(each) for each in _blocked(report)], color=color, width=width, all_=all_)
     parts += [*body, ""] if body else []
     said = notes(proposal, width)
     parts += [*said, ""] if said else []

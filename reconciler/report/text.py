@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from reconciler.model import Change, Diagnostic
@@ -34,6 +35,9 @@ COLORS: dict[Verb, str] = {
     "unknown": "magenta",
     "keep": "dim",
 }
+FOLDED = 12
+"""More runs of one experiment with the same fate than this are folded to the first few."""
+_FIRST = 3
 _WIDEST_PATH = 32
 """Columns that field names are aligned to at most; longer ones push their line."""
 
@@ -127,13 +131,40 @@ def _no_changes(proposal: Proposal, resources: int) -> str:
 
 
 def rows_lines(shown: Sequence[Row], *, color: bool, width: int, all_: bool = False) -> list[str]:
-    """Several actions; what stands in the way of a row of them is told once."""
+    """Several actions; what stands in the way of a row of them is told once, and of many runs of one experiment the first few stand
+    for all unless `all_`."""
+    if not all_ and any(len(each) > FOLDED for each in _families(shown)):
+        return [line for family in _families(shown) for line in _family_lines(family, color=color, width=width)]
     lines: list[str] = []
     for at, each in enumerate(shown):
         more = at + 1 < len(shown) and _told_together(each, shown[at + 1])
         alone = not more and not (at and _told_together(shown[at - 1], each))
         lines += row_lines(each, color=color, width=width, all_=all_, why="beside" if alone else "later" if more else "below")
     return lines
+
+
+def _families(shown: Sequence[Row]) -> list[list[Row]]:
+    """Rows that follow each other and are runs of one experiment with the same fate; every other row is alone."""
+    families: list[list[Row]] = []
+    for each in shown:
+        last = families[-1][-1] if families else None
+        same = last is not None and each.ref.key and _fate(last) == _fate(each)
+        families[-1].append(each) if same else families.append([each])
+    return families
+
+
+def _fate(each: Row) -> tuple[object, ...]:
+    return (replace(each.ref, key=""), bool(each.ref.key), each.verb, each.reason, each.held)
+
+
+def _family_lines(family: list[Row], *, color: bool, width: int) -> list[str]:
+    if len(family) <= FOLDED:
+        return rows_lines(family, color=color, width=width, all_=False)
+    head, last = family[:_FIRST], family[-1]
+    lines = rows_lines(head, color=color, width=width, all_=False)
+    parent = clean(str(replace(last.ref, key="")))
+    lines.append(f"    … and {len(family) - _FIRST:,} more of {parent} (`--all` shows each)")
+    return lines + [line for note in last.notes for line in wrap(clean(note), width, "      ")]
 
 
 def _told_together(one: Row, other: Row) -> bool:

@@ -194,3 +194,26 @@ def test_long_values_are_cut_so_that_the_difference_stays_in_sight() -> None:
 )
 def test_spans_for_people(seconds: float, said: str) -> None:
     assert took(seconds) == said
+
+
+def test_many_runs_of_one_experiment_are_folded() -> None:
+    from dataclasses import replace
+
+    from reconciler.model import Create, Ref
+    from reconciler.report.rows import row
+    from reconciler.report.text import FOLDED, rows_lines
+    from reconciler.testing.context import make_resource
+    from schemas.experiment import KIND
+
+    parent = make_resource(KIND, "sweep")
+    runs = [replace(parent, ref=Ref("Experiment", "demo", "sweep", f"rank{index}-s0")) for index in range(FOLDED + 5)]
+    found = [row(Create(parent)), *(row(Create(each)) for each in runs)]
+    found[-1] = replace(found[-1], notes=("would start now: rank0-s0",))
+    lines = rows_lines(found, color=False, width=120)
+    assert [line.split()[1] for line in lines[:4]] == [
+        "experiment/demo/sweep",
+        *(f"experiment/demo/sweep#rank{index}-s0" for index in range(3)),
+    ]
+    assert "… and 14 more of experiment/demo/sweep" in lines[4]
+    assert lines[5].strip() == "would start now: rank0-s0"
+    assert len(rows_lines(found, color=False, width=120, all_=True)) == len(found) + 1
