@@ -17,7 +17,7 @@ from shutil import rmtree
 from threading import Lock
 
 from controllers.tools.dvc_cache import Cache, beside
-from controllers.tools.dvc_calls import Called, Calls
+from controllers.tools.dvc_calls import Called, Calls, load
 from controllers.tools.dvc_files import Entry, Snapshot, Version, checked, confine, look, render_entry, write_text
 from controllers.tools.dvc_namespace import Namespaces
 from controllers.tools.dvc_remote import Remote, absent_from, download_repo, download_url, fetch, push, quieten
@@ -247,6 +247,7 @@ class Dvc:
     @contextmanager
     def _locked(self, project: str) -> Iterator[None]:
         """DVC's own lock of the namespace, so that a `dvc` command typed there and we do not write at once; ours among threads."""
+        load("dvc.lock")
         from dvc.lock import make_lock
 
         with self._writing:

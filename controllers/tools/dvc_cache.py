@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, cast
 
+from controllers.tools.dvc_calls import load
 from controllers.tools.dvc_files import TEMPORARY, Snapshot, Version, checked, kept, look
 from reconciler.errors import Terminal, Transient
 
@@ -94,6 +95,7 @@ class Cache:
 
     def damaged(self, md5: str) -> list[str]:
         """Objects of a version that are missing or whose bytes are not what their name says: reads all of them."""
+        load()
         from dvc_data.hashfile.hash import file_md5
 
         if not self.has(md5) or file_md5(str(self.path(md5))) != md5[:32]:
@@ -104,6 +106,7 @@ class Cache:
         """Copy (or clone) the bytes at `path` into the cache; with them the stat that they had.
 
         Raises Transient when they change meanwhile: then nothing of it stays in the cache."""
+        load()
         from dvc_objects.fs.local import localfs
 
         with self._writing:
@@ -127,6 +130,7 @@ class Cache:
 
     def odb(self) -> Any:
         """DVC's own view of this cache. It keeps no hashes of its own: they would trust a stat without ctime."""
+        load()
         from dvc_data.hashfile.db import local
         from dvc_objects.fs.local import localfs
 
@@ -134,6 +138,7 @@ class Cache:
         return make(localfs, str(self.objects), hash_name="md5")
 
     def _build(self, path: Path, dry: bool) -> tuple[Version, Any]:
+        load()
         from dvc_data.hashfile.build import build
         from dvc_objects.fs.local import localfs
 
@@ -161,6 +166,7 @@ class Cache:
 
     def rehome(self, oid: str) -> None:
         """Move a damaged object to the address of the bytes that it really holds: they may be all that is left of somebody's edit."""
+        load()
         from dvc_data.hashfile.hash import file_md5
 
         place = self.path(oid)
@@ -215,6 +221,7 @@ class Cache:
         return found
 
     def _place(self, oid: str, path: Path, plain: bool) -> None:
+        load()
         from dvc_objects.fs.generic import transfer
         from dvc_objects.fs.local import localfs
 

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 
 from reconciler.controller import Call
 from reconciler.errors import ReconcilerError, Terminal, Transient
+
+_LOADING = threading.Lock()
+_USED = ("dvc_objects.fs.local", "dvc_objects.fs.generic", "dvc_data.hashfile.hash", "dvc_data.hashfile.db", "dvc_data.hashfile.build")
+
+
+def load(*more: str) -> None:
+    """Import what is used of DVC, one thread at a time; called before each lazy import of it.
+
+    Its modules import each other in circles: two threads that come in at different places see each other's halves and fail."""
+    with _LOADING:
+        for name in (*_USED, *more):
+            import_module(name)
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from controllers.tools.dvc_cache import Cache
+from controllers.tools.dvc_calls import load
 from reconciler.errors import Terminal, Transient
 
 CONNECT_SECONDS = 10
@@ -40,6 +41,7 @@ class Remote:
 
 def open_fs(remote: Remote, url: str | None = None) -> tuple[Any, str]:
     """DVC's file system for a remote, or for another URL with the remote's access; and the path in it."""
+    load("dvc.fs")
     from dvc.fs import get_cloud_fs
 
     settings: dict[str, Any] = {**remote.settings, "url": url or remote.url}
@@ -52,6 +54,7 @@ def open_fs(remote: Remote, url: str | None = None) -> tuple[Any, str]:
 
 
 def _odb(remote: Remote) -> Any:
+    load()
     import dvc_data.hashfile.db as dvc_db
 
     get_odb: Any = dvc_db.get_odb
@@ -105,6 +108,7 @@ def _copy(to: Any, paths: list[str], fs: Any, oids: list[str], verify: bool) -> 
 
 def download_repo(repo: str, path: str, rev: str | None, to: Path) -> str:
     """Take a file or folder out of another DVC (or git) repository; the revision that it came from, empty when it has none."""
+    load("dvc.fs", "dvc.repo", "dvc.repo.open_repo", "dvc.scm")
     from dvc.fs import download
     from dvc.repo import Repo
     from dvc.repo.open_repo import clean_repos
@@ -128,6 +132,7 @@ def download_url(url: str, access: Remote, to: Path, allowed: Callable[[str], bo
     `allowed` decides on each host, after every redirect too."""
     if urlsplit(url).scheme in ("http", "https"):
         return _download_http(url, to, allowed)
+    load("dvc.fs")
     from dvc.fs import download
 
     fs, path = open_fs(access, url)

@@ -14,7 +14,7 @@ from statistics import median
 
 from reconciler.admission.ahead import Play
 from reconciler.admission.decide import decide
-from reconciler.admission.lengths import Lengths, lengths_of, typical_of
+from reconciler.admission.lengths import Lengths, lengths_of, quantile, typical_of
 from reconciler.admission.order import Backlog
 from reconciler.admission.values import Decision, Expected, Reason, Snapshot, Verdict
 from reconciler.model import Learned, Ref
@@ -175,14 +175,6 @@ def _fewer(snapshot: Snapshot) -> Snapshot:
 def _steps(snapshot: Snapshot, futures: int) -> int:
     size = len(snapshot.queue) + len(snapshot.leases) + 1
     return max(2, min(_STEPS, WORK // (futures * size)))
-
-
-def quantile(ordered: Sequence[float], q: float) -> float:
-    """Of as many equal parts as there are values, each in the middle of its part (Hazen's rule)."""
-    place = min(len(ordered) - 1.0, max(0.0, q * len(ordered) - 0.5))
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
 def _start(play: Play, ref: Ref, place: int) -> float | None:

@@ -5,10 +5,10 @@ Lengths of batch jobs scatter by factors, not by seconds, and are never negative
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from math import exp, log, sqrt
+from math import ceil, exp, log, sqrt
 from statistics import NormalDist, median
 
 from reconciler.admission.memory import DECAY
@@ -86,3 +86,10 @@ def typical_of(known: Iterable[float | None]) -> float:
     """The middle of the lengths that are known here."""
     found = [each for each in known if each is not None and each > 0]
     return median(found) if found else TYPICAL
+
+
+def quantile(values: Collection[float], share: float) -> float:
+    """The smallest of some values that at least `share` of them do not exceed, so always one that was seen. Raises ValueError for none."""
+    if not values:
+        raise ValueError("there is no quantile of nothing")
+    return sorted(values)[max(0, ceil(share * len(values)) - 1)]

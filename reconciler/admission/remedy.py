@@ -18,7 +18,6 @@ from reconciler.admission.whatif import (
     largest,
     less_outside,
     quantity,
-    readable,
     round_up,
     set_limits,
     smallest,
@@ -29,6 +28,7 @@ from reconciler.admission.whatif import (
 )
 from reconciler.model import Learned, Ref, ref_names
 from reconciler.model.demand import RESOURCES
+from reconciler.model.units import memory
 
 TOP = 10
 """The highest priority."""
@@ -147,7 +147,7 @@ def _less_memory(have: int, most: int, measured: Learned | None, margin: float, 
     if measured is None or not seen:
         yield Remedy(change, effect or "if it needs no more: it is ended when it stays above")
         return
-    peak = f"its measured peak is {readable(measured.memory)}"
+    peak = f"its measured peak is {memory(measured.memory)}"
     if most < measured.memory * (1 + margin_after(measured, margin)):
         yield Remedy(change, f"{NOT_ADVISED}: {peak}", works=False)
     else:

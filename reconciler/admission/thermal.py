@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.admission.calibrate import fit, observed
 from reconciler.admission.values import Heat, Lease, Level, Node, Rules, ThermalModel
 
-__all__ = ["Budget", "budget", "fit", "forecast", "may_start", "observed", "running_watts"]
+__all__ = ["fit", "forecast", "may_start", "observed", "running_watts"]
 
 
 def forecast(model: ThermalModel, used: float, running: float, more: float, seconds: float) -> float:
@@ -65,22 +64,3 @@ def _without_forecast(heat: Heat) -> str:
     if heat.level is Level.UNKNOWN:
         return "no sensor tells the heat: quotas and memory alone decide"
     return f"heat is {heat.level}; no thermal model is fitted yet, so the level alone decides"
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Heat as a token bucket: what a cool chassis can still take, refilled by what it gives off."""
-
-    joules: float
-    """That can be stored until the limit: tau / R * (limit - used). Below zero = too hot already."""
-    sustained: float
-    """Watts that the machine can give off for ever at its limit: (limit - ambient) / R."""
-
-    def lasts(self, watts: float) -> float | None:
-        """Seconds until the bucket is empty at constant power; None = for ever."""
-        return None if watts <= self.sustained else max(0.0, self.joules / (watts - self.sustained))
-
-
-def budget(model: ThermalModel, used: float) -> Budget:
-    """The bucket of a machine that has used `used` of its headroom. A linear view of the model, good for short bursts."""
-    return Budget(model.tau / model.resistance * (model.limit - used), (model.limit - model.ambient) / model.resistance)

@@ -25,9 +25,17 @@ class Right(Enum):
 def on_node(gate: Gate, item: Item, room: Room, candidates: Sequence[Lease], name: str) -> tuple[Lease, ...] | None:
     """The smallest set of `candidates` found whose stop makes room for `item` on one node; empty = there is room, None = no set does.
 
-    One right is used at a time. Mixed, a borrower takes from others by fairness, grows by priority, loses it by fairness, for ever."""
-    entitled = not room.usage.borrows(gate.tree.share(item.project), item.amounts)
-    for right in (Right.RECLAIM,) if entitled else (Right.FAIR, Right.OWN):
+    One right is used at a time. Mixed, a borrower takes from others by fairness, grows by priority, loses it by fairness, for ever.
+    For the same reason a borrower's work that was stopped itself stops nobody: each chain of stops comes to an end."""
+    share = gate.tree.share(item.project)
+    rights: tuple[Right, ...] = (Right.FAIR, Right.OWN)
+    if not room.usage.borrows(share, item.amounts):
+        rights = (Right.RECLAIM,)
+    elif item.preempted and share.pool not in ("", UNDECLARED):
+        rights = ()
+    if fits(gate, item, share, room, name):
+        return None if gate.on_node(name, item, room) is not None else ()
+    for right in rights:
         chosen = _search(gate, item, room, candidates, name, right)
         if chosen is not None:
             return chosen

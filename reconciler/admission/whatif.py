@@ -27,11 +27,6 @@ def quantity(name: str, value: int) -> str:
     return f"{ceil(value / _MIB)}Mi" if value else "0"
 
 
-def readable(memory: int) -> str:
-    """Bytes for a sentence: `5.8 GiB`, `640 MiB`."""
-    return f"{memory / _GIB:.1f} GiB" if memory >= _GIB else f"{ceil(memory / _MIB)} MiB"
-
-
 def written_as(value: float) -> int:
     """At most that, in a number that people write."""
     if value >= 2 * _GIB:

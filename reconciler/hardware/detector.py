@@ -18,7 +18,7 @@ from typing import Any
 
 from reconciler.hardware import cgroup, darwin_text, mlx, nvidia
 from reconciler.hardware import darwin_native as native
-from reconciler.hardware.keep import this_boot, write_private
+from reconciler.hardware.keep import this_boot, write_kept
 from reconciler.hardware.probe import Silent
 from reconciler.hardware.values import Accelerator, Machine
 
@@ -33,7 +33,7 @@ def detect(state: Path | None = None, *, ask: bool = False) -> Machine:
     if found is None and ask:
         found = _asked()
         if state is not None:
-            write_private(state / "machine.json", {"of": _of(), **asdict(found)})
+            write_kept(state / "machine.json", {"of": _of(), **asdict(found)})
     return machine if found is None else _with(machine, found)
 
 

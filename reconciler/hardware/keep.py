@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import get_ident
 
+from reconciler.files import write_private
 from reconciler.hardware import energy, filter
 from reconciler.hardware.probe import Carry
 
@@ -67,20 +66,14 @@ def save(path: Path, state: State) -> None:
         "carry": {name: dict(each) for name, each in state.carry.items()},
         "history": [[at, watts, used] for at, watts, used in state.history],
     }
-    write_private(path, found)
+    write_kept(path, found)
 
 
-def write_private(path: Path, content: Mapping[str, object]) -> None:
+def write_kept(path: Path, content: Mapping[str, object]) -> None:
     """Write JSON whole or not at all, readable for this user only. A disk that refuses is no reason to stop."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}")
-    try:
+    with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(content, file, separators=(",", ":"))
-        draft.replace(path)
-    except OSError:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
+        write_private(path, json.dumps(content, separators=(",", ":")), durable=False)
 
 
 def this_boot() -> str:

@@ -29,7 +29,7 @@ from typing import Any
 
 from reconciler.admission.values import Level
 from reconciler.errors import Terminal
-from reconciler.hardware.keep import write_private
+from reconciler.hardware.keep import write_kept
 from reconciler.hardware.probe import Carry, Energy, Look, Probe
 from reconciler.hardware.scale import level_of_free, level_of_used
 from reconciler.hardware.values import Reading
@@ -156,7 +156,7 @@ def started(state: Path | None, trace: Trace, speed: float, now: float, *, write
     with _alone(state):  # of several processes that open it at once, the first one decides
         kept = _kept(state / PLAYBACK, this)
         if kept is None:
-            write_private(state / PLAYBACK, {**this, "started": now})
+            write_kept(state / PLAYBACK, {**this, "started": now})
     return now if kept is None else kept
 
 

@@ -6,7 +6,7 @@ import socket
 import zlib
 from pathlib import Path
 
-from reconciler.platform.process import write_private
+from reconciler.files import write_private
 
 FIRST, COUNT = 20_000, 10_000
 """Where ports are chosen: below the range that kernels hand out to clients (Linux 32768, macOS 49152), so that ours stay free."""

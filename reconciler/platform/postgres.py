@@ -19,9 +19,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Terminal, Transient
+from reconciler.files import write_private
 from reconciler.platform.account import Account, unprivileged
 from reconciler.platform.private import short_folder
-from reconciler.platform.process import Launch, birth, environment, write_private
+from reconciler.platform.process import Launch, birth, environment
 from reconciler.platform.spec import Endpoint, Probe, Site
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+from reconciler.files import write_private
 from reconciler.platform.account import Account
-from reconciler.platform.process import write_private
 
 
 def short_folder(note: Path, prefix: str, longest: int, account: Account | None = None) -> Path:

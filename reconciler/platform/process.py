@@ -13,12 +13,12 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.files import write_private
 from reconciler.platform.account import Account
 
 if TYPE_CHECKING:
@@ -110,21 +110,6 @@ def read_record(path: Path) -> Record | None:
 def write_record(path: Path, record: Record) -> None:
     """Replace the record at `path`, all or nothing."""
     write_private(path, json.dumps(asdict(record)) + "\n")
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner reads, all or nothing, on disk before this returns."""
-    # a name of its own (and mode 0600, as mkstemp makes it): two writers at once must not take each other's half
-    handle, staged = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(staged).replace(path)
-    except BaseException:  # a full disk must not be filled with halves of what was tried
-        Path(staged).unlink(missing_ok=True)
-        raise
 
 
 def environment(launch: Launch, marked: str) -> dict[str, str]:

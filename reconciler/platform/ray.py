@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Terminal, Transient
+from reconciler.files import write_private
 from reconciler.platform import package, ports
 from reconciler.platform.private import short_folder
-from reconciler.platform.process import Launch, mark, write_private
+from reconciler.platform.process import Launch, mark
 from reconciler.platform.spec import Endpoint, Probe, Site
 from schemas.base import quantity_value
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError, Transient
+from reconciler.files import write_private
 from reconciler.platform import logs, ports, process
 from reconciler.platform.process import Record
 from reconciler.platform.recipes import Recipe
@@ -104,7 +105,7 @@ class Unit:
     def mark_ready(self, record: Record) -> None:
         """Remember that this very process has answered."""
         if not self._was_ready(record):
-            process.write_private(self.home / "ready", record.birth)
+            write_private(self.home / "ready", record.birth)
 
     def status(self, probe: bool, look: Probe | None = None) -> ServiceStatus:
         """How it is; without `probe` only whether its process lives. `look` is a probe of just now. Writes nothing."""

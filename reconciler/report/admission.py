@@ -9,6 +9,7 @@ from typing import Any
 from reconciler.admission.values import Expected, Item, Reason, Verdict
 from reconciler.model import Amounts, Learned, Limits, Ref
 from reconciler.model.demand import RESOURCES
+from reconciler.model.units import memory, trimmed
 from reconciler.report.show import clean, count, rfc3339, took
 
 WORDS: Mapping[Reason, str] = {
@@ -46,25 +47,12 @@ def amount(name: str, value: int) -> str:
     return f"{number} {unit}" if name != "cpu" or number == "1" else f"{number} {unit}s"
 
 
-def memory(value: int) -> str:
-    """Bytes for people: GiB from one on, else MiB."""
-    size = abs(value)
-    if size >= 1 << 40:
-        return f"{trimmed(value / (1 << 40))} TiB"
-    return f"{trimmed(value / (1 << 30))} GiB" if size >= 1 << 30 else f"{value / (1 << 20):.0f} MiB"
-
-
 def part(name: str, used: int, most: int) -> str:
     """`9.1 of 10 GiB`: both in the unit of the larger one."""
     if name != "memory":
         return f"{trimmed(used / 1000)} of {amount(name, most)}"
     scale = 1 << 30 if max(used, most) >= 1 << 30 else 1 << 20
     return f"{trimmed(used / scale)} of {trimmed(most / scale)} {'GiB' if scale == 1 << 30 else 'MiB'}"
-
-
-def trimmed(number: float) -> str:
-    """At most one decimal, none where it is zero: `6.2`, `10`."""
-    return f"{number:,.1f}".removesuffix(".0")
 
 
 def needs(amounts: Amounts) -> str:

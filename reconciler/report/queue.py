@@ -10,7 +10,8 @@ from typing import Any
 from reconciler.admission.values import Item, Lease, Level, Node, Snapshot, Verdict
 from reconciler.model import Amounts, Ref
 from reconciler.model.demand import NOTHING, RESOURCES
-from reconciler.report.admission import WORDS, amounts_value, needs, part, soon, trimmed, verdict_value
+from reconciler.model.units import trimmed
+from reconciler.report.admission import WORDS, amounts_value, needs, part, soon, verdict_value
 from reconciler.report.json import FORMAT_VERSION
 from reconciler.report.show import clean, listed, paint, rfc3339, shorten, since, took, wrap
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.model.jobs import Job
+from reconciler.model.units import memory
 from reconciler.runs.folder import Ending, Folder, progress_of, tail
-from reconciler.runs.watch import amount
 
 RECEIPT = "mlops.receipt."
 """Tags of a run that say what it took."""
@@ -43,7 +43,7 @@ def ending(job: Job, folder: Folder, told: Told, tags: Mapping[str, str] | None 
         "queued_seconds": f"{job.queued:.1f}",
         "waited_for": job.waited_for,
         "peak_memory": str(peak) if peak else "",
-        "peak_memory_text": amount(peak) if peak else "",
+        "peak_memory_text": memory(peak) if peak else "",
         "tail": tail(folder) if why and not told.stopped else "",  # its last words outlive the folder
     }
     return Ending(

@@ -24,7 +24,6 @@ import fcntl
 import json
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -32,8 +31,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from reconciler.errors import Terminal
+from reconciler.files import write_private
 from reconciler.model.jobs import Job, Progress
-from reconciler.platform.process import write_private
 
 TAIL_BYTES = 4000
 """Of the output that `Progress.tail` shows."""
@@ -193,15 +192,8 @@ def read_result(folder: Folder) -> Ending | None:
 
 def write_progress(folder: Folder, progress: Progress) -> None:
     """Write `progress.json`, all or nothing; it need not survive a power cut, so it is not forced to disk."""
-    handle, staged = tempfile.mkstemp(prefix=".progress-", dir=folder.path)
     shown = {name: getattr(progress, name) for name in ("since", "state", "memory", "peak", "watts")}
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(shown, file)
-        Path(staged).replace(folder.progress)
-    except BaseException:
-        Path(staged).unlink(missing_ok=True)
-        raise
+    write_private(folder.progress, json.dumps(shown), durable=False)
 
 
 def progress_of(folder: Folder, ref: str) -> Progress:

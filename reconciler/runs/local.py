@@ -18,9 +18,10 @@ from typing import NamedTuple
 
 from reconciler.controller import JobRunner
 from reconciler.errors import Terminal, Transient
+from reconciler.files import write_private
 from reconciler.model.demand import Amounts
 from reconciler.model.jobs import Job, Progress
-from reconciler.platform.process import is_alive, read_record, write_private
+from reconciler.platform.process import is_alive, read_record
 from reconciler.runs.folder import Folder, acquire, folder_of, folders, is_held, progress_of, read_job, read_result, write_job
 from reconciler.runs.program import checkpoint
 from reconciler.runs.sweep import give_up, sweep, take_up

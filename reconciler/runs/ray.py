@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from reconciler.errors import ReconcilerError, Terminal, Transient
+from reconciler.files import write_private
 from reconciler.model.jobs import Job, Progress
-from reconciler.platform.process import write_private
+from reconciler.model.units import memory
 from reconciler.platform.ray import ENDED, FOLDER, connect
 from reconciler.runs.ending import Told, ending
 from reconciler.runs.folder import Folder, acquire, folder_of, folders, is_held, progress_of, read_job, write_job, write_result
@@ -37,7 +38,6 @@ from reconciler.runs.local import (
     supervisor_environment,
 )
 from reconciler.runs.sweep import take_up
-from reconciler.runs.watch import amount
 
 if TYPE_CHECKING:
     import httpx
@@ -203,13 +203,13 @@ def misfit(job: Job, nodes: Sequence[Mapping[str, float]]) -> Terminal | None:
     words = {
         "CPU": ("resources.cpu", f"{cpu:g} cores"),
         "GPU": ("resources.gpu", f"{gpu:g} GPUs"),
-        "memory": ("resources.memory", amount(job.memory)),
+        "memory": ("resources.memory", memory(job.memory)),
     }
     for name, want in wants.items():
         most = max(node.get(name, 0.0) for node in nodes)
         if want > most:
             field, asked = words[name]
-            has = amount(int(most)) if name == "memory" else f"{most:g}"
+            has = memory(int(most)) if name == "memory" else f"{most:g}"
             more = ", or raise ray.cpus of the Platform" if name == "CPU" else ""
             return Terminal(f"{job.ref} asks Ray for {asked}, no node of it has more than {has}", hint=f"lower {field}{more}")
     return Terminal(

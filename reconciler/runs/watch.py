@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from reconciler.model.units import GIB, MIB, memory
+
 PATIENCE_SECONDS = 3.0
 """A program may be above its grant for so long: allocators overshoot for a moment when they grow or copy."""
-_GIB, _MIB = 1 << 30, 1 << 20
 HEADROOM = 1.15
 """On a measured peak, in the amount that is proposed: the margin that admission uses by default."""
 
@@ -53,20 +54,15 @@ class Breach:
 
 def over_memory(used: int, granted: int) -> str:
     """What is told when a program was above its grant, with the amount to set."""
-    return f"used {amount(used)} of {amount(granted)} granted: set resources.memory to {proposal(used)}"
-
-
-def amount(size: int) -> str:
-    """Bytes for people: `1.9 GiB`, `300 MiB`."""
-    return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{math.ceil(size / _MIB)} MiB"
+    return f"used {memory(used)} of {memory(granted)} granted: set resources.memory to {proposal(used)}"
 
 
 def proposal(used: int) -> str:
     """The quantity for a manifest that would have been enough: `2.2Gi`, `350Mi`."""
     enough = used * HEADROOM
-    if enough >= _GIB:
-        return f"{math.ceil(round(enough / _GIB * 10, 6)) / 10:g}Gi"
-    return f"{math.ceil(enough / (10 * _MIB)) * 10}Mi"
+    if enough >= GIB:
+        return f"{math.ceil(round(enough / GIB * 10, 6)) / 10:g}Gi"
+    return f"{math.ceil(enough / (10 * MIB)) * 10}Mi"
 
 
 def duration(seconds: float) -> str:

@@ -23,7 +23,6 @@ from reconciler.state.records import AuditEntry, Held, Queued
 ACTOR = "reconcile"
 """Who admits, stops and releases where the caller names nobody else."""
 _PAST = "admission_past"
-_SCENE = "admission_scene"
 _LEASES = select(tables.leases)
 _QUEUE = select(tables.queue)
 _RUNNING = select(tables.leases.c.kind, tables.leases.c.project, tables.leases.c.name, tables.leases.c.key)
@@ -166,30 +165,10 @@ class Work:
         rows = self._database.decoded(select(tables.learned), lambda row: (from_text(row[0]), workrows.learned_from(row[1])))
         return dict(rows)
 
-    def put_learned(self, learned: Mapping[str, Learned]) -> None:
-        """Replace what is known of these templates. Writes only what differs."""
-        before = self.learned()
-        if changed := {template: value for template, value in learned.items() if before.get(template) != value}:
-            with self._write() as connection:
-                _keep_learned(connection, changed)
-
     def past(self) -> Past:
         """What the next decision must remember of earlier ones."""
         found = self._meta(_PAST, workrows.past_from)
         return found[0] if found else Past()
-
-    def put_past(self, past: Past) -> None:
-        """Writes only what differs. Prefer the `past` of `grant` and `preempt`: it is kept or lost together with them."""
-        self._put_meta(_PAST, workrows.past_text(past))
-
-    def scene(self) -> JSON:
-        """What was last kept about nodes and quotas; None = nothing."""
-        found = self._meta(_SCENE, from_text)
-        return found[0] if found else None
-
-    def put_scene(self, scene: JSON) -> None:
-        """Keep it, for commands that only read the Store. Writes only what differs."""
-        self._put_meta(_SCENE, to_text(scene))
 
     # --- how ---
 
@@ -204,11 +183,6 @@ class Work:
     def _meta(self, key: str, decode: Callable[[str], Any]) -> list[Any]:
         statement = select(tables.meta.c.value).where(tables.meta.c.key == key)
         return self._database.decoded(statement, lambda row: decode(row[0]))
-
-    def _put_meta(self, key: str, text: str) -> None:
-        if self._meta(key, str) != [text]:
-            with self._write() as connection:
-                upsert(connection, tables.meta, [{"key": key, "value": text}])
 
 
 def _beside(lease: Lease, queued: Queued | None, template: str) -> Held:

@@ -214,3 +214,23 @@ def test_the_stat_of_a_thousand_datasets_is_cheap(house: House) -> None:
     assert len(entries) == 1000
     assert all(seen)
     assert [each.method for each in house.calls] == ["list"]
+
+
+def test_dvc_is_imported_by_one_thread_at_a_time() -> None:
+    """Its modules import each other in circles; eight datasets are looked at by eight threads."""
+    program = (
+        "import sys; sys.setswitchinterval(1e-6)\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from threading import Barrier\n"
+        "from controllers.tools.dvc_calls import load\n"
+        "start = Barrier(8)\n"
+        "def one(index):\n"
+        "    start.wait()\n"
+        "    load('dvc.fs' if index % 2 else 'dvc.repo')\n"
+        "    from dvc_objects.fs.local import LocalFileSystem\n"
+        "    return LocalFileSystem.__name__\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    print(set(pool.map(one, range(8))))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert said.stdout.strip() == "{'LocalFileSystem'}", said.stderr

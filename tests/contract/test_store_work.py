@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from datetime import timedelta
@@ -186,11 +186,17 @@ def test_an_error_writes_nothing(store: Store) -> None:
 # --- what was learned, and what a decision remembers ---------------------------------------------------------------
 
 
+def learn(store: Store, learned: Mapping[str, Learned]) -> None:
+    """From the end of some work."""
+    store.work.grant([lease(THIRD)])
+    store.work.release([THIRD], learned=learned)
+
+
 def test_what_was_learned(store: Store, place: str | Path) -> None:
     every = Learned(3, 2**40, 12.5, 0.25, 17.5, (1, 2**41), (0.5, 3.0))
     assert all(getattr(every, each.name) != each.default for each in fields(Learned))
-    store.work.put_learned({"train.py": Learned(1), EVERY_TEXT: every})
-    store.work.put_learned({"train.py": Learned(2)})
+    learn(store, {"train.py": Learned(1), EVERY_TEXT: every})
+    learn(store, {"train.py": Learned(2)})
     assert store.work.learned() == {"train.py": Learned(2), EVERY_TEXT: every}
     with admin(place) as connection:  # another version keeps more, and less
         connection.execute(sa.text('UPDATE learned SET value = \'{"runs": 4, "better": [1]}\''))
@@ -198,28 +204,25 @@ def test_what_was_learned(store: Store, place: str | Path) -> None:
 
 
 def test_what_a_decision_remembers(store: Store, place: str | Path) -> None:
-    assert (store.work.past(), store.work.scene()) == (Past(), None)
+    assert store.work.past() == Past()
     hour = NOON + timedelta(hours=1, microseconds=1)
     earmark = Earmark(FIRST, "local", Amounts(1, 2, 3, 4), hour)
     past = Past({"ünï": NOON}, {"local": hour}, {"other": NOON}, (earmark,), {"ünï": 0.1}, {"ünï": math.inf}, hour)
     assert all(getattr(past, each.name) for each in fields(Past))
-    store.work.put_past(past)
+    store.work.grant([], past=past)
     assert store.work.past() == past
     store.work.grant([lease()], past=replace(past, earmarks=()))
     assert store.work.past() == replace(past, earmarks=())
     with admin(place) as connection:  # another version keeps more, and less
         connection.execute(sa.text('UPDATE meta SET value = \'{"earmarks": [], "better": [1]}\''))
     assert store.work.past() == Past()
-    scene = {"nodes": [{"name": "local", "memory": 2**40, "é": None}]}
-    store.work.put_scene(scene)
-    assert store.work.scene() == scene
 
 
 def test_damaged_values_say_so(store: Store, place: str | Path) -> None:
     store.work.put_queue([queued()])
     store.work.grant([lease(SECOND)])
-    store.work.put_learned({"x": Learned()})
-    store.work.put_past(Past())
+    learn(store, {"x": Learned()})
+    store.work.preempt([], past=Past())
     reads: list[Callable[[], object]] = [store.work.books, store.work.queue, store.work.leases, store.work.learned, store.work.past]
     with admin(place) as connection:
         for change in ("queue SET detail", "leases SET why", "learned SET value", "meta SET value"):
@@ -241,9 +244,7 @@ def writes(store: Store) -> list[Callable[[], object]]:
         lambda: work.mark(SECOND, paused=True),
         lambda: work.preempt([Preemption(SECOND, EXPERIMENT, "")]),
         lambda: work.release([SECOND]),
-        lambda: work.put_learned({"x": Learned(1)}),
-        lambda: work.put_past(Past({"ünï": NOON})),
-        lambda: work.put_scene({"x": 1}),
+        lambda: work.grant([], past=Past({"ünï": NOON})),
     ]
 
 
@@ -260,7 +261,7 @@ def test_who_was_taken_over_and_who_only_reads_writes_nothing(store: Store, plac
             with pytest.raises(StoreError, match="reading only"):
                 write()
         assert (reader.work.leases(), reader.work.queue(), reader.work.learned()) == ((Held(lease(SECOND)),), (), {})
-    assert (store.work.past(), store.work.scene(), len(store.history())) == (Past(), None, 1)
+    assert (store.work.past(), len(store.history())) == (Past(), 1)
 
 
 def test_the_same_again_writes_nothing(tmp_path: Path) -> None:
@@ -270,12 +271,7 @@ def test_the_same_again_writes_nothing(tmp_path: Path) -> None:
     ]
     many[0] = replace(many[0], item=replace(many[0].item, amounts=Amounts(10**30)), detail={"tuple": (1, 2)})  # type: ignore[dict-item]
     with open_store(tmp_path / "s.db") as store, admin(tmp_path / "s.db") as beside:
-        same: list[Callable[[], object]] = [
-            lambda: store.work.put_queue([*many, queued()], gone=[SECOND]),
-            lambda: store.work.put_learned({"x": Learned(1, peaks=(1, 2))}),
-            lambda: store.work.put_past(Past({"ünï": NOON})),
-            lambda: store.work.put_scene({"x": [1]}),
-        ]
+        same: list[Callable[[], object]] = [lambda: store.work.put_queue([*many, queued()], gone=[SECOND])]
         store.work.grant([lease()])
         for write in same:
             write()
@@ -411,7 +407,7 @@ def test_an_older_store_can_be_read_as_it_is(older: str | Path) -> None:
     with open_store(older, read_only=True) as reader:
         assert_all_is_there(reader)
         assert (reader.work.queue(), reader.work.leases(), reader.work.learned()) == ((), (), {})
-        assert (reader.work.past(), reader.work.scene()) == (Past(), None)
+        assert reader.work.past() == Past()
         assert revision(older) == "0001"
         with pytest.raises(StoreError, match="reading only"):
             reader.work.put_queue([queued()])

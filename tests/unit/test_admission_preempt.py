@@ -358,6 +358,15 @@ def test_priority_and_fairness_are_not_mixed() -> None:
     assert not decide(snapshot(item("w", "b", 5, priority=9), quotas=quotas, leases=running, nodes=(mac(10),))).preemptions
 
 
+def test_a_borrower_that_was_stopped_itself_stops_nobody() -> None:
+    """Only what its project takes back as its own: that is how each chain of stops ends."""
+    quotas = (quota("a", 0), quota("b", 0), quota("c", 16))
+    running = tuple(lease(f"b{n}", "b", 4, ran=3600 + n) for n in range(4))
+    assert stopped(decide(snapshot(item("w", memory=4), quotas=quotas, leases=running))) == ["b0"]
+    assert not decide(snapshot(item("w", memory=4, preempted=1), quotas=quotas, leases=running)).preemptions
+    assert stopped(decide(snapshot(item("w", memory=4, preempted=2), quotas=TWO, leases=running))) == ["b0"]
+
+
 def test_a_chain_of_shares_settles() -> None:
     """Five borrowers of different weights and sizes, from a full start (the chain of Kueue's proof)."""
     names = "abcde"

@@ -158,7 +158,7 @@ def test_a_request_below_the_measured_peak_is_not_advised() -> None:
     told = found(taken, "next", measured=measured, declared=6 * G)["resources.memory"]
     assert told.change == "resources.memory 6Gi -> 2Gi"
     assert not told.works
-    assert told.effect == f"{NOT_ADVISED}: its measured peak is 5.0 GiB"
+    assert told.effect == f"{NOT_ADVISED}: its measured peak is 5 GiB"
 
 
 def test_a_request_above_the_measured_peak_may_shrink_to_it() -> None:
@@ -169,7 +169,7 @@ def test_a_request_above_the_measured_peak_may_shrink_to_it() -> None:
     told = found(taken, "next", measured=measured, declared=6 * G)["resources.memory"]
     assert told.works
     assert told.change == "resources.memory 6Gi -> 2Gi"
-    assert "its measured peak is 1.0 GiB" in told.effect
+    assert "its measured peak is 1 GiB" in told.effect
 
 
 def test_what_can_never_start_is_told_the_number_to_change() -> None:

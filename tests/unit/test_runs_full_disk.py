@@ -29,7 +29,7 @@ def test_what_cannot_be_written_leaves_no_half_behind(tmp_path: Path) -> None:
         import sys
         from pathlib import Path
         from reconciler.model import Progress
-        from reconciler.platform.process import write_private
+        from reconciler.files import write_private
         from reconciler.runs.folder import Folder, write_progress
         here = Path(sys.argv[1])
         write_private(here / "small", "fits")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.model.units import memory
 from reconciler.runs.ending import ended_by
-from reconciler.runs.watch import Bounds, Breach, amount, duration, over_memory, proposal
+from reconciler.runs.watch import Bounds, Breach, duration, over_memory, proposal
 
 GIB = 1 << 30
 
@@ -22,7 +23,7 @@ def test_a_short_excess_is_forgiven() -> None:
 def test_a_lasting_excess_ends_it_with_the_most_that_was_seen() -> None:
     bounds = Bounds(memory=GIB, timeout=None)
     found = walk(bounds, (0, 2 * GIB, False), (1, 3 * GIB, False), (3.1, 2 * GIB, False))
-    assert found[-1] == Breach("used 3.0 GiB of 1.0 GiB granted: set resources.memory to 3.5Gi", at_once=True)
+    assert found[-1] == Breach("used 3 GiB of 1 GiB granted: set resources.memory to 3.5Gi", at_once=True)
 
 
 def test_exactly_the_grant_is_fine() -> None:
@@ -46,12 +47,12 @@ def test_pauses_do_not_count_to_the_timeout() -> None:
         (300 << 20, "300 MiB", "350Mi"),
         ((300 << 20) + 1, "301 MiB", "350Mi"),
         (1 << 20, "1 MiB", "10Mi"),
-        (GIB, "1.0 GiB", "1.2Gi"),
+        (GIB, "1 GiB", "1.2Gi"),
         (900 << 20, "900 MiB", "1.1Gi"),
     ],
 )
 def test_amounts(used: int, text: str, propose: str) -> None:
-    assert amount(used) == text
+    assert memory(used) == text
     assert proposal(used) == propose
 
 
@@ -62,7 +63,7 @@ def test_what_is_proposed_would_have_been_enough(used: int) -> None:
 
 
 def test_over_memory_names_the_field() -> None:
-    assert over_memory(2 * GIB, GIB) == "used 2.0 GiB of 1.0 GiB granted: set resources.memory to 2.3Gi"
+    assert over_memory(2 * GIB, GIB) == "used 2 GiB of 1 GiB granted: set resources.memory to 2.3Gi"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(120, "2m"), (90, "90s"), (3600, "1h"), (1.5, "1.5s"), (0, "0s"), (5400, "90m")])

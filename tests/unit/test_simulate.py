@@ -14,7 +14,7 @@ from random import Random
 import pytest
 
 from reconciler.admission.decide import decide
-from reconciler.admission.simulate.account import Outcome, jain, quantile
+from reconciler.admission.simulate.account import Outcome, jain
 from reconciler.admission.simulate.compare import CUBIC, Case, Played, goals, play, policies
 from reconciler.admission.simulate.plant import GIB, Plant, PlantSpec
 from reconciler.admission.simulate.policy import FIRST_COME, FULL, MEMORY, NONE, UNRESERVED, Policy
@@ -207,13 +207,6 @@ def test_hash_seeds_do_not_matter() -> None:
 @pytest.mark.parametrize(("values", "index"), [([1, 1, 1], 1.0), ([1, 0, 0, 0], 0.25), ([2, 1], 0.9), ([], 1.0), ([0, 0], 1.0), ([3], 1.0)])
 def test_jains_index(values: list[float], index: float) -> None:
     assert jain(values) == pytest.approx(index)
-
-
-def test_quantiles_are_values_that_were_seen() -> None:
-    assert quantile([], 0.95) is None
-    assert quantile([7.0], 0.95) == 7.0
-    assert quantile([float(each) for each in range(1, 101)], 0.95) == 95.0
-    assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
 
 
 def played(name: str, outcome: Outcome, scenario: Scenario, policy: Policy) -> Played:

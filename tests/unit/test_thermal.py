@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.admission.simulate.plant import Plant, PlantSpec
-from reconciler.admission.thermal import budget, fit, forecast, may_start, observed, running_watts
+from reconciler.admission.thermal import fit, forecast, may_start, observed, running_watts
 from reconciler.admission.values import Heat, Lease, Level, Node, Rules, ThermalModel
 from reconciler.model import Ref
 from reconciler.model.demand import UNLIMITED, Amounts
@@ -134,15 +134,6 @@ def test_power_is_what_is_measured_and_what_started_after_the_measurement() -> N
     leases = [lease("old", 10, 60), lease("new", 7, 2), lease("elsewhere", 50, 2, "other"), lease("halted", 30, 60, paused=True)]
     assert running_watts(node(watts=14.0), leases, NOW, RULES) == pytest.approx(21.0)
     assert running_watts(node(), leases, NOW, RULES) == pytest.approx(17.0)
-
-
-def test_the_bucket_of_heat() -> None:
-    """600 s / 0.05 per W = 12 kJ per unit of headroom; 40 W flow off at the limit."""
-    found = budget(MODEL, 0.5)
-    assert (found.joules, found.sustained) == (pytest.approx(6000.0), pytest.approx(40.0))
-    assert found.lasts(60.0) == pytest.approx(300.0)
-    assert found.lasts(40.0) is None
-    assert budget(MODEL, 1.2).lasts(60.0) == 0.0
 
 
 # --- learning the model --------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from reconciler.admission.lengths import quantile
 from reconciler.admission.simulate.plant import Plant
 from reconciler.admission.simulate.scenario import Scenario, Work
 from reconciler.admission.values import Level
@@ -164,6 +165,7 @@ class Account:
             if begun is None:
                 self._waits[work.project].append(now - work.at)
         hours, high = now / 3600, [each for each in self.done if each.work.priority >= HIGH]
+        turnarounds = list(self._turnarounds(high, unfinished, now))
         shares = self._shares(now)
         weights = {name: quota.weight for name, quota in self.scenario.quotas.items()}
         return Outcome(
@@ -180,8 +182,8 @@ class Account:
             gates_per_hour=self.gates / hours,
             flips_per_hour=plant.flips / hours,
             preemptions=self.preemptions,
-            stretch_p95=quantile([each.stretch for each in high], 0.95),
-            turnaround_p95=quantile(list(self._turnarounds(high, unfinished, now)), 0.95),
+            stretch_p95=quantile([each.stretch for each in high], 0.95) if high else None,
+            turnaround_p95=quantile(turnarounds, 0.95) if turnarounds else None,
             jain=jain([share / weights.get(name, 1.0) for name, share in shares.items()]),
             utilisation=self._utilisation(now),
             energy=self._energy,
@@ -198,11 +200,9 @@ class Account:
                 yield (now - work.at) / work.seconds
 
     def _project(self, name: str, share: float) -> ProjectOutcome:
-        waits = self._waits[name]
+        waits = self._waits[name] or [0.0]
         finished = sum(1 for each in self.done if each.work.project == name)
-        return ProjectOutcome(
-            self._submitted[name], finished, self._rejected[name], quantile(waits, 0.5) or 0.0, quantile(waits, 0.95) or 0.0, share
-        )
+        return ProjectOutcome(self._submitted[name], finished, self._rejected[name], quantile(waits, 0.5), quantile(waits, 0.95), share)
 
     def _settle(self, project: str, now: float) -> None:
         span, self._since[project] = now - self._since[project], now
@@ -223,14 +223,6 @@ class Account:
         """What may be given away, by the resource's place in Amounts."""
         capacity, reserve = self.scenario.capacity, self.scenario.reserve
         return {at: limit - reserve[at] for at, limit in enumerate(capacity) if limit}
-
-
-def quantile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least `share` of the values do not exceed; None of nothing."""
-    if not values:
-        return None
-    found = sorted(values)
-    return found[min(len(found) - 1, max(0, -int(-share * len(found) // 1) - 1))]
 
 
 def jain(values: Sequence[float]) -> float:

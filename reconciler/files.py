@@ -1,0 +1,23 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_private(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write a file that only its owner reads, all or nothing; `durable`: on disk before this returns, so that it survives a power cut."""
+    # a name of its own (and mode 0600, as mkstemp makes it): two writers at once must not take each other's half
+    handle, staged = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        Path(staged).replace(path)
+    except BaseException:  # a full disk must not be filled with halves of what was tried
+        Path(staged).unlink(missing_ok=True)
+        raise
