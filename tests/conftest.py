@@ -61,7 +61,8 @@ def _quiet_environment() -> Iterator[None]:
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith(("MLOPS_", "MLFLOW_", "GIT_", "RAY_"))]:
         del os.environ[name]
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    for name in ("PYTHONDONTWRITEBYTECODE", "COLUMNS", "LINES"):  # the width of somebody's terminal is not ours
+        os.environ.pop(name, None)
     os.environ.update({"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1"})
     yield
     os.environ.clear()
