@@ -17,6 +17,7 @@ from reconciler.controller import Context, Demands
 from reconciler.errors import Terminal
 from reconciler.house import House
 from reconciler.model import (
+    Action,
     Blocked,
     Create,
     Demand,
@@ -135,8 +136,7 @@ def _ours(taken: Snapshot, decision: Decision, demands: Mapping[Ref, Demand]) ->
 
 def grant(plan: Plan, admission: Admission, ctx: Context, house: House, *, part: bool) -> tuple[Plan, Context]:
     """Write the decision into the ledger, and take out of the plan what has to wait. Called with the writer's lease held."""
-    looked_at = {each.ref for each in plan.actions} | admission.demands.keys()
-    gone = [] if part else [each.ref for each in admission.books.queue if each.ref not in admission.demands or each.ref not in looked_at]
+    gone = [] if part else [each.ref for each in admission.books.queue if each.ref not in admission.demands]
     settle(house, ctx, admission.books)
     keep(house, ctx, admission.snapshot, admission.decision, admission.books, admission.demands, gone)
     granted = admission.granted
@@ -201,14 +201,14 @@ def _next(verdict: Verdict) -> str:
 
 def _without_impossible(plan: Plan, admission: Admission) -> Plan:
     """What waiting cannot help is no work but a mistake: told now, with the number to change."""
-    waiting = {each.ref for each in admission.snapshot.queue}
-    actions = []
+    actions: list[Action] = []
     for action in plan.actions:
-        verdict = admission.decision.explain(action.ref) if action.ref in waiting and action.ref in admission.demands else None
-        if verdict is not None and verdict.reason.never and isinstance(action, Create | Update | Replace):
+        asks = isinstance(action, Create | Update | Replace) and action.ref in admission.demands
+        verdict = admission.verdict(action.ref) if asks else None
+        if isinstance(action, Create | Update | Replace) and verdict is not None and verdict.reason.never:
             actions.append(held(action, verdict, action.resource.location))
         else:
-            actions.append(action)  # type: ignore[arg-type]
+            actions.append(action)
     return replace(plan, actions=tuple(actions))
 
 

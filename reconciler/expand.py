@@ -9,7 +9,6 @@ from typing import Any
 
 from reconciler.bind import Bound
 from reconciler.controller import Context, Expands
-from reconciler.errors import ReconcilerError
 from reconciler.model import Absent, Observation, Present, Ref, Resource
 from reconciler.registry import Kinds
 
@@ -38,10 +37,7 @@ def expand(bound: Bound, seen: Mapping[Ref, Observation], ctx: Context, kinds: K
         try:
             facts = controller.facts(able, ctx)
             children[kind] = tuple(child for each in able for child in controller.children(each, seen[each.ref], facts.get(each.ref, {})))
-        except ReconcilerError as error:  # what could be looked at a moment ago answers no more
-            ctx.log.warning("expand_failed", kind=kind, error=error.message)
-            unread |= {each.ref for each in able}
-        except Exception as error:  # a defect in a controller narrows the pass for its kind only
+        except Exception as error:  # what could be looked at answers no more, or a defect: it narrows the pass for its kind only
             ctx.log.warning("expand_failed", kind=kind, error=repr(error))
             unread |= {each.ref for each in able}
     return Expanded(children, frozenset(unread))
