@@ -52,7 +52,7 @@ def _names(value: Any, parts: list[str], at: str) -> Iterator[tuple[str, str]]:
 
 
 def _ref(name: str, target: RefTo, resource: Resource[Any], world: World) -> Ref:
-    project, _, own = name.rpartition("/")
+    project, _, own = (name.partition(target.until)[0] if target.until else name).rpartition("/")
     info = world.infos.get(target.kind)
     if info is not None and info.scope == "installation":
         return Ref(target.kind, None, name)

@@ -41,6 +41,8 @@ class RefTo:
 
     kind: str
     optional: bool = False
+    until: str = ""
+    """What follows this sign is not part of the name: `@` for `name@alias`."""
 
 
 def marked(spec: type[BaseModel], marker: Marker, prefix: str = "spec") -> frozenset[str]:
@@ -85,7 +87,7 @@ _SCALE: dict[str, Decimal] = {
     **{s: Decimal(1000) ** n for n, s in enumerate("kMGTP", 1)},
     **{f"{s}i": Decimal(1024) ** n for n, s in enumerate("KMGTP", 1)},
 }
-_DURATION = re.compile(r"^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?$")
+_DURATION = re.compile(r"^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?$")
 
 
 def quantity_value(text: str) -> Decimal:
@@ -104,9 +106,9 @@ def duration_value(text: str) -> timedelta:
     """The time span that `30s`, `15m`, `1h30m` or `7d` stands for. Raises ValueError when `text` is not a duration."""
     match = _DURATION.match(text)
     if match is None or not text:
-        raise ValueError(f"'{text}' is not a duration; expected a number with s, m, h or d (30s, 15m, 1h30m)")
-    days, hours, minutes, seconds = (float(each or 0) for each in match.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        raise ValueError(f"'{text}' is not a duration; expected a number with ms, s, m, h or d (30s, 15m, 1h30m)")
+    days, hours, minutes, seconds, milliseconds = (float(each or 0) for each in match.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=milliseconds)
 
 
 def _quantity(found: Any) -> Any:

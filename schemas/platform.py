@@ -85,6 +85,15 @@ class Ray(Strict):
     """Python program whose environment holds Ray; unset = the reconciler's own."""
 
 
+class Gateway(Strict):
+    """What answers `POST /predict/{project}/{name}` on this machine; started only when a Deployment wants it."""
+
+    port: Port | None = None
+    """Unset = a free one, chosen at the first start and kept."""
+    interpreter: str | None = None
+    """Python program whose environment holds the gateway's packages; unset = the reconciler's own."""
+
+
 class Simulated(Strict):
     """Plays a recorded or scripted trace instead of reading this machine's sensors."""
 
@@ -130,6 +139,7 @@ class PlatformSpec(Spec):
     mlflow: Mlflow = Mlflow()
     dvc: Dvc = Dvc()
     ray: Ray = Ray()
+    gateway: Gateway = Gateway()
     admission: Admission = Admission()
 
 

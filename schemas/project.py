@@ -8,7 +8,7 @@ from pydantic import AfterValidator, StringConstraints
 
 from schemas.base import DnsLabel, KindInfo, RelativePath, Spec, Strict
 
-Shared = Annotated[str, StringConstraints(pattern=r"^(dataset|experiment)/([a-z0-9]([-a-z0-9]*[a-z0-9])?|\*)$")]
+Shared = Annotated[str, StringConstraints(pattern=r"^(dataset|experiment|model)/([a-z0-9]([-a-z0-9]*[a-z0-9])?|\*)$")]
 """`dataset/digits`, or `dataset/*` for all."""
 _REQUIREMENT = r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?\s*[^\n]*$"
 
