@@ -58,6 +58,7 @@ class ExperimentController:
     tool = "mlflow"
     services = ("mlflow",)
     child = RunController()
+    released = "it ends where it runs, and what it made is kept, marked as superseded"
 
     def observe(self, resources: Sequence[Resource[ExperimentSpec]], ctx: Context) -> Mapping[Ref, Observation]:
         mlflow = connect(ctx)

@@ -217,7 +217,7 @@ def _within_budget(
 ) -> tuple[Plan, dict[Ref, Demand], str]:
     """Hold all new launches when there are more of them than one revision may start without a yes."""
     known = {each.item.ref for each in books.queue if each.accepted} | {each.ref for each in books.leases}
-    fresh = sorted(ref for ref, each in demands.items() if each.fresh and ref not in known)
+    fresh = sorted(ref for ref, each in demands.items() if each.fresh and each.work == "batch" and ref not in known)
     budget = ctx.platform.admission.launch_budget
     confirmation = hashlib.sha256("\n".join(map(str, fresh)).encode()).hexdigest()[:8]
     if len(fresh) <= budget or confirmation in policy.confirmed:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from reconciler.admission.values import Level
 from reconciler.controller import Context
@@ -13,6 +14,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.house import House
 from reconciler.loop import Report, carry_out
 from reconciler.model import Blocked, Delete, Done, Plan, Ref, Result
+from reconciler.model.serving import wake_file
 
 LOOK = 0.25
 """Seconds between two looks at the jobs: one listing of a folder."""
@@ -108,7 +110,7 @@ class Watch:
         self.states = dict.fromkeys(self._look(), "starting")
 
     def changed(self) -> bool:
-        """Whether a job started, ended, was paused or was reported since the last time that this was asked."""
+        """Whether a job started, ended, was paused or was reported, or the gateway asked for more, since this was asked the last time."""
         now = self._look()
         moved = now != self.states
         self.states = now
@@ -141,4 +143,13 @@ class Watch:
     def _look(self) -> dict[str, str]:
         if self.ctx is None or self.ctx.jobs is None:
             return {}
-        return {name: "reported" if each.reported else each.state for name, each in self.ctx.jobs.look().items()}
+        jobs = {name: "reported" if each.reported else each.state for name, each in self.ctx.jobs.look().items()}
+        return {**jobs, "gateway": str(_modified(wake_file(self.ctx.state_dir)))}
+
+
+def _modified(path: Path) -> int:
+    """Nanoseconds; 0 = it is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

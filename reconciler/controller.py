@@ -40,6 +40,7 @@ from reconciler.model import (
     HealthReport,
     Job,
     Learned,
+    Limits,
     Observation,
     Outcome,
     Owned,
@@ -50,6 +51,7 @@ from reconciler.model import (
     Resource,
     Update,
 )
+from reconciler.model.demand import UNLIMITED
 from reconciler.model.ranking import Ranking
 from schemas.base import KindInfo, Spec
 from schemas.platform import PlatformSpec
@@ -162,6 +164,8 @@ class Context:
     """Leases of this moment: what is not here may not be started."""
     learned: Mapping[str, Learned] = field(default_factory=dict)
     """By `Demand.template`: what earlier work of this sort was measured to need."""
+    room: Callable[[Ref], Limits] = lambda _: UNLIMITED
+    """The most that a resource with its children can ever hold at once, beside the standing reservations of all others."""
     deadline: float = 60.0
     """Seconds that one call to a tool may take."""
     focused: bool = False
@@ -220,6 +224,8 @@ class Expands(Protocol):
     child: Controller[Any]
     """Looks after the children. Its observe also returns Refs with a key that nobody asked for: marked and not wanted any more; it is
     called for that although no child is. Its delete lets go of such a one."""
+    released: str
+    """What becomes of a child that is not wanted any more, in words: `it ends where it runs, and what it made is kept`."""
 
     def facts(self, resources: Sequence[Resource[Any]], ctx: Context) -> Mapping[Ref, Mapping[str, JSON]]:
         """What the children depend on besides manifest and inputs, such as the contents of code files. Reads only, one batch."""
@@ -258,6 +264,16 @@ class Ranks(Controller[Any], Protocol):
 
     def ranking(self, resources: Sequence[Resource[Any]], ctx: Context) -> Mapping[Ref, Ranking]:
         """The finished children of each, the best first. Reads only, one batch."""
+
+
+@runtime_checkable
+class RollsBack(Protocol):
+    """Optional: a resource can go back to what it was before its last change, without its manifest; for `reconcile rollback`."""
+
+    def roll_back(self, ref: Ref, ctx: Context, why: str, by: str) -> str:
+        """Note that what stands now is not wanted again, until manifest or inputs lead to something else; the next pass carries it out.
+
+        Returns what it goes back to, in words. Raises Terminal when there is nothing to go back from or to."""
 
 
 @runtime_checkable

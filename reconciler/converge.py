@@ -35,6 +35,8 @@ SERVICES_SECONDS = 180.0
 """Longest wait for services that were just started; MLflow alone has been seen to take 50 s on a busy machine."""
 STALE_PLANS = 3
 """Plans that may go stale in a row before a pass gives up, and more within WRITER_SECONDS; each means that somebody else made progress."""
+SOONEST, LATEST = 1.0, 15.0
+"""Seconds between two looks at everything while something moves: that tells nobody when it is ready, and while only jobs do."""
 WRITER_SECONDS = 30.0
 """How long a pass that does not wait for anything else waits for its turn to write: a loop beside it writes often, and briefly."""
 
@@ -161,12 +163,19 @@ def _waiting_for(moving: Sequence[Status]) -> str:
 
 def _quiet(report: Report) -> float:
     """Seconds after which to look at everything again although no job ended: what is no job tells nobody that it is ready."""
-    return 1.0 if any(not each.ref.key for each in _moving(report) if not _is_parent(each, report)) else 15.0
+    moving = _moving(report)
+    parents = {replace(each.ref, key="") for each in moving if each.ref.key}
+    alone = [each.ref for each in moving if not each.ref.key and each.ref not in parents]
+    return min((soon(report, ref) or SOONEST for ref in alone), default=LATEST)
 
 
-def _is_parent(status: Status, report: Report) -> bool:
-    """Whether it moves only because its children do."""
-    return any(replace(each.ref, key="") == status.ref for each in report.statuses if each.ref.key)
+def soon(report: Report, ref: Ref | None = None) -> float | None:
+    """Seconds after the pass at which a resource (None: the first of all) wants to be looked at again; None = it does not say."""
+    seen = report.proposal.observations
+    chosen = seen.values() if ref is None else [seen[ref]] if ref in seen else []
+    named = [each.recheck_at for each in chosen if isinstance(each, Present) and each.recheck_at is not None]
+    ctx = report.proposal.context
+    return max(SOONEST, (min(named) - ctx.now()).total_seconds()) if named and ctx is not None else None
 
 
 def _wrote(result: Result) -> bool:

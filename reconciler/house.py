@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,13 +161,15 @@ def context(
     house: House, resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned], *, focused: bool = False
 ) -> Context | None:
     """The controllers' view of the house for this pass; None when no Platform is declared or recorded."""
+    from reconciler.admission.ledger import room
+
     spec = _platform(resources, inventory)
     if spec is None:
         return None
     kinds = {ref.kind for ref in (*resources, *inventory)} & house.kinds.controllers.keys()
     wanted = {name for kind in kinds for name in house.kinds.controller(kind).services} | _needed(resources, house.kinds)
     services = house.services(spec)
-    return Context(
+    ctx = Context(
         installation=spec.installation,
         platform=spec,
         root=house.settings.root.absolute(),
@@ -184,6 +186,7 @@ def context(
         jobs=house.jobs(spec, services),
         learned=house.store.work.learned(),
     )
+    return replace(ctx, room=room(house, ctx, resources.values(), inventory))
 
 
 def _needed(resources: Mapping[Ref, Resource[Any]], kinds: Kinds) -> set[str]:

@@ -19,7 +19,7 @@ from typing import Any
 from reconciler.admit import Admission, consider, give_back, grant
 from reconciler.apply import apply, owned
 from reconciler.bind import Bound, Differ, bind
-from reconciler.controller import Context
+from reconciler.controller import Context, Expands
 from reconciler.diff import compare
 from reconciler.events import Event
 from reconciler.expand import Expanded, expand
@@ -214,6 +214,7 @@ def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, 
         recent_deletions=[ref for _, ref in house.store.deletions_since(now - DELETION_WINDOW)],
         preview=_previews(bound, observed.seen, house),
         unfinished=unfinished,
+        released={kind: each.released for kind, each in house.kinds.controllers.items() if isinstance(each, Expands)},
         settling=_settling(bound, observed.seen, house),
     )
 

@@ -80,7 +80,7 @@ def _release(ref: Ref, seen: Present, bound: Bound, policy: Policy) -> Action | 
     owned = Owned(
         ref, seen.external_id, parent.source, seen.mark.digest if seen.mark else "", {}, "auto", seen.outputs, (), parent.location
     )
-    why = "not wanted any more: it ends where it runs, and what it made is kept, marked as superseded"
+    why = f"not wanted any more: {policy.released.get(ref.kind, 'it ends')}"
     return _allowed(Delete(owned, why, confirmed=True), replace(parent, ref=ref), policy)
 
 

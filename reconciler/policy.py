@@ -34,5 +34,7 @@ class Policy:
     """Begun by an earlier pass that was cut short (journal)."""
     settling: Mapping[Ref, str] = field(default_factory=dict)
     """Ref -> why nothing is done about it yet although something goes on (the observation names a time to look again)."""
+    released: Mapping[str, str] = field(default_factory=dict)
+    """Kind -> what becomes of a child of it that is not wanted any more, in words."""
     preview: Mapping[Ref, Diff] = field(default_factory=dict)
     """What a Create would set, for showing."""

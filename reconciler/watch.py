@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.advance import LOOK, Watch, advance
-from reconciler.converge import converge
+from reconciler.converge import converge, soon
 from reconciler.errors import ReconcilerError, StalePlan
 from reconciler.house import House
 from reconciler.loop import Report
@@ -41,15 +41,17 @@ def run_forever(
 
     A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop."""
     files, watch, report, failures = threading.Event(), Watch(None), None, 0
+    quiet = every
     with watching(selection, house, files, stop):
         while not stop.is_set():
             began = time.monotonic()
             try:
                 changed = watch.changed()
-                if report is None or files.is_set() or watch.wants_pass(quiet=every):
+                if report is None or files.is_set() or watch.wants_pass(quiet=quiet):
                     files.clear()
                     report = converge(selection, house, stop=stop)
                     watch.note_pass(began, report.proposal.context)
+                    quiet = min(every, soon(report) or every)
                     on_report(report)
                     gc.collect()  # what a pass leaves behind holds connections, and the oldest garbage is hardly ever collected by itself
                 elif changed or watch.wants_decision():

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from reconciler.admission import standing
 from reconciler.admission.calibrate import fit
 from reconciler.admission.memory import estimate, learn, length
 from reconciler.admission.order import lease_of
@@ -17,7 +19,7 @@ from reconciler.admission.values import Decision, Item, Lease, Node, Past, Snaps
 from reconciler.controller import Context
 from reconciler.errors import ReconcilerError
 from reconciler.hardware.detector import detect
-from reconciler.model import Amounts, Demand, Learned, Owned, Progress, Ref, Resource
+from reconciler.model import Amounts, Demand, Learned, Limits, Owned, Progress, Ref, Resource
 
 if TYPE_CHECKING:
     from reconciler.house import House
@@ -66,7 +68,7 @@ def open_books(house: House, ctx: Context, demands: Mapping[Ref, Demand] | None)
         if alive and each.preemptor is not None:
             ending.append(replace(each, job=job))
         about_to_start = not job and not lease.ending and (demands is None or lease.ref in demands)
-        if alive or about_to_start or lease.work in ("serving", "system"):
+        if alive or about_to_start:
             leases.append(replace(lease, paused=alive and jobs[job].state == "paused"))
         elif job in jobs and jobs[job].unburied:  # what a dead supervisor left running is charged until it was ended
             leases.append(replace(lease, ending=True, paused=False))
@@ -176,9 +178,19 @@ def node(house: House, ctx: Context, books: Books) -> Node:
 
 
 def _system(ctx: Context, jobs: Mapping[str, Progress]) -> Amounts:
-    """Memory of the shared services, as measured now. Jobs of Ray are processes below its head, and have leases of their own."""
-    below = sum(each.memory for each in jobs.values() if each.backend == "ray" and each.state in LIVE)
+    """Memory of the shared services, as measured now. Jobs and replicas are processes below Ray's head, and have leases of their own."""
+    below = sum(each.memory for each in jobs.values() if each.backend in ("ray", "serve") and each.state in LIVE)
     return Amounts(memory=max(0, ctx.services.memory() - below))
+
+
+def room(house: House, ctx: Context, resources: Iterable[Resource[Any]], inventory: Mapping[Ref, Owned]) -> Callable[[Ref], Limits]:
+    """`Context.room`: machine and leases are looked at once, when it is first asked."""
+
+    @cache
+    def taken() -> Snapshot:
+        return snapshot(house, ctx, resources, inventory, open_books(house, ctx, None), {}, part=True)
+
+    return lambda owner: standing.room(taken(), owner)
 
 
 def look(house: House) -> Snapshot:

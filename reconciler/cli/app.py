@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli import day_two, inspect, leaderboard, offline, platform, queue, simulate, watch
+from reconciler.cli import day_two, inspect, leaderboard, offline, platform, queue, rollback, simulate, watch
 from reconciler.cli.complete import kinds, projects
 from reconciler.cli.options import All, Detailed, Globals, PlanFormat, share
 
@@ -107,7 +107,7 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
             raise UsageError(f"{flag} before `{ctx.invoked_subcommand}` would do nothing", hint=hint)
 
 
-for module in (inspect, queue, simulate, leaderboard, offline, day_two, watch):
+for module in (inspect, queue, simulate, leaderboard, offline, day_two, rollback, watch):
     module.register(app)
 app.add_typer(platform.app, name="platform")
 

@@ -46,6 +46,11 @@ def replicas_folder(state_dir: Path) -> Path:
     return folder(state_dir) / "replicas"
 
 
+def wake_file(state_dir: Path) -> Path:
+    """Touched by the gateway when a pass should come soon: a request waits for a replica, or a load is above `Route.wakes_above`."""
+    return folder(state_dir) / "wake"
+
+
 def bentoml_home(state_dir: Path) -> Path:
     return state_dir / "bentoml"
 
@@ -63,8 +68,9 @@ class Descriptor:
     """What the folder of a model says of itself; `mlops.json` in it, written by the training program."""
 
     runtimes: Mapping[str, Mapping[str, str]]
-    """Runtime (`mlx`, `torch`, `sklearn`, `pyfunc`) -> how it is loaded: `{"file": "model.joblib"}` for sklearn; `{"load": "network.py:load"}`
-    for a function of a file in the folder that takes the folder's path and returns `predict(instances) -> predictions`, both lists."""
+    """Runtime (`mlx`, `torch`, `sklearn`, `pyfunc`) -> how it is loaded: `{"file": "model.joblib"}` for sklearn;
+    `{"load": "network.py:load"}` for a function of a file in the folder that takes the folder's path and returns
+    `predict(instances) -> predictions`, both lists."""
     input: Mapping[str, JSON] = field(default_factory=dict)
     """JSON Schema of one instance (an object with named fields, or an array); empty = anything."""
     output: Mapping[str, JSON] = field(default_factory=dict)
@@ -140,6 +146,8 @@ class Route:
     """Why nothing is served on purpose (the project is inactive); empty = it should be up."""
     wakes: bool = False
     """True: scaled to zero; a request waits for a replica instead of being refused."""
+    wakes_above: float = 0.0
+    """Mean requests in hand from which more replicas are wanted; 0 = never."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
