@@ -25,10 +25,11 @@ $(STAMP): requirements.lock pyproject.toml
 
 setup: $(STAMP) ## create .venv and install the locked packages, hashes checked
 
-demo: $(STAMP) ## reconcile manifests/ into real DVC and MLflow on this machine, and train its runs
+demo: $(STAMP) ## reconcile manifests/ into real tools on this machine: data, runs, models, endpoints
 	@$(BIN)/reconcile --wait --timeout 900s
 	@$(BIN)/reconcile status
 	@$(BIN)/reconcile leaderboard
+	@$(BIN)/reconcile predict --all
 
 test: $(STAMP) ## all tests, against the real tools
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests

@@ -212,7 +212,14 @@ def _look(resource: Resource[DatasetSpec], entry: Entry, place: Path, ctx: Conte
     }
     cache = "missing" if not kept else "whole" if kept == entry.notes.get("seal", kept) else "changed"
     fields = {**held.fields, "cache": cache, "writeBack": "file" if wrote else "none"}
-    return replace(held, fields=fields, outputs={"digest": spec.pin or entry.version.md5, "path": spec.path}, recheck_at=recheck, raw=raw)
+    return replace(
+        held,
+        fields=fields,
+        outputs={"digest": spec.pin or entry.version.md5, "path": spec.path},
+        recheck_at=recheck,
+        settling=recheck is not None,
+        raw=raw,
+    )
 
 
 def _described(resource: Resource[DatasetSpec], got: Obtained, place: Path, before: Entry | None, dvc: Dvc, ctx: Context) -> Entry:

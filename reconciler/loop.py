@@ -235,7 +235,7 @@ def _settling(bound: Bound, seen: Mapping[Ref, Observation], house: House) -> di
     found: dict[Ref, str] = {}
     for ref, resource in bound.resources.items():
         observation = seen.get(ref)
-        if isinstance(observation, Present) and observation.recheck_at is not None:
+        if isinstance(observation, Present) and observation.settling:
             found[ref] = told(resource, observation, house.kinds).message
     return found
 

@@ -90,7 +90,9 @@ class Present:
     mark: Mark | None = None
     """None: it carries no installation's mark."""
     recheck_at: datetime | None = None
-    """When to look again, when something is still settling or starting."""
+    """When to look again, when something is still on its way."""
+    settling: bool = False
+    """True: what it is cannot be said before `recheck_at`, because it is changing; nothing that reads it starts until then."""
     raw: Mapping[str, JSON] = field(default_factory=dict)
     """More of what the tool said; for health and for people, never compared."""
 
