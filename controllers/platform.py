@@ -41,6 +41,7 @@ NOT_OURS = "unreachable"
 RESTARTING = {
     "mlflow": ("spec.mlflow.port", "spec.mlflow.workers", "spec.mlflow.interpreter", "spec.mlflow.managed", "spec.database"),
     "ray": ("spec.ray",),
+    "gateway": ("spec.gateway",),
 }
 """Service -> a change below one of these needs it to be started again. Jobs that run on Ray end with it."""
 
