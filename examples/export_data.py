@@ -92,7 +92,7 @@ def export_digits(root: Path, images: Floats, labels: Ints) -> None:
 
 def export_domains(root: Path, images: Floats, labels: Ints) -> None:
     """A base domain to train on and a changed one to adapt to (column `domain`: 0 and 1)."""
-    base, target = np.split(np.random.default_rng(6).permutation(len(images))[:1400], [900])
+    base, target, rest = np.split(np.random.default_rng(6).permutation(len(images)), [900, 1400])
     features = np.concatenate([images[base], turned(images[target])])
     domain = np.repeat([0, 1], [len(base), len(target)])
     write(
@@ -100,6 +100,9 @@ def export_domains(root: Path, images: Floats, labels: Ints) -> None:
         [*pixels(8), "domain", "label"],
         table(features, domain, labels[np.concatenate([base, target])]),
     )
+    # Turned digits that are in no domain above: models are judged by them before they serve.
+    unseen = rest[:250]
+    write(root / "lora-finetuning/data/digits-turned.csv", [*pixels(8), "label"], table(turned(images[unseen]), labels[unseen]))
     iris = datasets.load_iris()
     order = np.random.default_rng(7).permutation(len(iris.data))
     domain = (np.arange(len(order)) >= 75).astype(np.int64)
@@ -123,9 +126,11 @@ def export_tables(root: Path) -> None:
     )
     for path, data in (("quantized-optimization/data/breast-cancer.csv", cancer), ("quantized-optimization/data/wine.csv", wine)):
         write(root / path, [*names(data.feature_names), "label"], table(data.data, data.target))
-    write(
-        root / "cpu-compression/data/diabetes.csv", [*names(diabetes.feature_names), "progression"], table(diabetes.data, diabetes.target)
-    )
+    # Eighty patients are kept apart: models are judged by them before they serve.
+    later, first = np.split(np.random.default_rng(10).permutation(len(diabetes.data)), [80])
+    for name, rows in (("diabetes", np.sort(first)), ("diabetes-later", np.sort(later))):
+        header = [*names(diabetes.feature_names), "progression"]
+        write(root / f"cpu-compression/data/{name}.csv", header, table(diabetes.data[rows], diabetes.target[rows]))
     write(root / "cpu-compression/data/iris.csv", [*names(iris.feature_names), "label"], table(iris.data, iris.target))
 
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from schemas.base import Duration, KindInfo, Quantity, RefTo, RelativePath, ResourceName, SecretRef, Spec, Strict, ToolDefault
 from schemas.run import ParamName, Resources, Scalar
 
-Alias = Annotated[str, StringConstraints(pattern=r"^(?!latest$)(?!v\d+$)[a-z][a-z0-9_-]{0,62}$")]
-"""MLflow reserves `latest` and `v1`, `v2` and so on."""
 MetricName = Annotated[str, StringConstraints(min_length=1, max_length=250)]
+
+
+def _free(found: str) -> str:
+    if found == "latest" or (found[:1] == "v" and found[1:].isdigit()):
+        raise ValueError("MLflow reserves `latest`, `v1`, `v2` and so on")
+    return found
+
+
+Alias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$"), AfterValidator(_free)]
 
 
 class Select(Strict):

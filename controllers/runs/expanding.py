@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from controllers.runs.identity import key, labelled, versions
-from controllers.runs.observing import EXPANDED, SETTLED
+from controllers.runs.observing import EXPANDED, OPEN, OPEN_MOST, SETTLED
 from controllers.runs.standing import Tag
 from controllers.runs.telling import DELETED
 from controllers.tools import mlflow_runs
@@ -33,6 +34,8 @@ _WORDS = {
     "ExceedsMaxQuota": "too large for the quota",
 }
 """Reasons of children as a parent's sentence tells them."""
+_OVER = frozenset({"RunFailed", "StoppedInTool", DELETED, "CannotStart", "ExceedsMachine", "ExceedsMaxQuota"})
+"""Reasons of children that nothing more comes of by itself."""
 
 
 def facts(resources: Sequence[Resource[ExperimentSpec]], ctx: Context) -> Mapping[Ref, Mapping[str, JSON]]:
@@ -132,12 +135,13 @@ def sum_up(
     """The experiment with its runs: as healthy as the worst of them. Notes when all are as desired."""
     if resource.spec.runs is None:
         ctx.memo(resource.ref).pop(SETTLED, None)
+        ctx.memo(resource.ref)[OPEN] = []
         return own
     total = count(resource.spec.runs)
     if not runs:
         return replace(own, message=own.message or _finished(total, total)) if ctx.memo(resource.ref).get(SETTLED) else own
     page, first = ctx.memo(resource.ref), runs[0][0].spec
-    page[EXPANDED] = True
+    page[EXPANDED], page[OPEN] = True, _open(runs)
     done = sum(health is Health.HEALTHY for _, health, _ in runs)
     if done == total and own.health is Health.HEALTHY:
         page[SETTLED] = circumstances(resource, {"code": first.code, "lock": first.lock, "trouble": first.trouble})
@@ -153,6 +157,12 @@ def sum_up(
     stalled = lost and not any(health is Health.PROGRESSING for _, health, _ in runs)
     told = next((reason for _, health, reason in runs if health is worst), "")
     return HealthReport(worst, message, told if worst is not Health.PROGRESSING else "RunsProgressing", stalled)
+
+
+def _open(runs: Sequence[tuple[Resource[RunSpec], Health, str]]) -> list[str]:
+    """Beginnings of the keys of runs that may still finish by themselves; empty texts stand for those whose inputs are not known yet."""
+    waiting = (child for child, health, reason in runs if health is not Health.HEALTHY and reason not in _OVER)
+    return [key(child)[:16] for child in islice(waiting, OPEN_MOST)]
 
 
 def _finished(done: int, total: int) -> str:

@@ -22,6 +22,9 @@ LOST = "it ended without a result"
 UNTOLD = "it came to its end, and could not tell MLflow so"
 EXPANDED, SETTLED = "expanded", "settled"
 """In an experiment's notebook: it has had runs; all of them are as desired."""
+OPEN = "open"
+"""In the same: beginnings of the keys of runs that are still to come, OPEN_MOST at most; a Model waits for them."""
+OPEN_MOST = 100
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from reconciler.controller import Call, Context
 from reconciler.errors import Conflict, Rejected, Terminal, Transient
@@ -168,6 +170,28 @@ class Mlflow:
             raise Transient(f"MLflow gave no answer to {path}: {type(error).__name__}", maybe_done=write) from error
         finally:
             self._wire(Call("mlflow", method, path, write, status, time.monotonic() - began))
+
+    @contextmanager
+    def artifact(self, method: str, path: str = "", **request: Any) -> Iterator[httpx.Response]:
+        """One call to the artifact proxy, `api/2.0/mlflow-artifacts/artifacts/PATH`; the body of the answer is still to be read.
+
+        For the client's other modules. Raises as `call` does, while the body is read too."""
+        import httpx
+
+        began, status, target = time.monotonic(), "no answer", "/".join(["mlflow-artifacts/artifacts", *([quote(path)] if path else [])])
+        try:
+            with self._http.stream(method, f"/api/2.0/{target}", **request) as response:
+                status = str(response.status_code)
+                if not response.is_success:
+                    response.read()
+                    _answer(response, target)
+                yield response
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise Transient(f"MLflow does not answer at {self._http.base_url}", hint=f"{type(error).__name__}") from error
+        except httpx.TransportError as error:
+            raise Transient(f"MLflow gave no answer to {target}: {type(error).__name__}", maybe_done=method != "GET") from error
+        finally:
+            self._wire(Call("mlflow", method, target, method != "GET", status, time.monotonic() - began))
 
 
 def connect(ctx: Context) -> Mlflow:

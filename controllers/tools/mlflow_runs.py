@@ -38,6 +38,8 @@ class RunInfo:
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     """The last value of each."""
+    artifacts: str = ""
+    """Where its artifacts are: `mlflow-artifacts:/12/RUN/artifacts`."""
 
     @property
     def active(self) -> bool:
@@ -124,4 +126,5 @@ def _info(found: Mapping[str, Any]) -> RunInfo:
         tags={each["key"]: str(each.get("value", "")) for each in data.get("tags", [])},
         params={each["key"]: str(each.get("value", "")) for each in data.get("params", [])},
         metrics={each["key"]: float(each["value"]) for each in data.get("metrics", []) if "value" in each},
+        artifacts=str(info.get("artifact_uri", "")),
     )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import sys
-import zlib
+import platform
+import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import mlx.core as mx
@@ -18,26 +19,13 @@ import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_flatten
+from network import Clip, bag_of_words
 from numpy.typing import NDArray
 
-if sys.platform != "darwin":
-    mx.set_default_device(mx.cpu)
-    mx.disable_compile()  # on the CPU, compiling would need a C++ compiler on this machine
-
-BUCKETS = 256
-"""Size of the hashed vocabulary; a few dozen words do not collide often enough to matter."""
 KNOWN = 7
 """Digits below this one are seen before fine-tuning."""
 
 Ints = NDArray[np.int32]
-
-
-def bag_of_words(text: str) -> NDArray[np.float32]:
-    """Counts of hashed words; CRC-32 because Python's own hash differs from process to process."""
-    counts = np.zeros(BUCKETS, dtype=np.float32)
-    for word in text.lower().split():
-        counts[zlib.crc32(word.encode()) % BUCKETS] += 1
-    return counts
 
 
 class Captions:
@@ -55,32 +43,6 @@ class Captions:
     def draw(self, labels: Ints, rng: np.random.Generator) -> mx.array:
         """A random training sentence for each label."""
         return mx.array(self.train[labels, rng.integers(self.train.shape[1], size=len(labels))])
-
-
-class Tower(nn.Module):
-    """Maps inputs to unit vectors."""
-
-    def __init__(self, inputs: int, hidden: int, size: int) -> None:
-        super().__init__()
-        self.enter = nn.Linear(inputs, hidden)
-        self.leave = nn.Linear(hidden, size)
-
-    def __call__(self, x: mx.array) -> mx.array:
-        x = self.leave(mx.maximum(self.enter(x), 0))
-        return x * mx.rsqrt(mx.sum(x * x, axis=1, keepdims=True) + 1e-8)
-
-
-class Clip(nn.Module):
-    """Two towers and the temperature (as its logarithm) of their similarity."""
-
-    def __init__(self, pixels: int, hidden: int, size: int) -> None:
-        super().__init__()
-        self.image = Tower(pixels, hidden, size)
-        self.text = Tower(BUCKETS, hidden, size)
-        self.temperature = mx.array(2.0)
-
-    def __call__(self, images: mx.array, texts: mx.array) -> mx.array:
-        return mx.exp(self.temperature) * (self.image(images) @ self.text(texts).T)
 
 
 def contrastive_loss(model: Clip, images: mx.array, texts: mx.array, same: mx.array) -> mx.array:
@@ -119,6 +81,33 @@ def measure(model: Clip, images: NDArray[np.float32], labels: Ints, captions: Ca
     return {"accuracy": float(right.mean()), "accuracy_new": float(right[labels >= KNOWN].mean()), "retrieval": float(found.mean())}
 
 
+def save(model: Clip, images: NDArray[np.float32], labels: Ints, rows: Ints, folder: Path) -> None:
+    """The folder that is served: both towers, the pictures to be found, the network's code, and what the model says of itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = dict(tree_flatten(model.parameters()))
+    gallery = {"gallery.vectors": model.image(mx.array(images)), "gallery.labels": mx.array(labels), "gallery.rows": mx.array(rows)}
+    mx.save_safetensors(str(folder / "model.safetensors"), {**weights, **gallery})
+    shutil.copy(Path(__file__).with_name("network.py"), folder)
+    digit = {"type": "integer", "minimum": 0, "maximum": 9}
+    describes = {
+        "runtimes": {"mlx": {"load": "network.py:load"}},
+        "input": {
+            "type": "object",
+            "properties": {
+                "text": {"type": "string", "minLength": 1, "maxLength": 1000},
+                "count": {"type": "integer", "minimum": 1, "maximum": 100},
+            },
+            "required": ["text"],
+        },
+        # The digit alone, or with the pictures as service.py answers.
+        "output": {"anyOf": [digit, {"type": "object", "properties": {"label": digit}, "required": ["label", "pictures"]}]},
+        "example": [{"text": "a handwritten five"}, {"text": "the digit 3"}],
+        "packages": {"mlx": version("mlx"), "numpy": version("numpy")},
+        "python": platform.python_version(),
+    }
+    (folder / "mlops.json").write_text(json.dumps(describes, indent=1) + "\n", encoding="utf-8")
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -135,11 +124,13 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Trains both phases, writes metrics.json and model.safetensors."""
+    """Trains both phases, writes metrics.json, model.safetensors, and model/ to be served."""
     args = arguments()
     mx.random.seed(args.seed)
     rng = np.random.default_rng(args.seed)
-    table = rng.permutation(np.loadtxt(args.data, delimiter=",", skiprows=1, dtype=np.float32))
+    table = np.loadtxt(args.data, delimiter=",", skiprows=1, dtype=np.float32)
+    order = rng.permutation(len(table))
+    table = table[order]
     images, labels = table[:, :-1] / 16, table[:, -1].astype(np.int32)
     cut = len(labels) * 3 // 4
     captions = Captions(args.captions)
@@ -156,6 +147,7 @@ def main() -> None:
     }
     args.out.mkdir(parents=True, exist_ok=True)
     mx.save_safetensors(str(args.out / "model.safetensors"), dict(tree_flatten(model.parameters())))
+    save(model, images[cut:], labels[cut:], order[cut:].astype(np.int32), args.out / "model")
     (args.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     for name, value in before.items():
         print(f"{name} {value:.3f} -> {metrics[name]:.3f}")

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
+from importlib.metadata import version
 from pathlib import Path
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
@@ -38,6 +41,22 @@ def arrays(tree: DecisionTreeRegressor) -> dict[str, NDArray[np.generic]]:
     }
 
 
+def save(tree: DecisionTreeRegressor, fields: list[str], example: list[list[float]], folder: Path) -> None:
+    """The folder that is served: the tree as scikit-learn keeps it, and what the model says of itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    joblib.dump(tree, folder / "model.joblib")
+    number = {"type": "number", "minimum": -1e6, "maximum": 1e6}
+    describes = {
+        "runtimes": {"sklearn": {"file": "model.joblib"}},
+        "input": {"type": "object", "properties": dict.fromkeys(fields, number), "required": fields},
+        "output": {"type": "number"},
+        "example": [dict(zip(fields, row, strict=True)) for row in example],
+        "packages": {name: version(name) for name in ("scikit-learn", "joblib", "numpy")},
+        "python": platform.python_version(),
+    }
+    (folder / "mlops.json").write_text(json.dumps(describes, indent=1) + "\n", encoding="utf-8")
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -50,8 +69,10 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Trains teacher and student, writes metrics.json and model.npz."""
+    """Trains teacher and student, writes metrics.json, model.npz, and model/ to be served."""
     args = arguments()
+    with args.data.open(encoding="utf-8") as file:
+        fields = file.readline().strip().split(",")[:-1]
     table = np.loadtxt(args.data, delimiter=",", skiprows=1)
     x, x_test, y, y_test = train_test_split(table[:, :-1], table[:, -1], random_state=args.seed)
     teacher = RandomForestRegressor(args.trees, min_samples_leaf=3, random_state=args.seed).fit(x, y)
@@ -69,6 +90,7 @@ def main() -> None:
     }
     args.out.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(args.out / "model.npz", **arrays(student))
+    save(student, fields, x_test[:2].tolist(), args.out / "model")
     (args.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     print(f"student: {metrics['compression']:.0f}x fewer nodes, r2 {metrics['r2']:.3f}; without a teacher {metrics['r2_plain']:.3f}")
 

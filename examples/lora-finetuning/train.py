@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
+import platform
+import shutil
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import mlx.core as mx
@@ -18,10 +20,7 @@ import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_flatten
-
-if sys.platform != "darwin":
-    mx.set_default_device(mx.cpu)
-    mx.disable_compile()  # on the CPU, compiling would need a C++ compiler on this machine
+from network import Network
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,17 @@ class Split:
 
     train: tuple[mx.array, mx.array]
     test: tuple[mx.array, mx.array]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Both domains, the names of the features, and what they are standardised by."""
+
+    base: Split
+    target: Split
+    fields: list[str]
+    mean: mx.array
+    deviation: mx.array
 
 
 class LoRALinear(nn.Module):
@@ -47,39 +57,36 @@ class LoRALinear(nn.Module):
     def __call__(self, x: mx.array) -> mx.array:
         return self.base(x) + self.scale * ((x @ self.lora_a) @ self.lora_b)
 
-
-class Network(nn.Module):
-    """A perceptron with two hidden layers."""
-
-    def __init__(self, inputs: int, hidden: int, classes: int) -> None:
-        super().__init__()
-        self.layers = [nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, classes)]
-
-    def __call__(self, x: mx.array) -> mx.array:
-        for layer in self.layers[:-1]:
-            x = mx.maximum(layer(x), 0)
-        return self.layers[-1](x)
-
-    def adapt(self, rank: int, alpha: float) -> None:
-        """Freezes every weight and puts an adapter beside each layer."""
-        self.freeze()
-        self.layers = [LoRALinear(layer, rank, alpha) for layer in self.layers]
+    def merged(self) -> nn.Linear:
+        """One layer that answers the same."""
+        linear = nn.Linear(self.lora_a.shape[0], self.lora_b.shape[1])
+        linear.weight = self.base.weight + self.scale * (self.lora_a @ self.lora_b).T
+        linear.bias = self.base.bias
+        return linear
 
 
-def read(path: Path, seed: int) -> tuple[Split, Split]:
+def adapt(network: Network, rank: int, alpha: float) -> None:
+    """Freezes every weight and puts an adapter beside each layer."""
+    network.freeze()
+    network.layers = [LoRALinear(layer, rank, alpha) for layer in network.layers]
+
+
+def read(path: Path, seed: int) -> Table:
     """The base domain and the target domain, both scaled by the base domain's mean and deviation."""
+    with path.open(encoding="utf-8") as file:
+        fields = file.readline().strip().split(",")[:-2]
     table = np.loadtxt(path, delimiter=",", skiprows=1, dtype=np.float32)
     table = np.random.default_rng(seed).permutation(table)
     features, domain, labels = table[:, :-2], table[:, -2], table[:, -1].astype(np.int32)
-    base = features[domain == 0]
-    features = (features - base.mean(axis=0)) / (base.std(axis=0) + 0.1)
+    mean, deviation = features[domain == 0].mean(axis=0), features[domain == 0].std(axis=0) + 0.1
+    features = (features - mean) / deviation
 
     def split(of: int) -> Split:
         x, y = mx.array(features[domain == of]), mx.array(labels[domain == of])
         cut = len(y) * 3 // 4
         return Split((x[:cut], y[:cut]), (x[cut:], y[cut:]))
 
-    return split(0), split(1)
+    return Table(split(0), split(1), fields, mx.array(mean), mx.array(deviation))
 
 
 def loss_of(network: Network, x: mx.array, y: mx.array) -> mx.array:
@@ -109,6 +116,26 @@ def count(parameters: object) -> int:
     return sum(int(each.size) for _, each in tree_flatten(parameters))
 
 
+def save(network: Network, table: Table, classes: int, folder: Path) -> None:
+    """The folder that is served: the weights with the adapters merged in, the network's code, and what the model says of itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    layers = [layer.merged() if isinstance(layer, LoRALinear) else layer for layer in network.layers]
+    weights = {f"layers.{at}.{name}": layer[name] for at, layer in enumerate(layers) for name in ("weight", "bias")}
+    mx.save_safetensors(str(folder / "model.safetensors"), {**weights, "mean": table.mean, "deviation": table.deviation})
+    shutil.copy(Path(__file__).with_name("network.py"), folder)
+    number = {"type": "number", "minimum": -1e6, "maximum": 1e6}
+    rows = (table.target.test[0][:2] * table.deviation + table.mean).tolist()
+    describes = {
+        "runtimes": {"mlx": {"load": "network.py:load"}},
+        "input": {"type": "object", "properties": dict.fromkeys(table.fields, number), "required": table.fields},
+        "output": {"type": "integer", "minimum": 0, "maximum": classes - 1},
+        "example": [dict(zip(table.fields, [round(value, 3) for value in row], strict=True)) for row in rows],
+        "packages": {"mlx": version("mlx")},
+        "python": platform.python_version(),
+    }
+    (folder / "mlops.json").write_text(json.dumps(describes, indent=1) + "\n", encoding="utf-8")
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -124,17 +151,18 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Trains the base, adapts it, writes metrics.json and the adapters alone (adapters.safetensors)."""
+    """Trains the base, adapts it, writes metrics.json, the adapters alone (adapters.safetensors), and model/ to be served."""
     args = arguments()
     mx.random.seed(args.seed)
-    base, target = read(args.data, args.seed)
+    table = read(args.data, args.seed)
+    base, target = table.base, table.target
     classes = int(mx.maximum(base.train[1].max(), target.train[1].max()).item()) + 1
     network = Network(base.train[0].shape[1], args.hidden, classes)
     fit(network, base.train, args.base_steps, 2e-3, "base")
     metrics = {"accuracy_base": accuracy(network, base.test), "accuracy_before": accuracy(network, target.test)}
     total = count(network.parameters())
     if args.rank > 0:
-        network.adapt(args.rank, args.alpha)
+        adapt(network, args.rank, args.alpha)
         metrics["loss"] = fit(network, target.train, args.steps, args.rate, "adapter")
     adapters = dict(tree_flatten(network.trainable_parameters())) if args.rank > 0 else {}
     metrics |= {
@@ -144,6 +172,7 @@ def main() -> None:
     }
     args.out.mkdir(parents=True, exist_ok=True)
     mx.save_safetensors(str(args.out / "adapters.safetensors"), adapters)
+    save(network, table, classes, args.out / "model")
     (args.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     print(f"accuracy {metrics['accuracy_before']:.3f} -> {metrics['accuracy']:.3f} with {metrics['trainable_share']:.1%} of the weights")
 

@@ -1,11 +1,14 @@
-"""A small classifier for tables and its post-training quantisation to a few bits per weight."""
+"""A small classifier for tables, its post-training quantisation to a few bits per weight, and the folder that is served."""
 
 from __future__ import annotations
 
 import argparse
-import sys
+import json
+import platform
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import mlx.core as mx
@@ -13,13 +16,7 @@ import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_flatten
-
-if sys.platform != "darwin":
-    mx.set_default_device(mx.cpu)
-    mx.disable_compile()  # on the CPU, compiling would need a C++ compiler on this machine
-
-GROUP = 32
-"""Weights that share one scale and one bias; MLX quantises rows in groups of 32, 64 or 128."""
+from network import GROUP, Classifier
 
 
 @dataclass(frozen=True)
@@ -29,30 +26,23 @@ class Data:
     train: tuple[mx.array, mx.array]
     check: tuple[mx.array, mx.array]
     test: tuple[mx.array, mx.array]
-
-
-class Classifier(nn.Module):
-    """A perceptron with two hidden layers."""
-
-    def __init__(self, inputs: int, hidden: int, classes: int) -> None:
-        super().__init__()
-        self.layers = [nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, classes)]
-
-    def __call__(self, x: mx.array) -> mx.array:
-        for layer in self.layers[:-1]:
-            x = mx.maximum(layer(x), 0)
-        return self.layers[-1](x)
+    fields: list[str]
+    mean: mx.array
+    deviation: mx.array
 
 
 def read(path: Path, seed: int) -> Data:
     """Half of the rows to train on, a quarter to choose by, a quarter to test on."""
+    with path.open(encoding="utf-8") as file:
+        fields = file.readline().strip().split(",")[:-1]
     table = np.random.default_rng(seed).permutation(np.loadtxt(path, delimiter=",", skiprows=1, dtype=np.float32))
     features, labels = table[:, :-1], table[:, -1].astype(np.int32)
     half, most = len(labels) // 2, len(labels) * 3 // 4
-    features = (features - features[:half].mean(axis=0)) / (features[:half].std(axis=0) + 1e-2)
-    features = np.pad(features, ((0, 0), (0, -features.shape[1] % GROUP)))
+    mean, deviation = features[:half].mean(axis=0), features[:half].std(axis=0) + 1e-2
+    features = np.pad((features - mean) / deviation, ((0, 0), (0, -features.shape[1] % GROUP)))
     x, y = mx.array(features), mx.array(labels)
-    return Data((x[:half], y[:half]), (x[half:most], y[half:most]), (x[most:], y[most:]))
+    parts = ((x[:half], y[:half]), (x[half:most], y[half:most]), (x[most:], y[most:]))
+    return Data(*parts, fields, mx.array(mean), mx.array(deviation))
 
 
 def loss_of(model: Classifier, x: mx.array, y: mx.array) -> mx.array:
@@ -92,6 +82,26 @@ def quantized(model: Classifier, bits: Sequence[int]) -> Classifier:
 def size(model: Classifier) -> int:
     """Bytes of all parameters, scales and biases of the groups included."""
     return sum(int(each.nbytes) for _, each in tree_flatten(model.parameters()))
+
+
+def save(model: Classifier, bits: Sequence[int], data: Data, folder: Path) -> None:
+    """The folder that is served: quantised weights, the classifier's code, and what the model says of itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = dict(tree_flatten(model.parameters()))
+    mx.save_safetensors(str(folder / "model.safetensors"), {**weights, "mean": data.mean, "deviation": data.deviation})
+    shutil.copy(Path(__file__).with_name("network.py"), folder)
+    number = {"type": "number", "minimum": -1e6, "maximum": 1e6}
+    rows = (data.test[0][:2, : len(data.fields)] * data.deviation + data.mean).tolist()
+    describes = {
+        "runtimes": {"mlx": {"load": "network.py:load"}},
+        "input": {"type": "object", "properties": dict.fromkeys(data.fields, number), "required": data.fields},
+        "output": {"type": "integer", "minimum": 0, "maximum": model.layers[-1].scales.shape[0] - 1},
+        "example": [dict(zip(data.fields, [round(value, 3) for value in row], strict=True)) for row in rows],
+        "packages": {"mlx": version("mlx")},
+        "python": platform.python_version(),
+        "quantization": f"{', '.join(dict.fromkeys(str(each) for each in bits))}-bit",
+    }
+    (folder / "mlops.json").write_text(json.dumps(describes, indent=1) + "\n", encoding="utf-8")
 
 
 def arguments(doc: str | None) -> argparse.ArgumentParser:

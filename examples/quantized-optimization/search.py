@@ -10,7 +10,7 @@ import json
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from model import Classifier, Data, accuracy, arguments, fit, loss_of, quantized, read, size
+from model import Classifier, Data, accuracy, arguments, fit, loss_of, quantized, read, save, size
 
 WIDTHS = (8, 6, 4, 3, 2)
 
@@ -34,7 +34,7 @@ def search(model: Classifier, data: Data, tolerance: float) -> list[int]:
 
 
 def main() -> None:
-    """Trains, searches, writes metrics.json and model.safetensors."""
+    """Trains, searches, writes metrics.json, model.safetensors, and model/ to be served."""
     parser = arguments(__doc__)
     parser.add_argument("--tolerance", type=float, default=0.01, help="growth of the loss on the check rows")
     args = parser.parse_args()
@@ -55,6 +55,7 @@ def main() -> None:
     }
     args.out.mkdir(parents=True, exist_ok=True)
     mx.save_safetensors(str(args.out / "model.safetensors"), dict(tree_flatten(small.parameters())))
+    save(small, bits, data, args.out / "model")
     (args.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     print(f"bits {bits}: {metrics['compression']:.1f}x smaller, accuracy {metrics['accuracy_float']:.3f} -> {metrics['accuracy']:.3f}")
 

@@ -9,11 +9,11 @@ import json
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from model import accuracy, arguments, fit, loss_of, quantized, read, size
+from model import accuracy, arguments, fit, loss_of, quantized, read, save, size
 
 
 def main() -> None:
-    """Trains, quantises every layer alike, writes metrics.json and model.safetensors."""
+    """Trains, quantises every layer alike, writes metrics.json, model.safetensors, and model/ to be served."""
     parser = arguments(__doc__)
     parser.add_argument("--bits", type=int, default=4, choices=(2, 3, 4, 6, 8))
     args = parser.parse_args()
@@ -32,6 +32,7 @@ def main() -> None:
     }
     args.out.mkdir(parents=True, exist_ok=True)
     mx.save_safetensors(str(args.out / "model.safetensors"), dict(tree_flatten(small.parameters())))
+    save(small, [args.bits], data, args.out / "model")
     (args.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     print(f"{args.bits} bits: {metrics['compression']:.1f}x smaller, accuracy {metrics['accuracy_float']:.3f} -> {metrics['accuracy']:.3f}")
 

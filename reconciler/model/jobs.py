@@ -25,6 +25,8 @@ class Job:
     """Of its environment (PEP 508)."""
     lock: str = ""
     """Path of a lock file to install instead, hashes checked."""
+    interpreter: str = ""
+    """Python program that runs it as it is; no environment is made, and requirements and lock mean nothing. Empty = one is made."""
     project: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     """All that it gets besides PATH, HOME, LANG, TMPDIR and what MLflow needs to find the run."""

@@ -209,6 +209,8 @@ class GatewayState:
     routes: Mapping[str, RouteStats] = field(default_factory=dict)
     draining: Mapping[str, int] = field(default_factory=dict)
     """Applications that no route names any more -> requests that still run on them."""
+    problem: str = ""
+    """Why what is on disk is not what it works by (a routes file that cannot be read); empty = it is."""
 
 
 # --- replicas --------------------------------------------------------------------------------------------------------
@@ -236,6 +238,8 @@ class Registration:
     input: Mapping[str, JSON] = field(default_factory=dict)
     """JSON Schema of one instance; empty = anything."""
     output: Mapping[str, JSON] = field(default_factory=dict)
+    example: tuple[JSON, ...] = ()
+    """Instances that it answered while it warmed up; people see them in `GET /models`."""
     why: str = ""
     """What ended it, or why it refused to serve."""
 

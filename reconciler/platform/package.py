@@ -1,9 +1,11 @@
-"""The Python package that a service is made of: whether it is there, and whether what runs is what is installed."""
+"""The Python package that a service is made of: whether it is there, whether what runs is what is installed, and how it finds ours."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Mapping
+from pathlib import Path
 
 from reconciler.errors import Terminal
 from reconciler.platform.spec import Probe, Site
@@ -13,8 +15,29 @@ def require(site: Site, title: str) -> None:
     """Check that the service's interpreter can run it; `title` is the package's name for people. Raises Terminal."""
     if site.spec.interpreter is None and importlib.util.find_spec(site.name) is None:
         raise Terminal(f"{title} is not installed", hint=f"pip install 'mlops-reconciler[{site.name}]'")
+    check_interpreter(site)
+
+
+def check_interpreter(site: Site) -> None:
+    """Raises Terminal when the service has an interpreter of its own that is none."""
     if site.spec.interpreter is not None and not os.access(site.spec.interpreter, os.X_OK):
         raise Terminal(f"the interpreter of {site.name} is not a program: {site.spec.interpreter}")
+
+
+def import_path(site: Site) -> Mapping[str, str]:
+    """Environment with which an interpreter of the service's own finds this program's packages, and nothing else that lies beside them:
+    there are other versions of everything. Empty where the interpreter is ours, which finds them anyway."""
+    if site.spec.interpreter is None:
+        return {}
+    code = site.home / "code"
+    code.mkdir(mode=0o700, exist_ok=True)
+    for name in ("reconciler", "schemas"):
+        found = importlib.util.find_spec(name)
+        link, where = code / name, next(iter(found.submodule_search_locations or ()), "") if found else ""
+        if where and (not link.is_symlink() or link.readlink() != Path(where)):
+            link.unlink(missing_ok=True)
+            link.symlink_to(where)
+    return {"PYTHONPATH": str(code)}
 
 
 def compare(site: Site, version: str) -> Probe:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from reconciler.platform import mlflow, postgres, ray
+from reconciler.platform import gateway, mlflow, postgres, ray
 from reconciler.platform.process import Launch
 from reconciler.platform.spec import Endpoint, Probe, ServiceSpec, Site
 
@@ -82,6 +82,16 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             drain=ray.drain,
             strays=ray.strays,
             tidy=ray.tidy,
+            on_demand=True,
+        ),
+        "gateway": Recipe(
+            "gateway",
+            gateway.prepare,
+            gateway.launch,
+            gateway.probe,
+            gateway.endpoint,
+            ready_seconds=60.0,
+            busy=gateway.BUSY,
             on_demand=True,
         ),
     }

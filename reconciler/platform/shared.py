@@ -117,6 +117,7 @@ def service_specs(spec: PlatformSpec, secret: Callable[[Any], str]) -> list[Serv
         if spec.database.managed and spec.database.port is not None:
             specs.append(ServiceSpec("postgres", port=spec.database.port))
     specs.append(ServiceSpec("ray", port=spec.ray.port, interpreter=spec.ray.interpreter, extra=_ray_options(spec.ray)))
+    specs.append(ServiceSpec("gateway", port=spec.gateway.port, interpreter=spec.gateway.interpreter))
     return specs
 
 

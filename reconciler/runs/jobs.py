@@ -9,10 +9,15 @@ from reconciler.controller import JobRunner
 from reconciler.model.jobs import Job, Progress
 from reconciler.runs.folder import folder_of, folders
 from reconciler.runs.local import Credentials, LocalRunner, Sensors
+from reconciler.serving import register
+from reconciler.serving.look import is_slot
+from reconciler.serving.look import look as look_at_replicas
 
 
 class Jobs(JobRunner):
-    """Sends each call to the runner of the job's backend. `ray_address` is asked only when a job wants Ray."""
+    """Sends each call to the runner of the job's backend. `ray_address` is asked only when a job wants Ray.
+
+    Replicas of what is served are looked at like jobs, and are nobody's to stop or to pause here."""
 
     def __init__(
         self,
@@ -32,23 +37,27 @@ class Jobs(JobRunner):
         self._runner(job.backend).launch(job)
 
     def look(self) -> Mapping[str, Progress]:
-        """Every job, by id. Ray is asked only when a job of Ray's has a folder."""
-        found = dict(self._local.look())
+        """Every job and every replica, by id. Ray is asked only when a job of Ray's has a folder."""
+        found = {**self._local.look(), **look_at_replicas(self._state_dir)}
         if any(self._backend(folder.id) == "ray" for folder in folders(self._state_dir)):
             found.update(self._ray().look())
         return found
 
     def stop(self, job_id: str, why: str) -> None:
-        self._of(job_id).stop(job_id, why)
+        if not is_slot(job_id):
+            self._of(job_id).stop(job_id, why)
 
     def pause(self, job_id: str) -> None:
-        self._of(job_id).pause(job_id)
+        if not is_slot(job_id):
+            self._of(job_id).pause(job_id)
 
     def resume(self, job_id: str) -> None:
-        self._of(job_id).resume(job_id)
+        if not is_slot(job_id):
+            self._of(job_id).resume(job_id)
 
     def forget(self, job_id: str) -> None:
-        self._of(job_id).forget(job_id)
+        if not is_slot(job_id):
+            self._of(job_id).forget(job_id)
 
     def tend(self) -> None:
         """See to jobs whose supervisor died."""
@@ -61,6 +70,7 @@ class Jobs(JobRunner):
 
     def sweep(self) -> None:
         self._local.sweep()
+        register.sweep(self._state_dir)
 
     def _of(self, job_id: str) -> LocalRunner:
         return self._runner(self._backend(job_id))

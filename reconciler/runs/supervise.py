@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, Terminal
 from reconciler.model.jobs import Job, JobState, Progress
 from reconciler.platform.process import Record, birth, write_record
 from reconciler.runs.bell import Bell
@@ -91,6 +91,10 @@ def _supervise(job: Job, folder: Folder, bell: Bell, reporter: Reporter) -> Endi
 def _environment(job: Job, folder: Folder, bell: Bell) -> Path:
     from reconciler.runs.environment import hold, prepare
 
+    if job.interpreter:
+        if not os.access(job.interpreter, os.X_OK):
+            raise Terminal(f"the interpreter of {job.ref} is not there: {job.interpreter}")
+        return Path(job.interpreter)
     write_progress(folder, Progress(job.id, job.ref, "starting"))
     python = prepare(job.project, job.requirements, job.lock, folder.state_dir, stop=lambda: bell.stop)
     hold(python)

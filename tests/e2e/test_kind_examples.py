@@ -19,16 +19,20 @@ EXAMPLES = REPOSITORY / "manifests" / "kinds"
 SIZES = ("minimal", "full")
 BESIDE = sorted(discover().kinds.keys() - {"Platform"})
 """Kinds whose examples stand beside the playground; a Platform example takes the place of the playground's own."""
+STANDS_ON = {"Model": {"Experiment"}, "Deployment": {"Experiment", "Model"}}
+"""What of the playground a kind's examples need beside its Platform, Project and Dataset; the rest is left out, for time's sake."""
 
 
-def _furnished(root: Path) -> Installation:
-    """An installation with the folder of the examples where their paths expect it, and a playground to stand on.
+def _furnished(root: Path, kind: str) -> Installation:
+    """An installation with the folder of the examples where their paths expect it, and a playground for the kind to stand on.
 
     The installation's and the playground's names get a tag, for the server is shared with other tests."""
     here, tag = Installation(root), uuid.uuid4().hex[:6]
     shutil.copytree(EXAMPLES, root / "manifests" / "kinds")
     here.env = {"TAG": tag, "PLAYGROUND": f"playground-{tag}"}
-    here.write({"manifests/playground.yaml": _tagged(here, (EXAMPLES / "playground.yaml").read_text())})
+    needed = {"Platform", "Project", "Dataset"} | STANDS_ON.get(kind, set())
+    parts = [each for each in (EXAMPLES / "playground.yaml").read_text().split("---\n") if yaml.safe_load(each)["kind"] in needed]
+    here.write({"manifests/playground.yaml": _tagged(here, "---\n".join(parts))})
     return here
 
 
@@ -49,14 +53,18 @@ def _example(here: Installation, kind: str, size: str) -> tuple[Path, list[str]]
 
 
 @pytest.fixture
-def here(tmp_path: Path, mlflow_url: str) -> Installation:
+def here(tmp_path: Path, mlflow_url: str, kind: str) -> Iterator[Installation]:
     """The playground alone, made real on the shared server."""
-    found = _furnished(tmp_path / "root")
+    found = _furnished(tmp_path / "root", kind)
     playground = found.root / "manifests" / "playground.yaml"
     server = f"installation: examples-{found.env['TAG']}\n  mlflow: {{managed: false, endpoint: '{mlflow_url}'}}"
     playground.write_text(playground.read_text().replace("installation: playground", server))
-    found.ok("--wait")
-    return found
+    try:
+        found.ok("--wait")
+        yield found
+    finally:
+        if kind == "Deployment":
+            found.run("platform", "down")
 
 
 def _settled(here: Installation, refs: Collection[str]) -> None:
@@ -94,7 +102,7 @@ def test_examples_are_made_real_and_go_again(here: Installation, kind: str) -> N
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Installation]:
     """The playground's project with an experiment, and no Platform yet: its example brings it, with services of its own."""
-    found = _furnished(tmp_path / "root")
+    found = _furnished(tmp_path / "root", "Platform")
     playground = found.root / "manifests" / "playground.yaml"
     _, rest = playground.read_text().split("---\n", 1)
     experiment = _tagged(found, (EXAMPLES / "experiment" / "minimal.yaml").read_text())

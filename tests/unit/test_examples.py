@@ -1,4 +1,4 @@
-"""The examples learn something, give the same result for the same seed, and fit their manifests."""
+"""The examples learn something, give the same result for the same seed, leave models that can be served, and fit their manifests."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from reconciler.model.packaging import TrialSpec
+from reconciler.serving.content import digest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -33,6 +36,8 @@ class Case:
     model: str
     learned: Callable[[Metrics], list[bool]]
     options: dict[str, str] = field(default_factory=dict)
+    judged: tuple[str, str, str, float] | None = None
+    """Of a script that leaves a folder `model`: data to predict, the column with the truth, and what a metric must be."""
 
 
 CASES = (
@@ -42,6 +47,7 @@ CASES = (
         {"--steps": "20", "--base-steps": "20"},
         "adapters.safetensors",
         lambda m: [m["accuracy_base"] > 0.85, m["accuracy"] > 0.6, m["accuracy"] > m["accuracy_before"] + 0.3, m["trainable_share"] < 0.2],
+        judged=("lora-finetuning/data/digits-turned.csv", "label", "accuracy", 0.65),
     ),
     Case(
         "stable-diffusion/train.py",
@@ -56,6 +62,7 @@ CASES = (
         {"--steps": "20"},
         "model.safetensors",
         lambda m: [m["accuracy_float"] > 0.9, m["accuracy"] > m["accuracy_float"] - 0.05, m["compression"] > 4],
+        judged=("stable-diffusion/data/digits-small.csv", "label", "accuracy", 0.9),
     ),
     Case(
         "quantized-optimization/search.py",
@@ -63,6 +70,7 @@ CASES = (
         {"--steps": "20"},
         "model.safetensors",
         lambda m: [m["accuracy"] > 0.85, m["compression"] > 3, m["bytes"] < m["bytes_float"]],
+        judged=("federated-learning/data/hospitals/test.csv", "label", "accuracy", 0.9),
     ),
     Case(
         "cpu-compression/train.py",
@@ -77,6 +85,7 @@ CASES = (
         {"--trees": "5", "--points": "50"},
         "model.npz",
         lambda m: [m["r2"] > 0.1, m["r2"] > m["r2_plain"], m["compression"] > 50],
+        judged=("cpu-compression/data/diabetes-later.csv", "progression", "r2", 0.25),
     ),
     Case(
         "clip-finetuning/train.py",
@@ -84,6 +93,7 @@ CASES = (
         {"--steps": "10", "--base-steps": "10"},
         "model.safetensors",
         lambda m: [m["accuracy"] > 0.7, m["accuracy"] > m["accuracy_before"], m["accuracy_new"] > m["accuracy_new_before"] + 0.15],
+        judged=("clip-finetuning/data/captions-short.csv", "label", "accuracy", 0.75),
     ),
     Case(
         "federated-learning/train.py",
@@ -140,6 +150,26 @@ def test_a_run_learns_and_leaves_metrics_and_a_model(case: Case, tmp_path: Path)
     assert all(case.learned(metrics)), metrics
     assert 0 < (tmp_path / "out" / case.model).stat().st_size < 1_000_000
     assert len(printed.splitlines()) >= 2
+    assert (tmp_path / "out" / "model").exists() == (case.judged is not None)
+    if case.judged is not None:
+        data, target, metric, least = case.judged
+        tried = trial(tmp_path / "out" / "model", EXAMPLES / data, target)
+        assert tried["why"] == ""
+        assert tried["metrics"][metric] > least, tried["metrics"]
+
+
+def trial(model: Path, data: Path, target: str) -> dict[str, Any]:
+    """What a trial says of the model; it leaves the folder as it was, and needs nothing else of the project."""
+    folder = model.rename(model.parents[1] / "served")
+    before, told, result = digest(folder), folder.with_name("trial.json"), folder.with_name("result.json")
+    spec = TrialSpec(str(folder), before, str(result), requests=20, evaluation=str(data), target=target)
+    told.write_text(json.dumps(asdict(spec)), encoding="utf-8")
+    argv = [sys.executable, "-m", "reconciler.serving.trial", str(told)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert digest(folder) == before
+    found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+    return found
 
 
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
@@ -151,6 +181,8 @@ def test_the_same_seed_gives_the_same_result_and_another_seed_another(case: Case
     assert (tmp_path / "first" / case.model).read_bytes() == (tmp_path / "again" / case.model).read_bytes()
     assert (tmp_path / "first" / case.model).read_bytes() != (tmp_path / "other" / case.model).read_bytes()
     assert first.keys() == other.keys()
+    if case.judged is not None:
+        assert digest(tmp_path / "first" / "model") == digest(tmp_path / "again" / "model") != digest(tmp_path / "other" / "model")
 
 
 def experiments() -> Iterator[tuple[str, dict[str, Any]]]:

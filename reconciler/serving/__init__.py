@@ -1,0 +1,1 @@
+"""What serves a model: the replica that runs on Ray Serve, its registration, and what a model's folder holds."""

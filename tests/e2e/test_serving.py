@@ -1,0 +1,198 @@
+"""From a run to an endpoint that changes under load, through the program alone, on real MLflow, Ray Serve and BentoML.
+
+The tests of this file share one installation and build on each other: each leaves a deployment that serves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from benchmarks.load import Load
+from tests.e2e.installation import Installation
+from tests.e2e.serving import deployment, gateway, lab, model, route, train
+from tests.e2e.training import until
+
+pytestmark = pytest.mark.xdist_group("serving")
+BODY = json.dumps({"instances": [{"x": 2}]}).encode()
+
+
+@pytest.fixture(scope="module")
+def here(mlflow_url: str) -> Iterator[Installation]:
+    """One deployment of one model, trained, packaged, and up."""
+    root = Path(tempfile.mkdtemp(prefix="mlops-", dir="/tmp"))
+    made = lab(root / "root", mlflow_url)
+    train(made, factor=2, accuracy=0.5)
+    model(made)
+    deployment(made)
+    try:
+        made.ok("--wait", "--timeout", "240s", timeout=300)
+        yield made
+    finally:
+        made.run("platform", "down", timeout=180)
+        subprocess.run(["rm", "-rf", str(root)], check=False)
+
+
+def url(here: Installation, name: str = "double") -> str:
+    return f"{gateway(here)[0]}/predict/{here.env['NAME']}/{name}"
+
+
+def ask(here: Installation, value: float = 2) -> httpx.Response:
+    return httpx.post(url(here), json={"instances": [{"x": value}]}, headers=gateway(here)[1], timeout=30, trust_env=False)
+
+
+def load(here: Installation, workers: int = 4) -> Load:
+    return Load(url(here), BODY, gateway(here)[1], workers=workers)
+
+
+def ref(here: Installation) -> str:
+    return f"deployment/{here.env['NAME']}/double"
+
+
+def told(here: Installation) -> dict[str, Any]:
+    found: dict[str, Any] = here.status()[ref(here)]
+    return found
+
+
+def test_a_trained_model_answers_and_says_where_it_comes_from(here: Installation) -> None:
+    answer = ask(here)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["predictions"] == [4]
+    assert answer.headers["x-model-version"] == "1"
+    assert len(answer.headers["x-model-run"]) == 32
+    again, calls = here.wire()
+    assert "No changes" in again.out, again.text
+    assert [each for each in calls if each["write"]] == []
+    with_no_key = httpx.post(url(here), json={"instances": []}, timeout=10, trust_env=False)
+    assert with_no_key.status_code == 401
+
+
+def test_a_new_version_takes_over_without_a_failed_request(here: Installation) -> None:
+    with load(here) as client:
+        train(here, factor=3, accuracy=0.6)
+        here.ok("--wait", timeout=300)
+        time.sleep(1)
+    assert client.failed() == []
+    assert client.versions().keys() == {"1", "2"}
+    assert ask(here).json()["predictions"] == [6]
+
+
+def test_more_and_fewer_replicas_without_a_failed_request(here: Installation) -> None:
+    with load(here, workers=8) as client:
+        deployment(here, "  replicas: {min: 2}\n")
+        here.ok("--wait", timeout=300)
+        assert _replicas(here) == 2
+        deployment(here)
+        here.ok("--wait", timeout=300)
+        until(lambda: _replicas(here) == 1, 30)
+    assert client.failed() == []
+
+
+def test_a_killed_serve_controller_costs_no_request(here: Installation) -> None:
+    with load(here) as client:
+        controller = next(each for each in _processes(here) if "ServeController" in each.name() + " ".join(each.cmdline()))
+        controller.kill()
+        time.sleep(3)
+        here.ok("--wait", timeout=300)
+    assert client.failed() == []
+    assert len(client.answers) > 50
+
+
+CANARY = "  rollout:\n    strategy: canary\n    steps: [{weight: 30, hold: 2s}]\n    gates: {errorRate: 0.02, minRequests: 10}\n"
+
+
+def test_a_canary_is_promoted_when_its_gates_say_yes(here: Installation) -> None:
+    with load(here) as client:
+        deployment(here, CANARY)
+        train(here, factor=4, accuracy=0.7)
+        here.ok("--wait", timeout=300)
+    assert client.failed() == []
+    assert ask(here).json()["predictions"] == [8]
+
+
+def test_a_canary_that_fails_is_taken_back_and_stays_out(here: Installation) -> None:
+    with load(here) as client:
+        train(here, factor=5, accuracy=0.8, trouble="late")
+        ran = here.run("--wait", timeout=300)
+    assert "error" in ran.text
+    failed = client.failed()
+    assert failed, "the canary was never asked often enough to fail"
+    assert len(failed) < len(client.answers) / 4
+    assert ask(here).json()["predictions"] == [8], "the old one serves on"
+    assert told(here)["health"] == "Degraded"
+    here.run("--wait", timeout=300)
+    assert ask(here).json()["predictions"] == [8], "a later pass does not bring it back"
+    assert [each["weight"] for each in route(here)["targets"]] == [100]
+
+
+@pytest.mark.parametrize(("trouble", "said"), [("load", "weights do not fit"), ("shape", "seven"), ("leak", "MiB"), ("slow", "ms")])
+def test_a_broken_model_never_gets_traffic(here: Installation, trouble: str, said: str) -> None:
+    """The trial of the Model would find it first: here the gates of the Model ask for nothing, and the replica has to refuse."""
+    deployment(here, "  rollout: {gates: {latency: 100ms}}\n")
+    with load(here) as client:
+        train(here, factor=6, accuracy=0.85, trouble=trouble)
+        here.run("--wait", timeout=300)
+    assert client.failed() == []
+    assert len(client.versions()) == 1
+    status = here.ok("status", "--all").out if trouble == "never" else here.run("status", "--all").out
+    assert said in status
+
+
+def test_the_gateway_comes_back_with_everything(here: Installation) -> None:
+    pid = int(json.loads((here.root / ".mlops/services/gateway/record.json").read_text())["pid"])
+    os.kill(pid, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
+    train(here, factor=4, accuracy=0.7)
+    here.run("--wait", timeout=300)
+    assert ask(here).status_code == 200
+
+
+def test_a_rollback_by_hand_survives_the_next_pass(here: Installation) -> None:
+    deployment(here)
+    train(here, factor=7, accuracy=0.9)
+    here.run("--wait", timeout=300)
+    assert ask(here).json()["predictions"] == [14]
+    with load(here) as client:
+        done = here.run("rollback", ref(here), "--reason", "numbers are too large", timeout=300)
+    assert "numbers are too large" in done.text or done.code in (0, 1)
+    assert client.failed() == []
+    assert ask(here).json()["predictions"] == [8]
+    here.run("--wait", timeout=300)
+    assert ask(here).json()["predictions"] == [8]
+    assert "numbers are too large" in here.run("status", "--all").out
+
+
+def test_everything_of_a_deleted_deployment_goes(here: Installation) -> None:
+    (here.root / "manifests" / "model.yaml").rename(here.root / "model.yaml")
+    held = here.run("--wait", timeout=300)
+    assert "still used by" in held.text or "there is no Model" in held.text
+    (here.root / "model.yaml").rename(here.root / "manifests" / "model.yaml")
+    (here.root / "manifests" / "double.yaml").unlink()
+    here.run("--wait", timeout=300)
+    assert httpx.post(url(here), content=BODY, headers=gateway(here)[1], timeout=10, trust_env=False).status_code == 404
+    assert _replicas(here) == 0
+    assert not list((here.root / ".mlops/bentoml/bentos").glob(f"{here.env['NAME']}.double/*"))
+    assert ref(here) not in here.status()
+
+
+def _processes(here: Installation) -> list[psutil.Process]:
+    """Of the Ray head of this installation, with all below it."""
+    pid = json.loads((here.root / ".mlops/services/ray/record.json").read_text())["pid"]
+    return psutil.Process(pid).children(recursive=True)
+
+
+def _replicas(here: Installation) -> int:
+    """Replica processes that live: those that hold their lock."""
+    from reconciler.serving.register import standing
+
+    return sum(len(each) for each in standing(here.root / ".mlops").values())
