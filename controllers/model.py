@@ -178,10 +178,10 @@ class ModelController:
 
 
 def _advance(mlflow: Mlflow, resource: Resource[Any], ctx: Context) -> Outcome:
-    """Everything that can be done now, one step after the other, each decided on what the one before has led to. Done when nothing is left;
-    otherwise a trial has to be admitted first."""
+    """Everything that can be done now, one step after the other, each decided on what the one before has led to. Started when a trial runs
+    from now on, or has to be admitted first; Done when nothing is left."""
     around, doer, name = Around([resource], mlflow, ctx), Doer(resource, mlflow, ctx), model_name(resource.ref)
-    scene: Scene | None = None
+    scene, launched = None, ""
     for _ in range(MOST_STEPS):
         scene = scene or scene_now(resource, around, mlflow)
         if scene is None:
@@ -189,10 +189,10 @@ def _advance(mlflow: Mlflow, resource: Resource[Any], ctx: Context) -> Outcome:
         todo = _wanted(steps(resource, scene), resource, ctx)
         able = [each for each in todo if not isinstance(each, Try) or resource.ref in ctx.granted]
         if not able:
-            return Started(name) if todo else Done(name, outputs(scene, resource.spec))
+            return Started(launched or name) if todo or launched else Done(name, outputs(scene, resource.spec))
         scene = doer.do(able[0], scene)
         if isinstance(able[0], Try):
-            around = Around([resource], mlflow, ctx)
+            around, launched = Around([resource], mlflow, ctx), doer.launched
     raise Terminal(f"{resource.ref} does not come to rest after {MOST_STEPS} steps")
 
 

@@ -269,12 +269,19 @@ def _journalled(result: Result, here: _Pass) -> Result:
                     owned(action.resource, external_id, outputs, here.kinds), action=verb, glyph=glyph, detail=detail, result="done"
                 )
             case ((Create() | Update() | Replace() | Adopt()), Started(token)):
-                here.journal.record(
-                    owned(action.resource, token, {}, here.kinds), action=verb, glyph=glyph, detail=detail, result="started"
-                )
+                external_id, outputs = _standing(action, token)
+                entry = owned(action.resource, external_id, outputs, here.kinds)
+                here.journal.record(entry, action=verb, glyph=glyph, detail=detail, result="started")
     except Exception as error:
         return replace(result, outcome=Failed(error))
     return result
+
+
+def _standing(action: Create | Update | Replace | Adopt, token: str) -> tuple[str, Outputs]:
+    """(external id, outputs) of what was started: what was there before is there still, and the token names the work on it."""
+    if isinstance(action, Update | Adopt) and not action.ref.key:
+        return action.seen.external_id, action.seen.outputs
+    return token, {}
 
 
 def owned(resource: Resource[Any], external_id: str, outputs: Outputs, kinds: Kinds) -> Owned:

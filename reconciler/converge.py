@@ -150,7 +150,26 @@ def _moving(report: Report) -> list[Status]:
     }
     later = {ref for ref, seen in report.proposal.observations.items() if isinstance(seen, Present) and seen.recheck_at is not None}
     on_its_way = (each for each in report.statuses if each.health is Health.PROGRESSING or each.ref in started | held | later)
-    return [each for each in on_its_way if not each.ready]
+    behind = outdated(report)
+    return [*(each for each in on_its_way if not each.ready), *(each for each in report.statuses if each.ready and each.ref in behind)]
+
+
+def outdated(report: Report) -> frozenset[Ref]:
+    """Resources that were planned with what something that they reference was before this very pass: the next pass has more to say."""
+    fresh = {
+        each.action.ref: each.observation.outputs
+        for each in report.results
+        if isinstance(each.outcome, Done) and isinstance(each.observation, Present)
+    }
+    if not fresh:
+        return frozenset()
+    planned = report.proposal.resources.items()
+    return frozenset(
+        ref
+        for ref, resource in planned
+        for other, inputs in resource.inputs.items()
+        if other in fresh and "*" not in inputs and dict(inputs) != dict(fresh[other])
+    )
 
 
 def _waiting_for(moving: Sequence[Status]) -> str:

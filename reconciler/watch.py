@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.advance import LOOK, Watch, advance
-from reconciler.converge import converge, soon
+from reconciler.converge import converge, outdated, soon
 from reconciler.errors import ReconcilerError, StalePlan
 from reconciler.house import House
 from reconciler.loop import Report
@@ -51,6 +51,7 @@ def run_forever(
                     files.clear()
                     report = converge(selection, house, stop=stop)
                     watch.note_pass(began, report.proposal.context)
+                    watch.pending = bool(outdated(report))
                     quiet = min(every, soon(report) or every)
                     on_report(report)
                     gc.collect()  # what a pass leaves behind holds connections, and the oldest garbage is hardly ever collected by itself

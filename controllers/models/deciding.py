@@ -15,7 +15,7 @@ from controllers.models.selecting import MOST, criterion, label_of, ranked
 from controllers.models.trials import How
 from controllers.tools.mlflow_runs import RunInfo
 from reconciler.model import Resource
-from schemas.model import ModelSpec
+from schemas.model import Champion, ModelSpec
 
 _UNTRIED = trials.Standing(How.WAITS)
 
@@ -143,7 +143,12 @@ class _Judge:
         self._resource, self._spec, self._scene = resource, resource.spec, scene
         self.criterion: tuple[str, Goal] = criterion(self._spec, scene)
         self._runs = {each.id: each for each in scene.runs}
+        self._gates = self._spec.gates
         self.champion = self._alone(scene.champion) if scene.champion is not None else None
+        gone = self._runs.get(self.champion.run) if self.champion is not None else None
+        if gone is not None and gone.deleted and self._gates.champion is None:
+            # a run that somebody puts into the trash does not make a worse one the best
+            self._gates = self._gates.model_copy(update={"champion": Champion()})
 
     def walk(self) -> list[Judged]:
         """From the best down, until one passes, is the champion, or has to be waited for. Nothing while runs are still to come: the best
@@ -178,9 +183,9 @@ class _Judge:
         if version is not None:
             return self._version(version)
         refused = self._scene.refused.get(f"{run.id}/{self._spec.artifact}", "")
-        gates, rival = logged(self._spec.gates, run.metrics), self._rival()
-        if rival is not None and self._spec.gates.evaluation is None:  # what is told without its files is told before it has a version
-            gates += [each for each in [against(self._spec.gates, Proof(run.metrics), rival, self.criterion)] if each]
+        gates, rival = logged(self._gates, run.metrics), self._rival()
+        if rival is not None and self._gates.evaluation is None:  # what is told without its files is told before it has a version
+            gates += [each for each in [against(self._gates, Proof(run.metrics), rival, self.criterion)] if each]
         return Judged(run.id, label_of(run), None, Verdict(tuple(gates)), refused, value=run.metrics.get(self.criterion[0]))
 
     def _version(self, version: Version) -> Judged:
@@ -190,7 +195,7 @@ class _Judge:
         own, rival = self._alone(version), self._rival()
         if rival is None or own.state == "fail":
             return own
-        gate = against(self._spec.gates, self._proof(version, own.trial), rival, self.criterion)
+        gate = against(self._gates, self._proof(version, own.trial), rival, self.criterion)
         return replace(own, verdict=Verdict((*own.verdict.gates, gate))) if gate is not None else own
 
     def _alone(self, version: Version) -> Judged:
@@ -198,7 +203,7 @@ class _Judge:
         proof = self._proof(version, trial)
         refused = f"it is quarantined: {version.quarantined}" if version.quarantined else ""
         value = proof.metrics.get(self.criterion[0])
-        return Judged(version.run, version.label, version, Verdict(tuple(absolute(self._spec.gates, proof))), refused, trial, value)
+        return Judged(version.run, version.label, version, Verdict(tuple(absolute(self._gates, proof))), refused, trial, value)
 
     def _proof(self, version: Version, trial: trials.Standing) -> Proof:
         run = self._runs.get(version.run)

@@ -42,6 +42,8 @@ class Doer:
     def __init__(self, resource: Resource[ModelSpec], mlflow: Mlflow, ctx: Context) -> None:
         self._resource, self._spec, self._mlflow, self._ctx = resource, resource.spec, mlflow, ctx
         self._page: MutableMapping[str, JSON] = ctx.memo(resource.ref)
+        self.launched = ""
+        """Id of the job that was launched."""
 
     def do(self, step: Step, scene: Scene) -> Scene | None:
         """One step; returns the scene after it, or None when it has to be looked at again.
@@ -84,7 +86,8 @@ class Doer:
         tags |= {Tag.INSTALLATION: self._ctx.installation, Tag.REF: str(self._resource.ref), Tag.PROJECT: self._resource.ref.owner}
         if self._spec.sign is not None:
             tags |= self._signed(folder, run.artifacts, scene)
-        registry.create_version(self._mlflow, scene.name, f"{run.artifacts}/{artifact}", run.id, tags, "")
+        told = f"{label_of(run)} of {scene.experiment}"
+        registry.create_version(self._mlflow, scene.name, f"{run.artifacts}/{artifact}", run.id, tags, told)
 
     def _sign_again(self, version: Version, scene: Scene) -> Scene:
         home = version.info.source.removesuffix(f"/{version.artifact}")
@@ -137,9 +140,10 @@ class Doer:
         told = place / f"{key}{SPEC}"
         _write(told, json.dumps(asdict(self._told(folder, version, key, data))))
         seconds = duration_value(self._spec.trial.timeout).total_seconds()
+        id = job_id(ref, key, number)
         ctx.jobs.launch(
             Job(
-                id=job_id(ref, key, number),
+                id=id,
                 ref=str(ref),
                 backend="local",
                 cwd=str(place),
@@ -156,7 +160,7 @@ class Doer:
                 queued=max(0.0, (lease.since - lease.queued).total_seconds()),
             )
         )
-        self._page[TRIES] = asdict(replace(tries, launched=number))
+        self._page[TRIES], self.launched = asdict(replace(tries, launched=number)), id
         return None
 
     def _told(self, folder: Path, version: Version, key: str, data: str) -> TrialSpec:

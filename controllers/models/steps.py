@@ -133,6 +133,8 @@ def _alias(resource: Resource[ModelSpec], scene: Scene, decision: Decision) -> I
     if want:
         noted = scene.tags.get(Tag.CHAMPION) == want
         chosen = scene.version(want)
+        if decision.promote is not None and spec.sign is not None and chosen is not None and Tag.SIGNATURE not in chosen.info.tags:
+            return  # what is to be signed is signed first
         if have != want or not noted or (chosen is not None and not chosen.promoted):
             yield Point(want, Change(path, have or None, want, note=_from(decision, scene)))
     elif Tag.CHAMPION in scene.tags or scene.version(have) is not None:

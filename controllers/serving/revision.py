@@ -22,6 +22,8 @@ from schemas.deployment import DeploymentSpec
 
 SERVING = 1
 """Raised when a package is built or served in another way, so that every deployment is packaged anew."""
+NOT_KNOWN = "NotKnownYet"
+"""Reason: the Model changes in this pass."""
 MIB = 1 << 20
 DEFAULT_MEMORY = 512 * MIB
 HEADROOM = 1.25
@@ -112,7 +114,7 @@ def wanted(resource: Resource[Any], code: str, trouble: str, machine: Machine) -
     ref = next((each for each in resource.references if each.kind == "Model"), None)
     given = resource.inputs.get(ref, {}) if ref is not None else {}
     if ref is None or KNOWN_AFTER_APPLY in (output(given, "version"), output(given, "versions")):
-        return Wanted(reason="NotKnownYet", why=f"the version of {ref} is not known yet")
+        return Wanted(reason=NOT_KNOWN, why=f"the version of {ref} is not known yet")
     version = _version(spec.model.partition("@")[2], given)
     if isinstance(version, str):
         return Wanted(reason="WaitingForModel", why=f"{ref} {version}")

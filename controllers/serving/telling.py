@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from controllers.serving.gates import Answer
+from controllers.serving.revision import NOT_KNOWN
 from controllers.serving.rollout import START, State, Terms, gates, unloading, weight, weights
 from controllers.serving.routing import settings
 from controllers.serving.scene import AGAIN, Following, Scene
 from reconciler.diff import compare
-from reconciler.model import Change, Diff, Fields, Health, HealthReport, Resource
+from reconciler.model import KNOWN_AFTER_APPLY, Change, Diff, Fields, Health, HealthReport, Resource
 from reconciler.model.serving import Route
 
 INTERNAL = ("wakes", "wakesAbove")
@@ -37,6 +38,9 @@ def changes(scene: Scene, then: Following) -> Diff:
         found = list(_drift(scene, then))
     if not found and then.state != scene.notes.state:
         found = [Change("rollout", None, None, note="its notebook is brought up to date")]
+    if then.wanted.reason == NOT_KNOWN:
+        serving = scene.notes.revisions.get(scene.notes.state.stable)
+        found.append(Change("spec.version", serving.version if serving else None, KNOWN_AFTER_APPLY))
     return tuple(found)
 
 
@@ -57,7 +61,8 @@ def _versions(scene: Scene, then: Following) -> Iterator[Change]:
     if after.stable != before.stable:
         old = then.label(before.stable) if before.stable else ""
         note = f"{old} gets no more requests, and ends when it has answered those it has" if old else "it answers"
-        yield Change("rollout", _share(before, after.stable, then.terms), "100 %", note=f"{then.label(after.stable)}: {note}")
+        have = _share(before, after.stable, then.terms) if old else "starting"
+        yield Change("rollout", have, "100 %", note=f"{then.label(after.stable)}: {note}")
     elif after.candidate and after.candidate == before.candidate and after.step != before.step:
         yield Change("rollout", f"{weight(before, then.terms)} %", f"{weight(after, then.terms)} %", note=then.label(after.candidate))
     had, has = scene.notes.revisions.get(after.stable), then.revisions.get(after.stable)
@@ -160,6 +165,9 @@ def _standing(scene: Scene, then: Following) -> HealthReport:
         return HealthReport(Health.PROGRESSING, f"{app.ready} of {then.replicas} replicas of {then.label(state.stable)} ready", "Starting")
     number = f"{then.replicas} replica{'s' if then.replicas > 1 else ''}"
     said = f"{then.label(state.stable)} on {number}{runtime}, 100 %"
+    if state.retiring:
+        last = ", ".join(then.label(each) for each in state.retiring)
+        return HealthReport(Health.PROGRESSING, f"{said}; {last}: last answers, then it ends", "Draining")
     if then.wanted.reason == "WaitingForModel":  # it goes on to serve what the Model has taken back, and somebody should know
         return HealthReport(Health.HEALTHY, f"{said}; {then.wanted.why}", "NoVersion")
     return HealthReport(Health.HEALTHY, said)

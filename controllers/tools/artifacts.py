@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -139,9 +140,11 @@ def sweep(state_dir: Path, now: float | None = None) -> None:
 
 
 def _download(mlflow: Mlflow, path: str, into: Path) -> Mapping[str, str]:
-    listed = dict(_listed(mlflow, _checked(path)))
+    listed = dict(itertools.islice(_listed(mlflow, _checked(path)), FILES + 1))
     if not listed:
         raise Terminal(f"the run has no artifact at {path}", hint="does its program write it below --out?")
+    if len(listed) > FILES:
+        raise Terminal(f"there are more than {FILES} files at {path}")
     if sum(listed.values()) > BYTES:
         raise Terminal(f"the files of {path} are larger than {BYTES >> 30} GiB")
     if sum(listed.values()) + SPARE > shutil.disk_usage(into).free:

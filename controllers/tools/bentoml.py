@@ -104,16 +104,21 @@ class Bentoml:
     def _run(self, spec: str) -> tuple[int, str, str]:
         """Exit code, output and errors of the program that builds."""
         environment = {**{name: os.environ[name] for name in _KEPT if name in os.environ}, **_QUIET, "BENTOML_HOME": str(self._home)}
-        process = subprocess.Popen(
-            [self._interpreter, "-P", "-m", "reconciler.serving.package", "/dev/stdin"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=self._home,
-            env={**environment, **({"PYTHONPATH": self._paths} if self._paths else {})},
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                [self._interpreter, "-P", "-m", "reconciler.serving.package", "/dev/stdin"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=self._home,
+                env={**environment, **({"PYTHONPATH": self._paths} if self._paths else {})},
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Terminal(
+                f"the interpreter that serves models does not start: {self._interpreter}", hint="spec.ray.interpreter of the Platform"
+            ) from error
         try:
             out, errors = process.communicate(spec, timeout=SECONDS)
         except subprocess.TimeoutExpired:

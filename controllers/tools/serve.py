@@ -46,7 +46,7 @@ class _Order:
 
     wishes: Mapping[str, Wish]
     done: bool = False
-    error: ReconcilerError | None = None
+    error: Exception | None = None
 
 
 class Serve:
@@ -123,7 +123,7 @@ class Serve:
                     self._write([one])
                 except ReconcilerError as own:
                     one.error = own
-        except ReconcilerError as error:
+        except Exception as error:  # whatever it is, nobody may take his order for granted
             for one in taken:
                 one.error = one.error or error
         finally:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LIVE = ("starting", "running", "paused")
 DEFAULT_PRIORITY = 5
+HEARD_SECONDS = 600.0
+"""How long a job that no tracking server knows is kept after its end."""
 
 
 @dataclass(frozen=True)
@@ -242,9 +244,14 @@ def tidy(ctx: Context, books: Books) -> None:
     ctx.jobs.tend()
     needed = {books.found.get(each.ref) for each in books.leases}
     for each in books.jobs.values():
-        if each.state in ("ended", "lost") and each.reported and each.id not in needed:
+        if each.state in ("ended", "lost") and each.reported and each.id not in needed and not _fresh(each, ctx):
             ctx.jobs.forget(each.id)
     ctx.jobs.sweep()
+
+
+def _fresh(job: Progress, ctx: Context) -> bool:
+    """What is nobody's child is no run: only its controller hears of its end, in the next pass that looks at everything."""
+    return "#" not in job.ref and ctx.now().timestamp() - job.ended < HEARD_SECONDS
 
 
 def keep(

@@ -36,6 +36,8 @@ class Trip:
     trace_id: str
     flags: str
     """Of the trace, two hex digits."""
+    tracestate: str
+    """As it came; empty where the trace is ours, for it belongs to a trace."""
     headers: Mapping[bytes, bytes]
     """Lower-case names; of a repeated one the last."""
     started: float = field(default_factory=time.monotonic)
@@ -55,9 +57,8 @@ class Trip:
             "x-request-id": self.request_id,
             "traceparent": f"00-{self.trace_id}-{os.urandom(8).hex()}-{self.flags}",
         }
-        state = self.headers.get(b"tracestate")
-        if state and b"traceparent" in self.headers:
-            found["tracestate"] = state.decode("latin-1")
+        if self.tracestate:
+            found["tracestate"] = self.tracestate
         return found
 
 
@@ -129,8 +130,8 @@ def _trip(headers: Mapping[bytes, bytes]) -> Trip:
     request_id = asked.decode() if _ID.fullmatch(asked) else os.urandom(16).hex()
     trace = _TRACE.fullmatch(headers.get(b"traceparent", b""))
     if trace is None:
-        return Trip(request_id, os.urandom(16).hex(), "00", headers)
-    return Trip(request_id, trace[1].decode(), trace[2].decode(), headers)
+        return Trip(request_id, os.urandom(16).hex(), "00", "", headers)
+    return Trip(request_id, trace[1].decode(), trace[2].decode(), headers.get(b"tracestate", b"").decode("latin-1"), headers)
 
 
 def bound_log() -> None:

@@ -48,7 +48,7 @@ class Batch:
                     await out.write(await self._answers(route, trip, lines, number, first=not out.started))
                     number += 1
                 if not number:
-                    raise Problem(422, "there are no lines; send one JSON instance in each")
+                    await out.write([])
             except Problem as problem:
                 if not out.started:
                     raise

@@ -22,6 +22,8 @@ TRIES = 3
 """A request is sent so often at most; asking for a prediction again does no harm."""
 LOOK = 0.25
 """Seconds after which one that waits looks again, whether or not something was told."""
+DYING = 0.02
+"""Seconds between the end of a connection and that of the process, when it is killed."""
 SOON = 5.0
 """Seconds after which a client may ask again when nothing is up."""
 _BLAMED = frozenset({400, 413, 415, 422})
@@ -80,6 +82,7 @@ async def _asked(
             status, raw = await replica.ask(body, trip.onward())
             predictions = _predictions(status, raw, len(instances), replica.contract)
     except Broken as error:
+        await asyncio.sleep(DYING)
         if gateway.replicas.failed(replica, refused=error.refused):  # it died, of what it was doing or otherwise: a request broke
             count.answered(time.monotonic() - started, good=False)
         raise

@@ -92,11 +92,23 @@ def _predictions(schemas: dict[str, Any], name: str, prediction: Mapping[str, JS
 
 
 def _own(schemas: dict[str, Any], name: str, schema: Mapping[str, JSON]) -> Mapping[str, Any]:
-    """A model's schema as a component of its own, with an id, so that references within it mean itself and not this document."""
+    """A model's schema as a component of its own."""
     if not schema:
         return {}
-    schemas[name] = {"$id": f"urn:mlops:{name}", **schema}
-    return {"$ref": f"#/components/schemas/{name}"}
+    here = f"#/components/schemas/{name}"
+    schemas[name] = _moved(schema, here)
+    return {"$ref": here}
+
+
+def _moved(schema: JSON, here: str) -> JSON:
+    """With references within the schema as they are from where it stands now. Its own id would make it another document."""
+    if isinstance(schema, list):
+        return [_moved(each, here) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: _moved(each, here) for key, each in schema.items() if not (key in ("$id", "$schema") and isinstance(each, str))}
+    target = kept.get("$ref")
+    return {**kept, "$ref": here + target[1:]} if isinstance(target, str) and target.startswith("#") else kept
 
 
 def _operation(

@@ -63,7 +63,8 @@ class Replica:
         except aiohttp.ClientError as error:
             if began:
                 raise Garbled(f"its connection broke: {type(error).__name__}") from None
-            raise Broken(type(error).__name__, refused=isinstance(error, aiohttp.ClientConnectorError)) from None
+            refused = isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+            raise Broken(type(error).__name__, refused=refused) from None
         finally:
             self.ongoing -= 1
 

@@ -38,7 +38,9 @@ INPUT: Mapping[str, Any] = {
     "properties": {"x": {"type": "number", "minimum": -1e9, "maximum": 1e9}, "do": {"type": "string", "maxLength": 20}},
 }
 EXAMPLE = ({"x": 1}, {"x": 2.5})
-SECONDS = 20.0
+RELEASED = threading.Event()
+"""Set: what replicas in threads hold (`do: hold`) is answered."""
+SECONDS = 60.0
 """Longest wait for anything that happens within a fraction of a second on a quiet machine."""
 
 
@@ -54,6 +56,9 @@ async def model(scope: Any, receive: Any, send: Any) -> None:
         match each.get("do") if isinstance(each, dict) else None:
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "hold":
+                while not RELEASED.is_set():
+                    await asyncio.sleep(0.01)
             case "sleep":
                 await asyncio.sleep(each["x"])
             case "fail":
@@ -96,6 +101,9 @@ class Thread:
         """As a replica ends that was asked to: nothing new, what is in hand is finished, then it is gone."""
         self.entry.change(state="draining")
         time.sleep(0.3)
+        self.kill()
+
+    def kill(self) -> None:
         self.server.should_exit = True
         self.thread.join(10)
         self.entry.leave()
@@ -141,7 +149,8 @@ class Lab:
 
     def registration(self, app: str, name: str, **fields: Any) -> Registration:
         where = str(self.state_dir / f"{app[-12:]}-{name}.sock")
-        return Registration(app, name, "deployment/p/n", os.getpid(), "ready", where, **{"input": INPUT, "example": EXAMPLE, **fields})
+        given = {"state": "ready", "input": INPUT, "example": EXAMPLE, **fields}
+        return Registration(app, name, "deployment/p/n", os.getpid(), socket=where, **given)
 
     def replica(self, app: str, name: str = "0", **fields: Any) -> Thread:
         started = Thread.start(self.state_dir, self.registration(app, name, **fields))
@@ -197,11 +206,12 @@ class Lab:
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
 
     def stop(self) -> None:
+        RELEASED.set()
         if self.gateway is not None and self.gateway.poll() is None:
             self.gateway.terminate()
             self.gateway.wait(20)
         for each in self.replicas:
-            each.stop()
+            each.kill()
 
 
 @contextlib.contextmanager

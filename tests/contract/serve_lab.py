@@ -51,7 +51,7 @@ bentoml.build("service:Model", name="demo.sum", build_ctx=sys.argv[1], include=o
 """
 
 
-def until(check: Callable[[], bool], seconds: float = 90.0) -> None:
+def until(check: Callable[[], bool], seconds: float = 180.0) -> None:
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, "not in time"

@@ -175,6 +175,7 @@ def test_the_program_writes_a_result_and_ends_well_whatever_the_model_does(tmp_p
         done = subprocess.run([sys.executable, "-m", "reconciler.serving.trial", str(tmp_path / "spec.json")], check=False)
         result = json.loads((tmp_path / "results" / f"{name}.json").read_text())
         assert (done.returncode, bool(result["why"])) == (0, name == "bad")
+        assert result["memory"] > 120 << 20  # Ray Serve and BentoML are beside the model, as they are where it is served
 
 
 def test_a_trial_runs_as_a_job_with_the_interpreter_that_it_names(tmp_path: Path) -> None:

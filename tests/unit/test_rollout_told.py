@@ -95,7 +95,7 @@ def test_a_first_version_starts_and_answers() -> None:
     assert [each.ref.key for each in replicas.children(one, scene, follow(one, scene))] == [f"{digest(one)[:8]}-0"]
     assert health(one, scene)[:2] == (Health.PROGRESSING, "Starting")
     up = replace(scene, facts=facts(**{digest(one): App(ready=1, declared=1)}))
-    assert said(one, up) == [("rollout", "100 %", "100 %")]
+    assert said(one, up) == [("rollout", "starting", "100 %")]
 
 
 def test_a_canary_is_told_step_by_step() -> None:
