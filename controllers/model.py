@@ -17,6 +17,7 @@ from controllers.models.scene import Scene, Tag, mark_of, model_name
 from controllers.models.steps import Step, Try, needs_room, steps
 from controllers.models.telling import health
 from controllers.models.trials import data_digest, demand
+from controllers.runs.standing import lives
 from controllers.tools import mlflow_registry as registry
 from controllers.tools.mlflow import FEW, Mlflow, connect
 from controllers.tools.mlflow_registry import VersionInfo
@@ -178,8 +179,8 @@ class ModelController:
 
 
 def _advance(mlflow: Mlflow, resource: Resource[Any], ctx: Context) -> Outcome:
-    """Everything that can be done now, one step after the other, each decided on what the one before has led to. Started when a trial runs
-    from now on, or has to be admitted first; Done when nothing is left."""
+    """Everything that can be done now, one step after the other, each decided on what the one before has led to. Started while a trial
+    runs, or has to be admitted first; Done when nothing is left."""
     around, doer, name = Around([resource], mlflow, ctx), Doer(resource, mlflow, ctx), model_name(resource.ref)
     scene, launched = None, ""
     for _ in range(MOST_STEPS):
@@ -189,7 +190,8 @@ def _advance(mlflow: Mlflow, resource: Resource[Any], ctx: Context) -> Outcome:
         todo = _wanted(steps(resource, scene), resource, ctx)
         able = [each for each in todo if not isinstance(each, Try) or resource.ref in ctx.granted]
         if not able:
-            return Started(launched or name) if todo or launched else Done(name, outputs(scene, resource.spec))
+            job = launched or next((id for id, each in scene.jobs.items() if lives(each)), "")
+            return Started(job or name) if todo or job else Done(name, outputs(scene, resource.spec))
         scene = doer.do(able[0], scene)
         if isinstance(able[0], Try):
             around, launched = Around([resource], mlflow, ctx), doer.launched

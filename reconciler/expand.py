@@ -9,6 +9,7 @@ from typing import Any
 
 from reconciler.bind import Bound
 from reconciler.controller import Context, Expands
+from reconciler.errors import Transient
 from reconciler.model import Absent, Observation, Present, Ref, Resource
 from reconciler.registry import Kinds
 
@@ -37,7 +38,9 @@ def expand(bound: Bound, seen: Mapping[Ref, Observation], ctx: Context, kinds: K
         try:
             facts = controller.facts(able, ctx)
             children[kind] = tuple(child for each in able for child in controller.children(each, seen[each.ref], facts.get(each.ref, {})))
-        except Exception as error:  # what could be looked at answers no more, or a defect: it narrows the pass for its kind only
+        except Transient:  # its tool is down: what was last said of the children stands
+            unread |= {each.ref for each in able}
+        except Exception as error:  # a defect: it narrows the pass for its kind only
             ctx.log.warning("expand_failed", kind=kind, error=repr(error))
             unread |= {each.ref for each in able}
     return Expanded(children, frozenset(unread))

@@ -26,6 +26,8 @@ NOT_KNOWN = "NotKnownYet"
 """Reason: the Model changes in this pass."""
 MIB = 1 << 20
 DEFAULT_MEMORY = 512 * MIB
+WORKER_MIB = 64
+"""What a Ray worker uses beyond a trial's process, which loads the same packages."""
 HEADROOM = 1.25
 """Times what a trial was measured to use, where the manifest names no memory: batches are larger than a trial's single predictions."""
 
@@ -209,8 +211,9 @@ def _amounts(spec: DeploymentSpec, measured: str) -> Amounts:
     amounts = amounts_of(spec.resources.model_dump())
     if spec.resources.memory is not None:
         return amounts
-    memory = ceil(int(measured) * HEADROOM / MIB) * MIB if measured.isdigit() and int(measured) else DEFAULT_MEMORY
-    return amounts._replace(memory=memory)
+    if not measured.isdigit() or not int(measured):
+        return amounts._replace(memory=DEFAULT_MEMORY)
+    return amounts._replace(memory=(ceil(int(measured) * HEADROOM / MIB) + WORKER_MIB) * MIB)
 
 
 def _mapping(text: Any) -> dict[str, Any]:

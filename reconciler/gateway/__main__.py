@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import gc
 import importlib.util
 import logging
 import resource
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +31,8 @@ BACKLOG = 2048
 CONNECTIONS = 2048
 """Open at once; more are answered with 503."""
 FILES = 8192
+SO_ATTACH_REUSEPORT_CBPF, BPF_RETURN = 51, 0x06
+"""Sources: asm-generic/socket.h, linux/bpf_common.h."""
 
 
 def main() -> int:
@@ -53,7 +57,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: None)
     _more_files()
     with asyncio.Runner(loop_factory=_loop()) as runner:
-        runner.run(_serve(wanted.state, secret, listener))
+        runner.run(_serve(wanted.state, secret, listener, take_over=wanted.take_over))
     return 0
 
 
@@ -79,9 +83,21 @@ def _socket() -> socket.socket:
     return found
 
 
-async def _serve(state_dir: Path, secret: str, listener: socket.socket) -> None:
+def _steer(listener: socket.socket) -> None:
+    """Have all new connections come to `listener`, which listens since a moment, and none to the one before it. By itself the kernel
+    spreads them, and those that the old one has not taken yet when it ends are reset. Only Linux can be told so: a filter, in the classic
+    instruction set, that returns the place of the socket in its group (socket(7), SO_ATTACH_REUSEPORT_CBPF)."""
+    if sys.platform == "linux":
+        second = ctypes.create_string_buffer(struct.pack("HBBI", BPF_RETURN, 0, 0, 1))
+        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, struct.pack("HP", 1, ctypes.addressof(second)))
+
+
+async def _serve(state_dir: Path, secret: str, listener: socket.socket, *, take_over: bool) -> None:
     gateway = Gateway.over(state_dir, secret)
     look(gateway)  # before the port opens: no request is refused for want of a look
+    listener.listen(BACKLOG)
+    if take_over:
+        _steer(listener)
     gc.collect()
     gc.freeze()  # what was imported stays: looking through it again and again for garbage would stop requests for 40 ms each time
     config = uvicorn.Config(

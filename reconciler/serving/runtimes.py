@@ -101,6 +101,7 @@ def _own(folder: Path, load: str) -> Predict:
     sys.modules[spec.name] = module  # pickles and dataclasses look their module up by its name
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
+    sys.dont_write_bytecode = True  # a model's folder is known by the digest of its files: nothing may be added to it
     spec.loader.exec_module(module)
     predict: Predict = getattr(module, name)(folder)
     if not callable(predict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -288,6 +289,7 @@ def test_a_replica_that_lives_and_is_not_reached_rests(up: Lab) -> None:
 # --- stop and start ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be told to send new connections to the new process")
 def test_a_restart_refuses_nobody_finishes_what_is_in_hand_and_writes_what_waits() -> None:
     """The new process listens, with routes and replicas known, before the old one ends."""
     with lab() as up:

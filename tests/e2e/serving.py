@@ -41,7 +41,7 @@ def load(folder):
             kept.append(bytearray(b"x") * (32 << 20))
         if trouble == "shape":
             return ["seven" for _ in instances]
-        if trouble == "late" and asked[0] > 250:
+        if trouble == "late" and asked[0] > 60:
             raise RuntimeError("the lookup table has an end")
         return [each["x"] * settings["factor"] for each in instances]
 

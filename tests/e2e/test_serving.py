@@ -108,7 +108,7 @@ def test_a_killed_serve_controller_costs_no_request(here: Installation) -> None:
     assert len(client.answers) > 50
 
 
-CANARY = "  rollout:\n    strategy: canary\n    steps: [{weight: 30, hold: 2s}]\n    gates: {errorRate: 0.02, minRequests: 10}\n"
+CANARY = "  rollout:\n    strategy: canary\n    steps: [{weight: 30, hold: 5s}]\n    gates: {errorRate: 0.02, minRequests: 10}\n"
 
 
 def test_a_canary_is_promoted_when_its_gates_say_yes(here: Installation) -> None:

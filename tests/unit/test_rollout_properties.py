@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.serving.rollout import START, Terms, advance, quarantine, slots, unloading, weights
+from controllers.serving.rollout import START, Terms, advance, quarantine, unloading, weights
 from schemas.deployment import RolloutGates
 from tests.unit.rollout_world import World
 
@@ -90,7 +90,7 @@ MOMENTS = st.lists(st.tuples(st.lists(EVENTS, max_size=3), st.sampled_from([1.0,
 
 def _holds(world: World) -> None:
     """What must be so after each pass."""
-    before, facts = world.state, world.reconcile()
+    before, packaged, facts = world.state, set(world.packaged), world.reconcile()
     state, terms = world.state, world.terms
     again = advance(state, world.wanted, facts, terms)
     assert replace(again, retiring={}) == replace(state, retiring={}), "a second look at the same facts changes something"
@@ -101,14 +101,14 @@ def _holds(world: World) -> None:
         assert digest == state.stable or not share.get(digest)
     assert state.stable != state.candidate or not state.stable
     assert not {state.stable, state.candidate} & state.retiring.keys()
-    wanted = slots(state, facts, terms, world.packaged)
     if not terms.off:
         for digest, percent in share.items():
-            idle = digest == state.stable and (terms.replicas == 0 or unloading(state, terms))
-            assert wanted.get(digest) or not percent or idle, "an application with traffic is removed"
-        for digest, number in facts.draining.items():
-            running = facts.app(digest).declared
-            assert not number or not running or wanted.get(digest), "an application with requests in hand is removed"
+            replaced = unloading(state, terms) and state.candidate in packaged
+            idle = digest == state.stable and (terms.replicas == 0 or replaced)
+            assert world.declared.get(digest) or not percent or idle, "an application with traffic is removed"
+        for digest in {*before.retiring, *state.retiring} - {state.stable, state.candidate}:
+            left = facts.gateway and 0 < before.retiring.get(digest, 0) <= facts.acknowledged and not facts.draining.get(digest)
+            assert world.declared.get(digest, 0) == facts.app(digest).declared or left, "one that may have requests in hand is removed"
     if not facts.gateway and before.stable:
         assert state.step <= before.step or state.candidate != before.candidate, "traffic moves although nobody can tell how it goes"
     if state.step != START:

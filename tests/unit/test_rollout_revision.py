@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controllers.serving.revision import MIB, Wanted, found, kept, read, wanted
+from controllers.serving.revision import MIB, WORKER_MIB, Wanted, found, kept, read, wanted
 from reconciler.model import KNOWN_AFTER_APPLY, Amounts, Ref, Resource
 from reconciler.model.runtimes import Machine
 from reconciler.model.serving import Target
@@ -45,7 +45,7 @@ def test_it_holds_all_that_is_needed_to_make_it_again() -> None:
     assert revision is not None
     assert (revision.model, revision.version, revision.run, revision.content) == ("demo/tree", "3", "r3", "d3")
     assert (revision.runtime, revision.datasets) == ("sklearn", {"digits": "abc"})
-    assert revision.amounts == Amounts(500 * MIB, 100)  # a quarter more than the trial was measured to need
+    assert revision.amounts == Amounts((500 + WORKER_MIB) * MIB, 100)  # a quarter more than the trial was measured to need
     assert read(json.loads(json.dumps(kept(revision)))) == revision
 
 
