@@ -7,16 +7,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import admission, loop, sensors, sizes
+from benchmarks import admission, loop, sensors, serving, sizes
 from benchmarks.page import PAGE, Section, merged
 
-ORDER = (sizes.TITLE, loop.TITLE, admission.TITLE, sensors.TITLE)
+ORDER = (sizes.TITLE, loop.TITLE, admission.TITLE, sensors.TITLE, serving.TITLE)
 
 
 def main() -> None:
     """Measure the chosen parts and write their sections of the page."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--only", nargs="+", choices=("sizes", "loop", "admission", "sensors"), help="parts to measure; all by default")
+    options.add_argument(
+        "--only", nargs="+", choices=("sizes", "loop", "admission", "sensors", "serving"), help="parts to measure; all by default"
+    )
     options.add_argument("--sizes", type=int, nargs="+", default=[100, 1_000, 10_000], help="resources of the estates of `sizes`")
     options.add_argument("--no-runs", action="store_true", help="leave out the finished runs of the largest estate")
     options.add_argument("--keep", action="store_true", help="leave the page as it is, print only")
@@ -24,6 +26,7 @@ def main() -> None:
     parts: dict[str, Callable[[Path], Section]] = {  # the quick ones first: they want a machine that does nothing else
         "admission": lambda folder: admission.run(),
         "sensors": lambda folder: sensors.run(),
+        "serving": serving.run,
         "loop": loop.run,
         "sizes": lambda folder: sizes.run(folder, chosen.sizes, runs=not chosen.no_runs),
     }

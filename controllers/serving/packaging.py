@@ -32,6 +32,10 @@ def package(resource: Resource[Any], revision: Revision, ctx: Context) -> Revisi
     if not revision.source:
         raise Terminal(f"where the files of {revision.label} are is not known any more", hint="its model version names them")
     folder = artifacts.fetch(ctx, revision.source, revision.content)
+    if revision.public_key and not revision.signature:  # the Model signs: a version without a signature is one that lost it
+        raise Terminal(
+            f"{revision.label} is not signed, and its Model says that it must be", hint="register the run again, or look who untagged it"
+        )
     if revision.signature:
         signing.verify(folder, artifacts.read(ctx, revision.signature), revision.public_key)
     asked = replace(needs_of(revision.needs), made_with=artifacts.descriptor(folder).packages)

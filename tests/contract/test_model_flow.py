@@ -10,11 +10,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from controllers.tools import artifacts, signing
 from reconciler.errors import Terminal
 from reconciler.model import Health, Resource, Started
 from reconciler.runs.local import LocalRunner
@@ -237,8 +239,7 @@ def trying(lab: ModelLab) -> Iterator[ModelLab]:
     """With a runner; its folder is short-lived."""
     folder = Path(tempfile.mkdtemp(prefix="trial-", dir="/tmp"))
     runner = LocalRunner(folder, lambda: None)
-    object.__setattr__(lab.ctx, "state_dir", folder)
-    object.__setattr__(lab.ctx, "jobs", runner)
+    lab.ctx = replace(lab.ctx, state_dir=folder, jobs=runner)
     yield lab
     for each in runner.look().values():
         runner.stop(each.id, "the test is over")
@@ -312,8 +313,6 @@ def test_versions_are_signed_and_a_changed_signature_is_found(trying: ModelLab, 
     model = trying.model(sign={"key": {"fromEnv": "MODEL_KEY"}})
     trying.tried(model)
     last = trying.settle(model)
-    from controllers.tools import artifacts, signing
-
     folder = artifacts.fetch(trying.fresh(), last.outputs["source"], last.outputs["digest"])
     signature = artifacts.read(trying.fresh(), last.outputs["signature"])
     signing.verify(folder, signature, last.outputs["publicKey"])
