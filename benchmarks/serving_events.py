@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import psutil
 
 from benchmarks.load import Answer, Load
-from benchmarks.serving_site import Late, ServingSite, until
+from benchmarks.serving_site import Late, ServingSite, answers, until
 from reconciler.platform.process import tree
 
 WORKERS, PAUSE = 4, 0.02
@@ -71,11 +70,18 @@ class Watched:
             took = time.monotonic() - began
             time.sleep(AFTER)
         failed = client.failed()
-        how = ", ".join(f"{number} x {status or 'no answer'}" for status, number in sorted(Counter(each.status for each in failed).items()))
+        how = ", ".join(f"{number} x {kind}" for kind, number in Counter(map(_kind, failed)).most_common())
         worst = max((each.seconds for each in client.answers), default=0.0)
         event = Event(what, promised, len(client.answers), len(failed), worst, silence(client.answers), took, said, how, broken)
         print(event, *failed[:3], sep="\n  ", flush=True)
         self.seen.append(event)
+
+
+def _kind(failed: Answer) -> str:
+    """How a request failed, in a word or two."""
+    if failed.status:
+        return str(failed.status)
+    return "nobody listens" if failed.error.startswith("ClientConnector") else "broken off"
 
 
 def silence(answers: Sequence[Answer]) -> float:
@@ -94,8 +100,8 @@ def happenings(site: ServingSite, key: str) -> list[Event]:
     watched.during("Ray Serve's controller killed (SIGKILL)", NONE, lambda _: _kill_controller(site))
     watched.during("new version, canary that is promoted", NONE, lambda client: _canary(site, client))
     beyond = "what is sent until it is up again"
-    watched.during("gateway ended (SIGTERM), then `reconcile --wait`", beyond, lambda _: _gateway(site, signal.SIGTERM))
-    watched.during("gateway killed (SIGKILL), then `reconcile --wait`", beyond, lambda _: _gateway(site, signal.SIGKILL))
+    watched.during("gateway ended (SIGTERM), then `reconcile --wait`", beyond, lambda client: _gateway(site, client, signal.SIGTERM))
+    watched.during("gateway killed (SIGKILL), then `reconcile --wait`", beyond, lambda client: _gateway(site, client, signal.SIGKILL))
     bad = f"what the canary itself fails: at most {SHARE} of 100 requests, until its gate says no"
     watched.during("canary that begins to fail, taken back", bad, lambda client: _bad_canary(site, client))
     return watched.seen
@@ -150,7 +156,7 @@ def _scale(site: ServingSite, number: int) -> str:
     site.deploy(f"  replicas: {{min: {number}}}\n")
     site.converge()
     until(BACK, f"{number} replicas", lambda: len(site.replicas()) == number)
-    return f"{number} replicas answer"
+    return f"{number} answer" if number > 1 else "1 answers"
 
 
 def _kill_replica(site: ServingSite) -> str:
@@ -185,29 +191,16 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-def _gateway(site: ServingSite, how: signal.Signals) -> str:
+def _gateway(site: ServingSite, client: Load, how: signal.Signals) -> str:
     old = psutil.Process(site.pid("gateway"))
-    began = time.monotonic()
+    began, at = time.monotonic(), time.time()
     old.send_signal(how)
     psutil.wait_procs([old], timeout=GONE)
     if old.is_running() and old.status() != psutil.STATUS_ZOMBIE:
         raise Late(f"the gateway did not end within {GONE:.0f} s")
     gone = time.monotonic() - began
     site.converge()
-    _answers(site.root / ".mlops")
-    return f"ended after {gone:.1f} s"
-
-
-def _answers(state: Path) -> None:
-    """Until the gateway is ready."""
-    import httpx
-
-    port = (state / "services/gateway/port").read_text(encoding="ascii").strip()
-
-    def ready() -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5, trust_env=False).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    until(BACK, "the gateway answers", ready)
+    until(BACK, "the gateway answers", lambda: answers(f"{site.url.partition('/predict')[0]}/readyz"))
+    started = psutil.Process(site.pid("gateway")).create_time() - at
+    good = min(each.at for each in client.answers if each.status == 200 and each.at > began + gone) - began
+    return f"ended after {gone:.1f} s, a new process after {started:.1f} s, a good answer after {good:.1f} s"

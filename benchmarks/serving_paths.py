@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.load import Answer, Load
 from benchmarks.measure import percentile
-from benchmarks.serving_site import BODY, PATIENCE, ServingSite, proportional, until
+from benchmarks.serving_site import BODY, PATIENCE, ServingSite, answers, proportional, until
 from controllers.tools.serve_apps import QUIET
 from reconciler.model.serving import bentoml_home
 from reconciler.platform import Services, ServiceSpec, ports
@@ -124,7 +124,7 @@ def bentoml_serve(site: ServingSite, folder: Path) -> Iterator[tuple[Way, int]]:
     with (folder / "bentoml.log").open("ab") as out:
         child = subprocess.Popen(argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     try:
-        until(START, "`bentoml serve` answers", lambda: not ports.is_free(port) and _ready(f"http://127.0.0.1:{port}/readyz"))
+        until(START, "`bentoml serve` answers", lambda: not ports.is_free(port) and answers(f"http://127.0.0.1:{port}/readyz"))
         yield Way(BENTOML, f"http://127.0.0.1:{port}/predict"), child.pid
     finally:
         child.send_signal(signal.SIGTERM)
@@ -146,7 +146,7 @@ def plain_serve(site: ServingSite, folder: Path) -> Iterator[tuple[Way, int, int
             client.put(SERVE, json=_application(site, port)).raise_for_status()
             until(START, "Ray Serve runs the Bento", lambda: _running(client))
             model = int(_running(client)[0]["pid"])
-        until(START, "Ray Serve's proxy answers", lambda: _ready(f"http://127.0.0.1:{port}/readyz"))
+        until(START, "Ray Serve's proxy answers", lambda: answers(f"http://127.0.0.1:{port}/readyz"))
         head = services.status(probe=False)["ray"].pid
         assert head is not None
         yield Way(PLAIN, f"http://127.0.0.1:{port}/predict"), head, model
@@ -185,15 +185,6 @@ def _running(client: Any) -> list[Mapping[str, Any]]:
         sys.exit(f"Ray Serve does not run the Bento: {json.dumps(told)[:3000]}")
     found = [each for one in told.get("deployments", {}).values() for each in one["replicas"]]
     return [each for each in found if told["status"] == "RUNNING" and each["state"] == "RUNNING"]
-
-
-def _ready(url: str) -> bool:
-    import httpx
-
-    try:
-        return httpx.get(url, timeout=5, trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def _serve_of(head: int) -> dict[str, float]:

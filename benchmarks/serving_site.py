@@ -162,6 +162,16 @@ def until(seconds: float, what: str, told: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
+def answers(url: str) -> bool:
+    """Whether it is answered with 200."""
+    import httpx
+
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
 @contextmanager
 def serving(folder: Path) -> Iterator[ServingSite]:
     """The installation with one deployment of one model, up; its services are stopped at the end."""

@@ -79,12 +79,13 @@ class PlatformController:
 
     def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
         resource: Resource[Any] = action.resource
-        if isinstance(action, Update):
-            ctx.services.stop([name for name in ctx.wanted if _is_concerned(name, action.changes)])
-        before = _states(ctx)
-        ctx.services.stop([name for name in ctx.wanted if _must_restart(name, before, ctx.wanted)])
+        changes, before = action.changes if isinstance(action, Update) else (), _states(ctx)
+        late = [name for name in ctx.wanted if _is_concerned(name, changes) or _must_restart(name, before, ctx.wanted)]
         with suppress(Terminal):  # the next look tells why; what needs no service must not wait for one that cannot start
-            ctx.services.start(ctx.wanted)
+            try:
+                ctx.services.renew(late)
+            finally:
+                ctx.services.start(ctx.wanted)
         ctx.memo(resource.ref)["applied"] = self.desired(resource)
         after = _states(ctx)
         if all(after.get(name) in (*UP, NOT_OURS) for name in ctx.wanted):

@@ -88,6 +88,9 @@ class Services(Protocol):
     def stop(self, names: Sequence[str]) -> None:
         """Stop; what depends on a stopped service is stopped first."""
 
+    def renew(self, names: Sequence[str]) -> None:
+        """Before a start: end what runs otherwise than declared. Replaced while it runs where that can be done, else stopped."""
+
     def report(self) -> Mapping[str, Mapping[str, JSON]]:
         """For each service: state, url, pid, version, message."""
 

@@ -10,7 +10,11 @@ from reconciler.cli.complete import services as complete_services
 from reconciler.cli.options import Format, Output, given
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.cli.options import Globals
     from reconciler.house import House
+    from reconciler.platform.shared import Shared
 
 app = typer.Typer(
     help="The shared services: start, look, stop, read their logs. `reconcile` starts by itself what the manifests need.",
@@ -33,23 +37,36 @@ def up(
       reconcile platform up
       reconcile platform up mlflow --timeout 60s
     """
-    import sys
-
-    from reconciler.cli.output import say
-    from reconciler.cli.pass_ import open_for, timeout_seconds
+    from reconciler.cli.pass_ import open_for
     from reconciler.cli.services import shared, wanted
-    from reconciler.events import Event
-    from reconciler.report.progress import progress
-    from reconciler.report.services import services_text
 
     asked = given(ctx)
     house = open_for(asked, read_only=False)
     services = shared(house, asked)
-    ours = names or wanted(house, asked, services)
-    if ours:
-        with progress(sys.stderr, color=asked.color(sys.stderr)) as listen:
-            services.managed.ensure(ours, timeout_seconds(timeout), lambda service, what: listen(Event("phase", f"{service} {what}")))
-    say(services_text(services.report()))
+    _ensure(asked, services, names or wanted(house, asked, services), timeout)
+
+
+@app.command()
+def restart(
+    ctx: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="SERVICE...", autocompletion=complete_services)],
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="For all of them to come up.")] = "180s",
+) -> None:
+    """Start services again, as the manifests declare them. On Linux the gateway is replaced while it runs and refuses nobody; any other
+    service is down meanwhile, with what depends on it, and what runs on Ray ends.
+
+    \b
+    Examples:
+      reconcile platform restart gateway
+    """
+    from reconciler.cli.pass_ import open_for
+    from reconciler.cli.services import shared
+
+    asked = given(ctx)
+    services = shared(open_for(asked, read_only=False), asked)
+    running = [name for name, each in services.managed.status(probe=False).items() if each.pid is not None]
+    services.managed.renew(names)
+    _ensure(asked, services, [*names, *running], timeout)
 
 
 @app.command()
@@ -113,6 +130,21 @@ def logs(
     if follow:
         for line in services.follow(service):
             say(clean(line))
+
+
+def _ensure(asked: Globals, services: Shared, names: Sequence[str], timeout: str) -> None:
+    import sys
+
+    from reconciler.cli.output import say
+    from reconciler.cli.pass_ import timeout_seconds
+    from reconciler.events import Event
+    from reconciler.report.progress import progress
+    from reconciler.report.services import services_text
+
+    if names:
+        with progress(sys.stderr, color=asked.color(sys.stderr)) as listen:
+            services.managed.ensure(names, timeout_seconds(timeout), lambda service, what: listen(Event("phase", f"{service} {what}")))
+    say(services_text(services.report()))
 
 
 def _house(ctx: typer.Context) -> House:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ class Gateway:
         named = self.table.apps()
         left = {app: count.ongoing for app, count in self.counts.apps.items() if count.ongoing and app not in named}
         routes = {path: self._route_stats(route) for path, route in self.table.routes.items()}
-        return GatewayState(self.started, self.table.generation, routes, left, self.table.problem)
+        return GatewayState(self.started, self.table.generation, routes, left, self.table.problem, os.getpid())
 
     def _route_stats(self, route: Route) -> RouteStats:
         count, now = self.counts.route(route.path), time.monotonic()

@@ -211,6 +211,8 @@ class GatewayState:
     """Applications that no route names any more -> requests that still run on them."""
     problem: str = ""
     """Why what is on disk is not what it works by (a routes file that cannot be read); empty = it is."""
+    pid: int = 0
+    """Which process answers: while one is replaced there are two at the port."""
 
 
 # --- replicas --------------------------------------------------------------------------------------------------------

@@ -71,6 +71,9 @@ class Bringup:
     def _step(self, unit: Unit) -> None:
         now = time.monotonic()
         self.since.setdefault(unit.name, now)
+        if unit.unsettled:
+            with lock.held(self.lock_path):
+                unit.settle()
         record = unit.alive()
         if record is None:
             self._launch(unit, now)

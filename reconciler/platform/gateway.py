@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import secrets
 import sys
+from dataclasses import replace
 
 from reconciler.errors import Terminal, Transient
 from reconciler.files import write_private
@@ -42,6 +43,12 @@ def launch(site: Site) -> Launch:
     return Launch(argv, site.home, {**package.import_path(site), **site.spec.env})
 
 
+def launch_beside(site: Site) -> Launch:
+    """One that takes over the port from the one that listens there."""
+    alone = launch(site)
+    return replace(alone, argv=(*alone.argv, "--take-over"))
+
+
 def endpoint(site: Site) -> Endpoint:
     """Its address; the token stands where a password does. Raises Transient before the first start."""
     try:
@@ -61,7 +68,7 @@ def probe(site: Site) -> Probe:
             health = client.get("/healthz")
             state = client.get("/-/state", headers={"Authorization": f"Bearer {where.password}"})
         if health.status_code == 200 == state.status_code and "generation" in state.json():
-            return Probe(True)
+            return Probe(True, pid=state.json().get("pid"))
         return Probe(False, f"its state was answered with {max(health.status_code, state.status_code)}")
     except httpx.ConnectError:
         return Probe(False, "nothing answers at its port")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -32,6 +33,8 @@ class Recipe:
     probe: Callable[[Site], Probe]
     """A look at work done, with a deadline of a few seconds."""
     endpoint: Callable[[Site], Endpoint]
+    launch_beside: Callable[[Site], Launch] | None = None
+    """As `launch`, for one that takes the port over from the one that runs; its probe tells which process answered. None = it cannot."""
     needs: Callable[[ServiceSpec], tuple[str, ...]] = lambda spec: ()
     find: Callable[[Site], int | None] | None = None
     """PID of a process that was started and not recorded; None = found by the mark in its environment."""
@@ -91,6 +94,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             gateway.probe,
             gateway.endpoint,
             ready_seconds=60.0,
+            launch_beside=gateway.launch_beside if sys.platform == "linux" else None,
             busy=gateway.BUSY,
             on_demand=True,
         ),

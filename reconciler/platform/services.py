@@ -83,9 +83,21 @@ class Services:
             while going:
                 step = [name for name in going if not any(name in self._units[other].needs for other in going)]
                 for name in step:
+                    self._units[name].settle()
                     self._units[name].drain()
                 self._end([self._units[name] for name in step], timeout)
                 going.difference_update(step)
+
+    def renew(self, names: Sequence[str]) -> None:
+        """End what runs of these, so that they run as they are specified now once they are started. One that can be replaced while it
+        runs is, and refuses nobody; the others are stopped as by `stop`.
+
+        Raises Transient or Terminal, naming the service, when the new one of a replaced one does not work: the old one goes on."""
+        beside = [name for name in map(self._known, names) if self._units[name].replaceable()]
+        self.stop([name for name in names if name not in beside])
+        for name in beside:
+            with lock.held(self._lock):
+                self._units[name].replace()
 
     def logs(self, name: str, lines: int = 50) -> str:
         """The last lines of what the service wrote since its last start."""

@@ -80,6 +80,10 @@ class Shared:
         self._meter.forget()
         self.managed.stop([name for name in names if name in self.managed.names])
 
+    def renew(self, names: Sequence[str]) -> None:
+        self._meter.forget()
+        self.managed.renew([name for name in names if name in self.managed.names])
+
     def report(self) -> Mapping[str, Mapping[str, JSON]]:
         """State, url, pid, version and message of each service; `external` for one that is not ours.
 

@@ -86,11 +86,13 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Probe:
-    """What one look at a service's work told. `version` is what the service itself says that it is."""
+    """What one look at a service's work told. `version` is what the service itself says that it is, `pid` which process answered
+    (None where it does not tell)."""
 
     ok: bool
     message: str = ""
     version: str | None = None
+    pid: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """One service on disk and in the process table: seen, launched, gathered for a stop.
 
 Its folder holds `record.json` (the process), `ready` (the process that has answered once), `port`, `log`, `log.1` and the recipe's
-own files."""
+own files; while the process is replaced also `next.json` and `log.next` of the one to come."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -89,6 +90,56 @@ class Unit:
         process.write_record(record_path, Record(0, "", started, self.digest))
         self.child = process.spawn(self.recipe.launch(self.site), self._mark, self.log)
         process.write_record(record_path, Record(self.child.pid, process.birth(self.child.pid) or "gone", started, self.digest))
+
+    def replaceable(self) -> bool:
+        """Whether the one that runs listens where it is wanted, and can go on while the next one starts."""
+        record = self.alive() if self.recipe.launch_beside else None
+        return record is not None and self.probe().pid == record.pid
+
+    def replace(self) -> None:
+        """Start another one beside the one that runs, and end that one once the new one answers.
+
+        Raises Transient when the new one does not answer, or Terminal when it cannot be started; the one before goes on then."""
+        self.settle()
+        if self.recipe.launch_beside is None or not self.replaceable():
+            return
+        self.recipe.prepare(self.site)
+        write_private(self.home / "log.next", "")
+        process.write_record(self.home / "next.json", Record(0, "", self.clock(), self.digest))
+        child = process.spawn(self.recipe.launch_beside(self.site), self._mark, self.home / "log.next")
+        deadline = time.monotonic() + self.recipe.ready_seconds
+        while child.poll() is None and self.probe().pid != child.pid and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.settle()
+        record = self.alive()
+        if record is None or record.pid != child.pid:
+            raise Transient(f"{self.name} was not replaced: the new one did not answer\n{logs.tail(self.home / 'log.next', 12)}".rstrip())
+        self.child = child
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether a replacement is under way or was cut short, so that there may be two."""
+        return (self.home / "next.json").exists()
+
+    def settle(self) -> None:
+        """Leave one of two: the one that answers is recorded, the other one ended; it finishes what it has in hand. Safe to repeat, at
+        whatever moment it or `replace` was cut short."""
+        wanted = process.read_record(self.home / "next.json")
+        if wanted is None:
+            return
+        record, answers, found = self.alive(), self.probe().pid, process.marked_processes(self._mark)
+        if answers != (record.pid if record else 0) and any(each.pid == answers for each in found):
+            record = Record(answers or 0, process.birth(answers or 0) or "gone", wanted.started, wanted.digest)
+            if (self.home / "log.next").exists():
+                logs.rotate(self.log)
+                (self.home / "log.next").replace(self.log)
+            process.write_record(self.home / "record.json", record)
+            self.mark_ready(record)
+        if record is not None:
+            stays = {each.pid for each in process.tree(record.pid)}
+            others = [each for each in found if each.pid not in stays]
+            process.end(others, {each.pid: self.recipe.stop_signal for each in others}, timeout=30.0)
+        (self.home / "next.json").unlink(missing_ok=True)
 
     def probe(self) -> Probe:
         """A look at the work it does. Without what it needs it does none, and asking it would only take its time-out.
@@ -182,7 +233,7 @@ class Unit:
             young = self.clock() - record.started < self.recipe.ready_seconds
             return ("starting" if young and not self._was_ready(record) else "unhealthy"), look.message
         if record.digest not in ("", self.digest):
-            return "degraded", "runs with older settings: restart it (reconcile platform down, up)"
+            return "degraded", f"runs with older settings (reconcile platform restart {self.name})"
         return ("degraded", look.message) if look.message else ("running", "")
 
     def _absent(self) -> ServiceStatus:

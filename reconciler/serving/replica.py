@@ -104,10 +104,11 @@ class Replica:
 
     def check_health(self) -> None:
         """Asked by Serve every few seconds; raises what makes it end this replica and start another."""
-        if self._server is None or not self._server.alive:
+        if not self._ends.is_set() and (self._server is None or not self._server.alive):
             self._fail("its HTTP server ended")
-        if self._entry.now.why:
-            raise RuntimeError(self._entry.now.why)
+        if self._entry.now.why or self._ends.is_set():
+            # A controller that was killed while this one ended may come back with the other one stopped, and take this one for alive.
+            raise RuntimeError(self._entry.now.why or "it has ended, and was not told so to Serve")
 
     def __del__(self) -> None:
         """Before Serve ends it: tell, serve on until it was read and nothing runs any more, leave. Called once more by Python."""

@@ -22,6 +22,9 @@ class NoServices:
     def stop(self, names: Sequence[str]) -> None:
         """Nothing runs."""
 
+    def renew(self, names: Sequence[str]) -> None:
+        """Nothing runs."""
+
     def report(self) -> Mapping[str, Mapping[str, JSON]]:
         return {}
 
@@ -74,6 +77,8 @@ class FakeServices:
             for name in map(self._known, names):
                 self._states[name] = "stopped"
                 self.stopped.append(name)
+
+    renew = stop
 
     def report(self) -> Mapping[str, Mapping[str, JSON]]:
         with self._lock:

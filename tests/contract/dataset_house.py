@@ -45,6 +45,8 @@ class NoServices:
 
     def stop(self, names: Sequence[str]) -> None: ...
 
+    def renew(self, names: Sequence[str]) -> None: ...
+
     def report(self) -> Mapping[str, Mapping[str, Any]]:
         return {}
 
