@@ -32,6 +32,8 @@ def health(resource: Resource[ModelSpec], scene: Scene) -> HealthReport:
         return HealthReport(Health.HEALTHY, f"{line}; {_approval(decision, decision.waits)}", "AwaitingApproval")
     if held := next((each for each in (champion, *decision.walked) if each.state == "hold"), None):
         return HealthReport(Health.HEALTHY, f"{line}; no verdict on {told(held)}: {held.why}", "NoVerdict")
+    if failed := next((each for each in decision.walked if each.state == "fail" and each.number != champion.number), None):
+        return HealthReport(Health.HEALTHY, f"{line}; {told(failed)}{_value(decision, failed)} does not pass: {failed.why}", "BetterFails")
     return HealthReport(Health.HEALTHY, line)
 
 

@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from controllers.serving import packaging
+from controllers.serving.revision import Revision
 from controllers.serving.revision import found as found_revision
 from controllers.serving.rollout import START, App, Facts, State, terms
 from controllers.serving.scene import Notes, Scene, noted
@@ -25,6 +27,8 @@ from schemas.deployment import DeploymentSpec
 KIND = "Deployment"
 FAILED = "DEPLOY_FAILED"
 TROUBLED = (FAILED, "UNHEALTHY")
+OF_FILES = "the model's f"
+"""How a replica's reason begins when files or folder of its model are not as they must be (`reconciler.serving.content`, `replica`)."""
 LONGEST = 400
 """Characters of Serve's own words in a reason."""
 
@@ -107,8 +111,18 @@ def _scene(resource: Resource[DeploymentSpec], route: Route | None, tags: set[st
         room=ctx.room(ref),
         margin=ctx.platform.admission.margin,
         inactive=f"project {ref.owner} is not active" if idle else "",
-        gone=frozenset(digest for digest, each in notes.revisions.items() if each.bento and each.bento not in tags),
+        gone=frozenset(digest for digest, each in notes.revisions.items() if each.bento and not _whole(ref, each, tags, here, ctx)),
     )
+
+
+def _whole(ref: Ref, revision: Revision, tags: set[str], here: Sight, ctx: Context) -> bool:
+    """Whether a package can be started from. What its files hold is read only when a replica has refused to start: models are large."""
+    if revision.bento not in tags or not packaging.stored(ref, revision, ctx).is_dir():
+        return False
+    app = here.apps.get(app_name(ref, revision.digest))
+    if app is None or not failure(app, ctx).startswith(OF_FILES):
+        return True
+    return not revision.source or not packaging.spoilt(ref, revision, ctx)
 
 
 def _facts(ref: Ref, notes: Notes, ours: Sequence[AppInfo], here: Sight, ctx: Context) -> Facts:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import tempfile
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +16,11 @@ from controllers.tools import artifacts, bentoml, signing
 from controllers.tools.machine import probe
 from controllers.tools.serve import AppSpec
 from reconciler.controller import Context
-from reconciler.errors import Terminal
+from reconciler.errors import Terminal, Transient
 from reconciler.model import Amounts, Ref, Resource
+from reconciler.model.content import digest_of_files
 from reconciler.model.descriptor import described
-from reconciler.model.packaging import FILES
+from reconciler.model.packaging import model_folder
 from reconciler.model.runtimes import choose
 from reconciler.model.serving import app_name
 
@@ -41,6 +45,7 @@ def package(resource: Resource[Any], revision: Revision, ctx: Context) -> Revisi
     asked = replace(needs_of(revision.needs), made_with=artifacts.descriptor(folder).packages)
     choose(revision.runtime, [revision.runtime], probe(ctx).machine([asked]), asked)
     spec = revision.package(resource.ref, str(folder), str(resource.root.absolute()), ctx.installation)
+    _discard_spoilt(resource.ref, revision, ctx)
     return replace(revision, bento=bentoml.connect(ctx).build(spec))
 
 
@@ -80,10 +85,48 @@ def tidy(ref: Ref, state: State, revisions: Collection[Revision], keep: int, ctx
         store.remove(late, in_use)
 
 
-def _stored(ref: Ref, revision: Revision, ctx: Context) -> Path:
+def stored(ref: Ref, revision: Revision, ctx: Context) -> Path:
     """Folder of the model's files in BentoML's store: it stays as long as its package, whatever becomes of caches and of MLflow."""
-    name, _, version = revision.package(ref, "", "", "").model_tag.partition(":")
-    folder = bentoml.connect(ctx).home / "models" / name / version / FILES
+    return model_folder(bentoml.connect(ctx).home, revision.package(ref, "", "", "").model_tag)
+
+
+def spoilt(ref: Ref, revision: Revision, ctx: Context) -> bool:
+    """Whether what the package refers to is not the model any more: reads every file."""
+    return bool(revision.content) and _content(stored(ref, revision, ctx)) != revision.content
+
+
+def _stored(ref: Ref, revision: Revision, ctx: Context) -> Path:
+    folder = stored(ref, revision, ctx)
     if not folder.is_dir():
         raise Terminal(f"the files of {revision.bento} are gone from BentoML's store", hint="the next pass packages them again")
     return folder
+
+
+def _discard_spoilt(ref: Ref, revision: Revision, ctx: Context) -> None:
+    """Remove what stands in the place of the model's files: a build takes what is there for the model. Whoever runs keeps the files that
+    it has open; nobody could start from these."""
+    place = stored(ref, revision, ctx).parent
+    if not place.exists() or not spoilt(ref, revision, ctx):
+        return
+    away = Path(tempfile.mkdtemp(prefix=bentoml.REMOVED, dir=bentoml.connect(ctx).home))
+    try:
+        place.rename(away / place.name)
+    except OSError as error:
+        raise Transient(f"{place} holds other files than the model's and cannot be removed: {error.strerror}") from error
+    finally:
+        shutil.rmtree(away, ignore_errors=True)
+
+
+def _content(folder: Path) -> str:
+    """Digest of the files; empty where one is no plain file, or cannot be read."""
+    found: dict[str, str] = {}
+    try:
+        for path in folder.rglob("*"):
+            if path.is_symlink() or not (path.is_dir() or path.is_file()):
+                return ""
+            if path.is_file():
+                with path.open("rb") as file:
+                    found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+    return digest_of_files(found)

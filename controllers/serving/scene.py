@@ -70,7 +70,7 @@ class Scene:
     inactive: str = ""
     """Why nothing is to run; empty = it is to."""
     gone: frozenset[str] = frozenset()
-    """Revisions whose package is not in BentoML's store any more."""
+    """Revisions whose package is not in BentoML's store any more, or not as it was built."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def _others(scene: Scene, then: Following) -> Iterator[Change]:
     for digest in sorted({scene.notes.state.stable, scene.notes.state.candidate} & {then.state.stable, then.state.candidate} - {""}):
         revision = then.revisions.get(digest)
         if revision is not None and (digest in scene.gone or not revision.bento):
-            yield Change("package", None, revision.label, note="it is not in BentoML's store, and is built again")
+            yield Change("package", None, revision.label, note="it is not whole in BentoML's store, and is built again")
 
 
 def _drift(scene: Scene, then: Following) -> Iterator[Change]:

@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,14 @@ import structlog
 import uvicorn
 
 from reconciler.gateway.app import application
+from reconciler.gateway.connection import Connection
 from reconciler.gateway.core import Gateway
 from reconciler.gateway.watch import look
 
 GRACE = 10
 """Seconds that requests in hand get at a stop."""
+LEAVE = 1.0
+"""Seconds before that in which who asks again on a kept connection is answered, and told that it was the last time."""
 BACKLOG = 2048
 CONNECTIONS = 2048
 """Open at once; more are answered with 503."""
@@ -102,6 +106,7 @@ async def _serve(state_dir: Path, secret: str, listener: socket.socket, *, take_
     gc.freeze()  # what was imported stays: looking through it again and again for garbage would stop requests for 40 ms each time
     config = uvicorn.Config(
         application(gateway),
+        http=Connection,
         lifespan="on",
         ws="none",
         log_config=None,
@@ -112,7 +117,21 @@ async def _serve(state_dir: Path, secret: str, listener: socket.socket, *, take_
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=GRACE,
     )
-    await uvicorn.Server(config).serve(sockets=[listener])
+    await _Server(config).serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Does not just close the connections that clients keep for their next request: that one may be on its way already, and a client may
+    not send it twice on its own. For a moment each answer says that the connection ends with it."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for each in self.servers:
+            each.close()
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        until = time.monotonic() + LEAVE
+        while self.server_state.connections and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
 
 
 def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
