@@ -28,6 +28,7 @@ def run(folder: Path) -> Section:
         key = site.key()
         busy = [psutil.getloadavg()[0]]
         compared = serving_paths.compare(site, key, folder)
+        print(*_ways(compared), *_memory(compared), sep="\n", flush=True)
         busy.append(psutil.getloadavg()[0])
         seen = serving_events.happenings(site, key)
         busy.append(psutil.getloadavg()[0])

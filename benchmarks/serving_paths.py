@@ -26,7 +26,7 @@ from reconciler.platform.ray import SERVE, connect
 
 GATEWAY, SOCKET, BENTOML, PLAIN = "gateway, key and prediction log", "the replica's own socket", "`bentoml serve`", "Ray Serve, its proxy"
 WORKERS = (1, 16)
-ROUNDS, SECONDS, WARM = 6, 3.0, 1.0
+ROUNDS, SECONDS, WARM = 5, 3.0, 1.0
 START = 180.0
 """Seconds that each of the others may take until it answers."""
 
@@ -142,7 +142,7 @@ def plain_serve(site: ServingSite, folder: Path) -> Iterator[tuple[Way, int, int
     services.ensure(["ray"], deadline=START)
     try:
         port = ports.choose(f"plain-{folder}")
-        with connect(services.endpoint("ray").url, 30.0) as client:
+        with connect(services.endpoint("ray").url, START) as client:  # the first request to Serve starts it
             client.put(SERVE, json=_application(site, port)).raise_for_status()
             until(START, "Ray Serve runs the Bento", lambda: _running(client))
             model = int(_running(client)[0]["pid"])

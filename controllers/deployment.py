@@ -17,7 +17,7 @@ from controllers.serving import packaging, replicas, telling
 from controllers.serving.looking import KIND as NAME
 from controllers.serving.looking import again, expanded, is_there, scenes, sight
 from controllers.serving.rollout import advance, quarantine
-from controllers.serving.scaling import note
+from controllers.serving.scaling import Fewer, note
 from controllers.serving.scene import Following, Notes, Refused, Scene, follow, noted, written
 from controllers.tools import bentoml, gateway, serve
 from reconciler.controller import Context
@@ -193,7 +193,7 @@ def _carry_out(resource: Resource[Any], scene: Scene, then: Following, ctx: Cont
     refused = scene.notes.refused if scene.notes.refused.digest == then.wanted.digest else Refused()
     notes = Notes(state, then.revisions, then.replicas, scene.notes.fewer, refused, begun)
     if then.replicas != scene.notes.replicas:
-        notes = replace(notes, fewer=type(notes.fewer)())
+        notes = replace(notes, fewer=Fewer())
     page.update(written(notes))
     packaging.tidy(resource.ref, state, tuple(then.revisions.values()), resource.spec.bentos, ctx)
 

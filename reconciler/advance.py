@@ -24,6 +24,8 @@ SHARE = 0.2
 """Of the time, at most, that whole passes may take while runs come and go; the same for decisions about what waits."""
 LEAST_PAUSE = 1.0
 """Seconds between two whole passes, at least."""
+GATEWAY = "gateway"
+"""Stands among the jobs for when the gateway asked for more the last time."""
 
 
 def held_part(report: Report, house: House) -> Report | None:
@@ -107,7 +109,7 @@ class Watch:
     """Something ended since the last whole pass."""
 
     def __post_init__(self) -> None:
-        self.states = dict.fromkeys(self._look(), "starting")
+        self.states = self._unmoved({})
 
     def changed(self) -> bool:
         """Whether a job started, ended, was paused or was reported, or the gateway asked for more, since this was asked the last time."""
@@ -138,13 +140,17 @@ class Watch:
         self.cost, self.pending = self.passed - began, False
         self.ctx = ctx or self.ctx
         # What moved while the pass ran may be newer than what it saw: that stays a change. What it launched itself is none.
-        self.states = {name: self.states.get(name, "starting") for name in self._look()}
+        self.states = self._unmoved(self.states)
+
+    def _unmoved(self, before: Mapping[str, str]) -> dict[str, str]:
+        """`before` for what is there now; what was not seen before has only just been launched."""
+        return {name: before.get(name, now if name == GATEWAY else "starting") for name, now in self._look().items()}
 
     def _look(self) -> dict[str, str]:
         if self.ctx is None or self.ctx.jobs is None:
             return {}
         jobs = {name: "reported" if each.reported else each.state for name, each in self.ctx.jobs.look().items()}
-        return {**jobs, "gateway": str(_modified(wake_file(self.ctx.state_dir)))}
+        return {**jobs, GATEWAY: str(_modified(wake_file(self.ctx.state_dir)))}
 
 
 def _modified(path: Path) -> int:

@@ -170,6 +170,11 @@ def check(spec: DeploymentSpec) -> Iterator[tuple[str, str]]:
     weights = [each.weight for each in spec.rollout.steps]
     if weights != sorted(weights):
         yield "rollout.steps", "weights must not fall from step to step"
+    quality = spec.rollout.gates.quality
+    if quality is not None and quality.minimum is None and quality.maximum is None:
+        yield "rollout.gates.quality", "nothing is asked of the result: set `minimum` or `maximum`"
+    if quality is not None and not spec.predictions.log and spec.predictions.id is None:
+        yield "rollout.gates.quality", "labels refer to ids: set `predictions.log: true`, or name a field in `predictions.id`"
     if duration_value(spec.limits.timeout).total_seconds() <= 0:
         yield "limits.timeout", "must be longer than nothing"
 

@@ -6,7 +6,7 @@ gates, a fail before a hold."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -180,8 +180,3 @@ def _amount(name: str, have: int | None, limit: int) -> Gate:
 
 def _within(low: float, high: float) -> State:
     return "pass" if low <= high else "fail"
-
-
-def worst(gates: Sequence[Gate]) -> State:
-    """The verdict that these gates come to."""
-    return Verdict(tuple(gates)).state

@@ -117,12 +117,13 @@ def _scene(resource: Resource[DeploymentSpec], route: Route | None, tags: set[st
 
 def _whole(ref: Ref, revision: Revision, tags: set[str], here: Sight, ctx: Context) -> bool:
     """Whether a package can be started from. What its files hold is read only when a replica has refused to start: models are large."""
-    if revision.bento not in tags or not packaging.stored(ref, revision, ctx).is_dir():
+    if revision.bento not in tags:
         return False
-    app = here.apps.get(app_name(ref, revision.digest))
-    if app is None or not failure(app, ctx).startswith(OF_FILES):
+    if not revision.source or not revision.content:  # known from its route only: it serves on, and cannot be built again
         return True
-    return not revision.source or not packaging.spoilt(ref, revision, ctx)
+    app = here.apps.get(app_name(ref, revision.digest))
+    refused = app is not None and failure(app, ctx).startswith(OF_FILES)
+    return packaging.stored(ref, revision, ctx).is_dir() and not (refused and packaging.spoilt(ref, revision, ctx))
 
 
 def _facts(ref: Ref, notes: Notes, ours: Sequence[AppInfo], here: Sight, ctx: Context) -> Facts:

@@ -79,7 +79,7 @@ def tidy(ref: Ref, state: State, revisions: Collection[Revision], keep: int, ctx
     store = bentoml.connect(ctx)
     ours = sorted((each for each in store.bentos().values() if each.ref == str(ref)), key=lambda each: each.created, reverse=True)
     needed = {state.stable, state.candidate, *state.retiring, *state.good[:1]}
-    in_use = {each.bento for each in revisions if each.digest in needed}
+    in_use = {each.bento for each in revisions if each.bento and each.digest in needed}
     late = [each.tag for each in ours if each.tag not in in_use][max(0, keep - len(in_use)) :]
     if late:
         store.remove(late, in_use)

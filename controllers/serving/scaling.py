@@ -5,7 +5,6 @@ time (as the stabilization window of Kubernetes' horizontal autoscaler works).""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
@@ -61,8 +60,3 @@ def note(spec: Replicas, have: int, stats: RouteStats | None, fewer: Fewer, now:
     if need >= have:
         return Fewer()
     return Fewer(fewer.since or now, max(fewer.most, need))
-
-
-def fewer_of(noted: Mapping[str, float] | None) -> Fewer:
-    """As it was written down."""
-    return Fewer(float(noted.get("since", 0.0)), int(noted.get("most", 0))) if noted else Fewer()

@@ -88,9 +88,6 @@ class Following:
     slots: Mapping[str, int]
     """Replicas that each revision must have."""
 
-    def revision(self, digest: str) -> Revision | None:
-        return self.revisions.get(digest)
-
     def label(self, digest: str) -> str:
         """A revision for people."""
         found = self.revisions.get(digest)

@@ -63,11 +63,11 @@ def location(artifact_uri: str, name: str) -> str:
     return path
 
 
-def fetch(ctx: Context, path: str, digest: str = "", files: Mapping[str, str] | None = None) -> Path:
+def fetch(ctx: Context, path: str, digest: str = "") -> Path:
     """The folder with the files below `path`, a `location`; its name is their digest. What is in the cache and unchanged is not fetched.
 
-    With `digest` they are verified: Terminal says which file was tampered with, where `files` (name -> SHA-256, see `manifest`) or the
-    cache tells how it was. Raises Terminal too when there is nothing, or too much, Transient while it cannot be had."""
+    With `digest` they are verified: Terminal says which file was tampered with, where the cache tells how it was. Raises Terminal too
+    when there is nothing, or too much, Transient while it cannot be had."""
     home = folder(ctx.state_dir.resolve()) / "models"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if digest and _cached(home, digest):
@@ -77,7 +77,8 @@ def fetch(ctx: Context, path: str, digest: str = "", files: Mapping[str, str] | 
         found = _download(connect(ctx), path, staged)
         have = digest_of_files(found)
         if digest and have != digest:
-            differs = first_difference(files or manifest(home / digest), found) if files or manifest(home / digest) else ""
+            known = manifest(home / digest)
+            differs = first_difference(known, found) if known else ""
             raise Terminal(
                 f"the files of {path} were tampered with: {differs or f'they come to {have[:12]}, not to {digest[:12]}'}",
                 hint="register the model anew, or restore its files in MLflow",

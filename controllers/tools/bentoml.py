@@ -110,7 +110,8 @@ class Bentoml:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
+                encoding="utf-8",
+                errors="replace",  # a class may print anything when it is imported
                 cwd=self._home,
                 env={**environment, **({"PYTHONPATH": self._paths} if self._paths else {})},
                 start_new_session=True,

@@ -77,7 +77,7 @@ class Gateway:
             if not response.is_success:
                 return None
             return _state(response.json())
-        except (httpx.TransportError, ValueError, KeyError, TypeError, Transient):
+        except (httpx.TransportError, ValueError, KeyError, TypeError, AttributeError, Transient):
             return None
         finally:
             self._ctx.wire(Call("gateway", "GET", "/-/state", False, status, time.monotonic() - began))

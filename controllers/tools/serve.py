@@ -20,7 +20,7 @@ from controllers.tools import serve_apps
 from controllers.tools.dvc_files import write_text
 from controllers.tools.serve_apps import AppInfo, AppSpec, Config, ReplicaInfo, Wish
 from reconciler.controller import Call, Context
-from reconciler.errors import ReconcilerError, Rejected, Terminal, Transient
+from reconciler.errors import Rejected, Terminal, Transient
 from reconciler.model.serving import applications_file, bentoml_home
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Serve:
             for one in taken if len(taken) > 1 else ():  # one of them is at fault, and the others must not suffer
                 try:
                     self._write([one])
-                except ReconcilerError as own:
+                except Exception as own:
                     one.error = own
         except Exception as error:  # whatever it is, nobody may take his order for granted
             for one in taken:
@@ -141,7 +141,11 @@ class Serve:
             self._keep(orders, known, seen)
             if known == before:
                 return
-            self._call("PUT", json={**settings, "applications": list(known.values())}, timeout=WRITE_SECONDS)
+            try:
+                self._call("PUT", json={**settings, "applications": list(known.values())}, timeout=WRITE_SECONDS)
+            except Rejected:  # nothing of it was accepted, and no lease must be counted for it
+                self._keep(orders, before, seen)
+                raise
             after = serve_apps.standing(self._look()[0])
             if all(after.get(name) == known.get(name) for one in orders if one.error is None for name in one.wishes):
                 return

@@ -96,8 +96,6 @@ class AppInfo:
     target: int = 0
     """Replicas that Serve works towards."""
     replicas: tuple[ReplicaInfo, ...] = ()
-    died: tuple[ReplicaInfo, ...] = ()
-    """Those that ended lately, whatever ended them."""
 
     @property
     def args(self) -> Mapping[str, Any]:
@@ -106,10 +104,6 @@ class AppInfo:
     @property
     def running(self) -> int:
         return sum(each.state == "RUNNING" for each in self.replicas)
-
-    @property
-    def starting(self) -> int:
-        return sum(each.state in ("STARTING", "UPDATING", "RECOVERING") for each in self.replicas)
 
 
 def config(spec: AppSpec, installation: str, state: str, bentoml_home: str) -> Config:
@@ -180,7 +174,6 @@ def info(told: Mapping[str, Any], installation: str) -> AppInfo:
         digest=str(marks.get("digest") or ""),
         target=sum(int(each.get("target_num_replicas") or 0) for each in deployments),
         replicas=tuple(_replica(one) for each in deployments for one in each.get("replicas") or ()),
-        died=tuple(_replica(one) for each in deployments for one in each.get("recent_dead_replicas") or ()),
     )
 
 

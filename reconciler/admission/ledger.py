@@ -20,6 +20,7 @@ from reconciler.controller import Context
 from reconciler.errors import ReconcilerError
 from reconciler.hardware.detector import detect
 from reconciler.model import Amounts, Demand, Learned, Limits, Owned, Progress, Ref, Resource
+from reconciler.serving.look import is_slot
 
 if TYPE_CHECKING:
     from reconciler.house import House
@@ -93,10 +94,12 @@ def _adopted(house: House, ctx: Context, jobs: Mapping[str, Progress], known: Se
     found: list[Lease] = []
     for ref, job in strays.items():
         since = datetime.fromtimestamp(job.since, UTC) if job.since else now
+        lease = Lease(ref, ref.owner, name, job.granted, DEFAULT_PRIORITY, since, since)
+        if is_slot(job.id):  # a replica is neither paused nor stopped for others
+            lease = replace(lease, work="serving", preemptible=False)
         if (item := waiting.get(ref)) is not None:
-            found.append(replace(lease_of(item, name, since), amounts=job.granted, paused=job.state == "paused"))
-        else:
-            found.append(Lease(ref, ref.owner, name, job.granted, DEFAULT_PRIORITY, since, since, paused=job.state == "paused"))
+            lease = replace(lease_of(item, name, since), amounts=job.granted)
+        found.append(replace(lease, paused=job.state == "paused"))
     return tuple(found)
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.model.serving import ANSWERS
+
 REMEMBERED = 20_000
 """Predictions of a route, and labels without one, that are kept for the join; the oldest go first."""
-ANSWERS = ("label", "prediction", "value")
-"""Fields of a prediction that is an object, of which the first that is there is held against the label."""
 LONGEST = 100
 """Characters; a longer text, an array or an object is kept as its hash."""
 
@@ -85,10 +85,11 @@ class Join:
 
 
 def answer_of(prediction: Any) -> Any:
-    """What of a prediction is held against a label: itself, or of an object the field that names the answer."""
+    """What of a prediction is held against a label: itself, the only element of an array, or of an object the field that names the
+    answer."""
     if isinstance(prediction, dict):
-        return next((prediction[name] for name in ANSWERS if name in prediction), prediction)
-    return prediction
+        prediction = next((prediction[name] for name in ANSWERS if name in prediction), prediction)
+    return prediction[0] if isinstance(prediction, list) and len(prediction) == 1 else prediction
 
 
 def mark(found: Any) -> Mark:

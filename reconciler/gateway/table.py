@@ -40,6 +40,7 @@ class Table:
 
     def scan(self) -> bool:
         """Take over what is on disk; True when it has changed."""
+        stamp: tuple[int, int, int] | None = None
         try:
             look = self._path.stat()
             stamp = (look.st_mtime_ns, look.st_size, look.st_ino)

@@ -27,6 +27,8 @@ BOUNDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0
 """Seconds: upper bounds of the latency histogram; one more bucket holds what is above."""
 DESCRIPTOR = "mlops.json"
 """In a model's folder: what it says of itself; `Descriptor`."""
+ANSWERS = ("prediction", "label", "value")
+"""Fields of a prediction that is an object, of which the first that is there is held against the truth."""
 Role = Literal["stable", "canary"]
 
 
@@ -195,7 +197,7 @@ class RouteStats:
     load: float = 0.0
     """Mean of ongoing and waiting over the last 15 seconds."""
     idle: float = 0.0
-    """Seconds since the last request; since the gateway's start when there was none."""
+    """Seconds since the last request; since the gateway learned of the route when there was none."""
     apps: Mapping[str, AppStats] = field(default_factory=dict)
 
 

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -210,9 +211,21 @@ def end(processes: Sequence[psutil.Process], signals: Mapping[int, int], timeout
         with contextlib.suppress(psutil.Error):
             if process.pid in signals:
                 process.send_signal(signals[process.pid])
-    _, left = psutil.wait_procs(processes, timeout=timeout)
+    left = _wait(processes, timeout)
     for process in left:
         with contextlib.suppress(psutil.Error):
             process.send_signal(signal.SIGKILL)
-    psutil.wait_procs(left, timeout=5)
+    _wait(left, 5.0)
     return not left
+
+
+def _wait(processes: Sequence[psutil.Process], timeout: float) -> list[psutil.Process]:
+    """Those that are still there after `timeout` seconds. One that has ended is gone, even where another process has yet to reap it."""
+    import psutil
+
+    left, deadline = list(processes), time.monotonic() + timeout
+    while left:
+        left = [each for each in psutil.wait_procs(left, timeout=0.1)[1] if birth(each.pid) is not None]
+        if time.monotonic() >= deadline:
+            break
+    return left

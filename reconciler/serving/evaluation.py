@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.errors import Terminal
-from reconciler.model.serving import Descriptor
+from reconciler.model.serving import ANSWERS, Descriptor
 from reconciler.model.values import JSON
 from reconciler.serving.metrics import Value, measure
 
 BATCH = 256
 """Instances in one call."""
-ANSWERS = ("prediction", "label", "value")
-"""Fields that hold the answer, where a model predicts objects and none of them is called like the target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +96,7 @@ def _cast(value: JSON, kind: JSON) -> JSON:
 
 
 def _answer(predicted: JSON, target: str) -> Value:
+    """Of an object the field that is called like the target, or else the one that names the answer."""
     if isinstance(predicted, dict):
         predicted = next((predicted[name] for name in (target, *ANSWERS) if name in predicted), None)
     if isinstance(predicted, list) and len(predicted) == 1:

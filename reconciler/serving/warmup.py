@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import math
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from reconciler.errors import Terminal
 from reconciler.model.units import memory as text_of
+from reconciler.serving.metrics import quantile
 
 CALLS = 20
 """Answers that a 95th percentile is taken over, where SECONDS allow."""
@@ -44,13 +44,8 @@ def warm_up(path: Path, args: Mapping[str, Any], used: Callable[[], int]) -> Non
     most = args["memory"] // LEAK if args["memory"] else LEAK_BYTES
     if len(seconds) > FIRST and now - grew > most:
         raise Terminal(f"its memory grew by {text_of(now - grew)} over {len(seconds) - FIRST} requests: it leaks")
-    if args["latency"] is not None and (p95 := percentile(seconds, 0.95)) > args["latency"]:
+    if args["latency"] is not None and (p95 := quantile(seconds, 0.95)) > args["latency"]:
         raise Terminal(f"too slow: p95 {p95 * 1000:.1f} ms over {len(seconds)} requests (limit {args['latency'] * 1000:.0f} ms)")
-
-
-def percentile(seconds: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile: the smallest value that `share` of all do not exceed."""
-    return sorted(seconds)[max(0, math.ceil(share * len(seconds)) - 1)]
 
 
 def _timed(client: Client, example: Sequence[Any]) -> Iterator[float]:

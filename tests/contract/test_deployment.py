@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from reconciler.model import Absent, Health
 from reconciler.model.serving import routes_file
 from reconciler.platform import Services, ServiceSpec
+from reconciler.serving.register import standing
 from reconciler.testing import ServicesAt, make_context
 from tests.contract.deployment_house import House, refused, state_of
 from tests.contract.model_folders import SUM
@@ -87,8 +91,24 @@ def test_from_the_first_version_to_the_end(house: House) -> None:
     assert change.path == "weights"
     assert house.ask(ONE).status_code == 200
 
+    _spoil_the_store(house)
+    deadline = time.monotonic() + 90
+    while "package" not in (each.path for each in house.reconcile()):
+        assert time.monotonic() < deadline, f"nobody noticed: {house.health()}"
+        time.sleep(0.5)
+    house.until("v2 on 1 replica")
+    assert house.ask(ONE).json()["predictions"] == [30.0]
+
     house.delete()
     assert house.ask(ONE).status_code == 404
     assert state_of(routes)["routes"] == {}
     assert house.controller.observe([house.resource], replace(house.ctx, clients={})) == {house.resource.ref: Absent()}
     assert not list((house.ctx.state_dir / "bentoml" / "bentos").glob("*/*/bento.yaml"))
+
+
+def _spoil_the_store(house: House) -> None:
+    """Change a file of every model in BentoML's store, and end the replica that has loaded it."""
+    for path in (house.ctx.state_dir / "bentoml" / "models").glob("*/*/files/*.py"):
+        path.write_text(path.read_text() + "\n# spoilt\n")
+    for replica in (each for found in standing(house.ctx.state_dir).values() for each in found):
+        os.kill(replica.pid, signal.SIGKILL)

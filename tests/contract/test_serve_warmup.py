@@ -17,7 +17,7 @@ import pytest
 
 from reconciler.errors import Terminal
 from reconciler.serving.listen import Server
-from reconciler.serving.warmup import Client, percentile, warm_up
+from reconciler.serving.warmup import Client, warm_up
 
 MIB = 1 << 20
 Answer = Callable[[list[Any]], Any]
@@ -140,9 +140,3 @@ def test_what_runs_is_counted_and_may_end_at_a_stop() -> None:
     assert answers == [[3.0]]
     assert not server.alive
     assert server.ongoing == 0
-
-
-def test_percentiles_are_values_that_were_seen() -> None:
-    assert percentile([0.3, 0.1, 0.2], 0.95) == 0.3
-    assert percentile([float(each) for each in range(1, 101)], 0.95) == 95.0
-    assert percentile([1.0], 0.5) == 1.0

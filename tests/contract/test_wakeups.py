@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.advance import Watch
 from reconciler.controller import Context
+from reconciler.model.serving import wake_file
 from reconciler.testing import make_context
 from tests.contract.job_house import JobHouse
 
@@ -55,3 +56,13 @@ def test_a_job_that_a_pass_launches_and_that_ends_within_it_is_a_change(house: J
     assert watch.changed()
     watch.note_pass(began, ctx)
     assert not watch.changed(), "nothing moved"
+
+
+def test_the_gateway_is_heard_once_and_its_silence_is_no_change(ctx: Context) -> None:
+    watch, began = Watch(ctx), time.monotonic()
+    assert not watch.changed()
+    wake_file(ctx.state_dir).parent.mkdir(parents=True, exist_ok=True)
+    wake_file(ctx.state_dir).touch()
+    watch.note_pass(began, ctx)
+    assert watch.changed(), "it asked while the pass ran"
+    assert not watch.changed()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controllers.serving.scaling import Fewer, fewer_of, first, needed, note, wanted
+from controllers.serving.scaling import Fewer, first, needed, note, wanted
 from reconciler.model.serving import RouteStats
 from schemas.deployment import Replicas
 
@@ -53,8 +53,3 @@ def test_to_zero_when_nobody_asked_for_so_long_and_up_again_for_the_first_who_wa
     assert wanted(ZERO, 0, RouteStats(idle=0.1, waiting=1), Fewer(), 0.0) == 1
     assert wanted(ZERO, 0, RouteStats(idle=0.1, waiting=9, load=9.0), Fewer(), 0.0) == 2
     assert (first(ZERO), first(SPEC)) == (1, 1)
-
-
-def test_notes_survive_being_written() -> None:
-    assert fewer_of({"since": 3.5, "most": 2}) == Fewer(3.5, 2)
-    assert fewer_of(None) == Fewer()
