@@ -96,7 +96,8 @@ class DeploymentController:
     def delete(self, owned: Owned, ctx: Context) -> Outcome:
         """The route first; then, when the gateway has answered what it had in hand, everything else."""
         generation = gateway.connect(ctx).put({owned.ref.path: None})
-        names = [each.name for each in sight(ctx).by_ref.get(str(owned.ref), ())]
+        lost = [name for name, each in serve.connect(ctx).lost().items() if each.get("ref") == str(owned.ref)]
+        names = [*(each.name for each in sight(ctx).by_ref.get(str(owned.ref), ())), *lost]
         _await_drained(names, generation, ctx)
         serve.connect(ctx).remove(names)
         store = bentoml.connect(ctx)

@@ -13,7 +13,7 @@ from controllers.models.doing import Doer, stop_trials
 from controllers.models.evidence import outputs
 from controllers.models.fields import fields_of, manifest, mark_tags, model_tags, tag_of
 from controllers.models.looking import Around, scene_now
-from controllers.models.scene import Scene, Tag, mark_of, model_name
+from controllers.models.scene import Scene, Tag, Version, mark_of, model_name
 from controllers.models.steps import Step, Try, needs_room, steps
 from controllers.models.telling import health
 from controllers.models.trials import data_digest, demand
@@ -142,6 +142,20 @@ class ModelController:
 
     def health(self, resource: Resource[ModelSpec], seen: Present) -> HealthReport:
         return health(resource, seen.raw[SCENE])
+
+    def roll_back(self, ref: Ref, ctx: Context, why: str, by: str) -> str:
+        """See `RollsBack`. The version is marked in MLflow, where a person takes the mark away again."""
+        mlflow, name = connect(ctx), model_name(ref)
+        found = registry.model(mlflow, name)
+        bad = found.tags.get(Tag.CHAMPION, "") if found is not None else ""
+        if not bad:
+            raise Terminal(f"no version of {ref} has the alias")
+        had = [each for each in map(Version, registry.versions(mlflow, f"name = '{name}'")) if each.promoted and not each.quarantined]
+        good = max((each for each in had if each.number != bad), key=lambda each: each.promoted, default=None)
+        if good is None:
+            raise Terminal(f"{ref} has no earlier version to go back to", hint="a better run has to pass first")
+        registry.tag_version(mlflow, name, bad, Tag.QUARANTINED, f"{why} (by {by})")
+        return f"back to v{good.number}; v{bad} is out until its tag `{Tag.QUARANTINED}` is removed in MLflow"
 
     def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
         found = registry.model(connect(ctx), external_id.replace("/", ".", 1))

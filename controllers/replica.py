@@ -6,7 +6,7 @@ ones go first. Marks are in the application's arguments (`controllers.tools.serv
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
@@ -67,8 +67,11 @@ class ReplicaController:
                 for slot in range(app.target):
                     ref = replace(parent, key=name(app.digest, slot))
                     seen[ref] = _present(ref, slot, app, ctx)
+            for ref, token in _lost(parent, ctx):
+                seen.setdefault(ref, Present(token, {"status": "LOST"}, {}, Mark(ctx.installation, str(ref))))
         for resource in resources:
-            seen.setdefault(resource.ref, Absent())
+            if "revision" not in getattr(seen.get(resource.ref), "raw", {}):  # what Serve has lost is not there for who wants it
+                seen[resource.ref] = Absent()
         return seen
 
     def desired(self, resource: Resource[ReplicaSpec]) -> Fields:
@@ -122,6 +125,8 @@ class ReplicaController:
         parent, found = replace(owned.ref, key=""), slot_of(owned.ref)
         tool = serve.connect(ctx)
         app = next((each for each in tool.applications().values() if _is(each, parent, owned.ref)), None)
+        if found is not None and app is None:
+            tool.remove([app_name(parent, found[0])])  # Serve has lost it: nothing counts a lease for it any more
         if found is None or app is None or app.target <= found[1]:
             return Done(owned.external_id)
         shrinking = ctx.client(Shrinking, lambda _: Shrinking())
@@ -134,6 +139,14 @@ class ReplicaController:
             except Rejected:  # it is gone
                 return Done(owned.external_id)
         return Done(owned.external_id)
+
+
+def _lost(parent: Ref, ctx: Context) -> Iterator[tuple[Ref, str]]:
+    """Slots that were asked for and that Serve knows nothing of, each with its token."""
+    for app, entry in serve.connect(ctx).lost().items():
+        if entry.get("ref") == str(parent):
+            for slot in range(int(entry.get("replicas") or 0)):
+                yield replace(parent, key=name(str(entry.get("digest")), slot)), f"serve:{app}:{slot}"
 
 
 def _is(app: AppInfo, parent: Ref, child: Ref) -> bool:

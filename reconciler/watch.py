@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.advance import LOOK, Watch, advance
+from reconciler.advance import LOOK, SHARE, Watch, advance
 from reconciler.converge import converge, outdated, soon
 from reconciler.errors import ReconcilerError, StalePlan
 from reconciler.house import House
@@ -52,7 +52,7 @@ def run_forever(
                     report = converge(selection, house, stop=stop)
                     watch.note_pass(began, report.proposal.context)
                     watch.pending = bool(outdated(report))
-                    quiet = min(every, soon(report) or every)
+                    quiet = min(every, max(soon(report) or every, watch.cost / SHARE))
                     on_report(report)
                     gc.collect()  # what a pass leaves behind holds connections, and the oldest garbage is hardly ever collected by itself
                 elif changed or watch.wants_decision():

@@ -74,6 +74,11 @@ class Serve:
                 return self._seen
         return self._look()[0]
 
+    def lost(self) -> Mapping[str, Mapping[str, Any]]:
+        """What was asked for and Serve does not know any more (its head was started anew): ref, digest and replicas by name."""
+        known = self.applications()
+        return {name: entry for name, entry in _kept(applications_file(self._state)).items() if name not in known}
+
     def declare(self, spec: AppSpec) -> None:
         """Ask for this application as it is here. What is so already costs nothing."""
         wanted = serve_apps.config(spec, self._installation, str(self._state), str(bentoml_home(self._state)))

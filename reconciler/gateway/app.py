@@ -67,7 +67,9 @@ class _Endpoints:
 
     async def feedback(self, request: Request) -> Response:
         trip = _trip(request)
-        route, _ = route_for(self._gateway, trip, *_named(request), "feedback")
+        project, name = _named(request)
+        scoped(self._gateway, trip, "feedback")  # also where anybody may ask: labels decide what becomes of a canary
+        route, _ = route_for(self._gateway, trip, project, name, "feedback")
         expect(trip.headers, "application/json")
         labels = feed.labels_of(parse(await read(request.receive, trip.headers, feed.MOST_BYTES, route.limits.timeout)))
         return JSONResponse(feed.taken(self._gateway.feedback.add(route, labels), len(labels)))

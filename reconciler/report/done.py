@@ -139,12 +139,9 @@ def _result_lines(each: Result, page: _Page) -> list[str]:
 
 
 def _done(told: Row) -> str:
-    """What was done; of a run, that it has come to its end."""
-    return (
-        {"create": "finished", "update": "finished", "delete": "let go"}.get(told.verb, DONE[told.verb])
-        if told.ref.key
-        else DONE[told.verb]
-    )
+    """What was done; of a run, that it has come to its end; of a replica, that it serves."""
+    end = "finished" if told.ref.kind == "Experiment" else "ready"
+    return {"create": end, "update": end, "delete": "let go"}.get(told.verb, DONE[told.verb]) if told.ref.key else DONE[told.verb]
 
 
 def _line(glyph: str, told: Row, state: str, page: _Page, seconds: float, style: str = "") -> list[str]:

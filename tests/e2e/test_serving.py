@@ -122,7 +122,7 @@ def test_a_canary_that_fails_is_taken_back_and_stays_out(here: Installation) -> 
     assert len(failed) < len(client.answers) / 4
     assert ask(here).json()["predictions"] == [8], "the old one serves on"
     assert told(here)["health"] == "Degraded"
-    assert "requests failed" in told(here)["message"], told(here)
+    assert "was taken back: errors" in told(here)["message"], told(here)
     here.run("--wait", timeout=300)
     assert ask(here).json()["predictions"] == [8], "a later pass does not bring it back"
     assert [each["weight"] for each in route(here)["targets"]] == [100]
