@@ -59,8 +59,7 @@ def _ways(compared: Compared) -> list[str]:
         "workers ask again as soon as they are answered. The gateway checks an API key, holds each instance against the model's schema",
         "and logs each prediction. The replica's own endpoint is a Unix socket, all others are TCP on loopback. The others run with",
         "access logs off, as replicas do, on their own: `bentoml serve` with one worker, Ray Serve on a head of its own.",
-        f"{serving_paths.ROUNDS} rounds of {serving_paths.SECONDS:g} s each, the ways in turn; medians of the rounds, in brackets the",
-        "least and the most.",
+        f"{serving_paths.ROUNDS} rounds of {serving_paths.SECONDS:g} s each, in turn; medians, in brackets the least and the most.",
         "",
         "| way | clients | requests | per second | p50 ms | p99 ms |",
         "|---|---:|---:|---:|---:|---:|",
@@ -74,7 +73,7 @@ def _ways(compared: Compared) -> list[str]:
     told = (
         f"The budget is {ADDED:g} ms and is {'met' if one <= ADDED else '**not met**'}: with one client the gateway adds {one:.2f} ms",
         f"to the median of the replica's own endpoint ({tail:.1f} ms to its p99). With 16 clients it adds {many:.1f} ms to the median:",
-        "client, gateway and replica then share the cores, so this is as much work as waiting.",
+        "client, gateway, replica and whatever else runs share the cores.",
     )
     return [*lines, "", *told, ""]
 

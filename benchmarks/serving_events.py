@@ -156,7 +156,7 @@ def _scale(site: ServingSite, number: int) -> str:
     site.deploy(f"  replicas: {{min: {number}}}\n")
     site.converge()
     until(BACK, f"{number} replicas", lambda: len(site.replicas()) == number)
-    return f"{number} answer" if number > 1 else "1 answers"
+    return f"ready replicas: {number}"
 
 
 def _kill_replica(site: ServingSite) -> str:

@@ -122,6 +122,12 @@ class DeploymentController:
         self, resource: Resource[DeploymentSpec], own: HealthReport, children: Sequence[tuple[Resource[Any], Health, str]], ctx: Context
     ) -> HealthReport:
         _note_load(resource, ctx)
+        stuck = [reason for _, health, reason in children if health is Health.MISSING and reason.startswith("Exceeds")]
+        if own.health is Health.PROGRESSING and stuck:
+            message = (
+                f"{own.message}; a replica is larger than what it can ever be given ({_word(stuck[0])}): change `resources` or the quota"
+            )
+            return HealthReport(Health.DEGRADED, message, stuck[0], stalled=True)
         waits = [reason for _, health, reason in children if health is Health.PROGRESSING and reason not in ("Starting", "Progressing")]
         if own.health is Health.PROGRESSING and waits:
             number = f"{len(waits)} replica{'s' if len(waits) > 1 else ''}"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from schemas.base import Duration, KindInfo, Quantity, RefTo, RelativePath, Spec, Strict, duration_value
+from schemas.base import Duration, KindInfo, Quantity, RefTo, RelativePath, Spec, Strict, duration_value, quantity_value
 from schemas.run import EnvName
 
 ModelName = Annotated[
@@ -18,6 +18,10 @@ ModelName = Annotated[
     ),
 ]
 """`name`, `name@alias` or `name@3`; another project's as `project/name@alias`."""
+
+
+LARGEST_BODY = 1 << 30
+"""Bytes: requests are read into memory."""
 
 
 class Replicas(Strict):
@@ -175,6 +179,13 @@ def check(spec: DeploymentSpec) -> Iterator[tuple[str, str]]:
         yield "rollout.gates.quality", "nothing is asked of the result: set `minimum` or `maximum`"
     if quality is not None and not spec.predictions.log and spec.predictions.id is None:
         yield "rollout.gates.quality", "labels refer to ids: set `predictions.log: true`, or name a field in `predictions.id`"
+    if spec.resources.memory is not None and not quantity_value(spec.resources.memory):
+        yield "resources.memory", "a replica that may use no memory cannot start; leave it out to use what the trial measured"
+    if not 1 <= quantity_value(spec.limits.body) <= LARGEST_BODY:
+        yield "limits.body", "must be between 1 byte and 1Gi"
+    for key in spec.env:
+        if key.startswith(("MLOPS_", "BENTOML_", "RAY_", "PYTHON")):
+            yield f"env.{key}", "is set by the platform for its replicas; choose another name"
     if duration_value(spec.limits.timeout).total_seconds() <= 0:
         yield "limits.timeout", "must be longer than nothing"
 

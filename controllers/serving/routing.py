@@ -37,7 +37,8 @@ def route(resource: Resource[Any], state: State, by: Terms, revisions: Mapping[s
         predictions=PredictionLog(log.log, log.sample, log.id, log.redact, duration_value(log.retain).total_seconds()),
         header=spec.rollout.header,
         off=off,
-        wakes=not off and (by.replicas == 0 or unloading(state, by)),
+        # a replica that is on its way has not registered yet: who woke it must not be refused for that
+        wakes=not off and (spec.replicas.min == 0 or by.replicas == 0 or unloading(state, by)),
         wakes_above=by.replicas * spec.replicas.target_ongoing if 0 < by.replicas < spec.replicas.most and not off else 0.0,
         labels=dict(resource.labels),
     )

@@ -96,7 +96,7 @@ class Replica:
 
         service: Any = bentoml.load(args["bento"])
         socket = Path(tempfile.mkdtemp(prefix="r-")) / "http"  # below the Ray head's own temporary folder, whose path is short
-        self._server = Server(service.to_asgi(), socket)
+        self._server = Server(_without_timers(service.to_asgi()), socket)
         self._server.start()
         self._entry.change(socket=str(socket), **self._measured())
         warm_up(socket, args, used=lambda: self._measured()["memory"])
@@ -149,6 +149,14 @@ class Replica:
         """Rounded up to whole MiB, so that a replica at rest does not write its file again and again."""
         now = -(-usage([os.getpid()]).memory >> 20) << 20
         return {"memory": now, "peak": max(now, self._entry.now.peak)}
+
+
+def _without_timers(app: Any) -> Any:
+    """The application without BentoML's time limit, which starts a timer for each request and never ends one (`TimeoutMiddleware` in
+    bentoml/_internal/server/http/traffic.py of BentoML 1.4.39): each request was seen to hold 5 KiB until its time was over. The gateway
+    bounds how long a request takes."""
+    app.user_middleware = [each for each in app.user_middleware if getattr(each.cls, "__name__", "") != "TimeoutMiddleware"]
+    return app
 
 
 def _sentence(error: Exception) -> str:

@@ -177,6 +177,7 @@ def test_load_changes_the_number_of_replicas_and_a_quiet_one_goes_to_zero() -> N
     scene = replace(serving(busy), stats=RouteStats(load=5.0, ongoing=5))
     assert ("replicas", 1, 3) in said(busy, scene)
     assert len(replicas.children(busy, scene, follow(busy, scene))) == 3
+    assert follow(busy, scene).route.wakes, "who woke it waits for the replica that is on its way"
     assert follow(busy, scene).route.wakes_above == 0.0
     assert follow(busy, serving(busy)).route.wakes_above == 2.0
     quiet = carried(busy, replace(serving(busy), stats=RouteStats(idle=900.0)))
