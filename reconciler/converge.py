@@ -149,9 +149,12 @@ def _moving(report: Report) -> list[Status]:
         each.action.ref for each in report.results if isinstance(each.action, Blocked) and each.action.reason == "DependencyProgressing"
     }
     later = {ref for ref, seen in report.proposal.observations.items() if isinstance(seen, Present) and seen.recheck_at is not None}
-    on_its_way = (each for each in report.statuses if each.health is Health.PROGRESSING or each.ref in started | held | later)
-    behind = outdated(report)
-    return [*(each for each in on_its_way if not each.ready), *(each for each in report.statuses if each.ready and each.ref in behind)]
+    on_its_way, behind = started | held | later, outdated(report)
+    return [
+        each
+        for each in report.statuses
+        if each.ref in behind or (not each.ready and (each.health is Health.PROGRESSING or each.ref in on_its_way))
+    ]
 
 
 def outdated(report: Report) -> frozenset[Ref]:
