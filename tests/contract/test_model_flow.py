@@ -80,7 +80,7 @@ def test_a_failing_best_run_leads_to_the_next_best(lab: ModelLab) -> None:
     model = lab.model(gates={"maximum": {"loss": 0.5}})
     lab.tried(model, OTHER)
     last = lab.settle(model)
-    assert last.health.message == "v1 from good (accuracy 0.91), champion"
+    assert last.health.message.startswith("v1 from good (accuracy 0.91), champion")
     assert len(lab.versions()) == 1, "a run that fails what it has logged is never registered"
 
 
@@ -98,7 +98,7 @@ def test_runs_without_the_files_are_passed_over(lab: ModelLab) -> None:
     broken = lab.tracking.run(lab.experiment, lab.name, "broken", {"mlops.json": b"{}"}, accuracy=0.98)
     model = promoted(lab)
     last = lab.settle(model)
-    assert last.health.message == "v1 from first (accuracy 0.9), champion"
+    assert last.health.message.startswith("v1 from first (accuracy 0.9), champion")
     refused = lab.ctx.memo(model.ref)["refused"]
     assert "no artifact" in refused[f"{empty}/model"]
     assert "runtimes" in refused[f"{broken}/model"]
@@ -111,7 +111,7 @@ def test_a_failed_trial_leads_to_the_next_best(lab: ModelLab) -> None:
     lab.tried(model, p95=0.2)
     lab.tried(model, OTHER)
     last = lab.settle(model)
-    assert last.health.message == "v2 from quick (accuracy 0.91), champion"
+    assert last.health.message.startswith("v2 from quick (accuracy 0.91), champion")
     assert lab.versions()["1"]["mlops.verdict"] == "fail"
     assert "at most 10 ms" in lab.versions()["1"]["mlops.evidence"]
 
@@ -270,7 +270,7 @@ def test_a_real_trial_on_real_data(trying: ModelLab) -> None:
     first = trying.reconcile(model)
     assert isinstance(first.outcome, Started), "the registered model is there; a trial waits for its lease"
     last = tried(trying, model)
-    assert last.health.message == "v2 from sound (accuracy 0.9), champion"
+    assert last.health.message.startswith("v2 from sound (accuracy 0.9), champion")
     assert "no weights" in trying.versions()["1"]["mlops.evidence"]
     shown = json.loads(trying.versions()["2"]["mlops.trial"])
     assert (shown["rows"], shown["metrics"]["accuracy"], shown["data"]) == (40, 1.0, "d1")

@@ -1,6 +1,7 @@
 """From a run to an endpoint that changes under load, through the program alone, on real MLflow, Ray Serve and BentoML.
 
-The tests of this file share one installation and build on each other: each leaves a deployment that serves."""
+The tests of this file share one installation and build on each other: each leaves a deployment that serves. Those that take minutes
+are part of the long matrix; docs/serving.md walks through a canary and a rollback in any case."""
 
 from __future__ import annotations
 
@@ -104,6 +105,7 @@ def test_replicas_come_and_go_and_a_serve_controller_that_is_killed_meanwhile_co
 CANARY = "  rollout:\n    strategy: canary\n    steps: [{weight: 30, hold: 5s}]\n    gates: {errorRate: 0.02, minRequests: 10}\n"
 
 
+@pytest.mark.full
 def test_a_canary_is_promoted_when_its_gates_say_yes(here: Installation) -> None:
     with load(here) as client:
         deployment(here, CANARY)
@@ -113,6 +115,7 @@ def test_a_canary_is_promoted_when_its_gates_say_yes(here: Installation) -> None
     assert ask(here).json()["predictions"] == [8]
 
 
+@pytest.mark.full
 def test_a_canary_that_fails_is_taken_back_and_stays_out(here: Installation) -> None:
     with load(here) as client:
         train(here, factor=5, accuracy=0.8, trouble="late")
@@ -128,6 +131,7 @@ def test_a_canary_that_fails_is_taken_back_and_stays_out(here: Installation) -> 
     assert [each["weight"] for each in route(here)["targets"]] == [100]
 
 
+@pytest.mark.full
 def test_a_model_that_does_not_load_never_gets_traffic(here: Installation) -> None:
     with load(here) as client:
         train(here, factor=6, accuracy=0.85, trouble="load")
@@ -137,6 +141,7 @@ def test_a_model_that_does_not_load_never_gets_traffic(here: Installation) -> No
     assert "weights do not fit" in here.run("status", "--all").out
 
 
+@pytest.mark.full
 def test_a_rollback_by_hand_survives_the_next_pass(here: Installation) -> None:
     deployment(here)
     train(here, factor=7, accuracy=0.9)
@@ -152,6 +157,7 @@ def test_a_rollback_by_hand_survives_the_next_pass(here: Installation) -> None:
     assert "numbers are too large" in here.run("status", "--all").out
 
 
+@pytest.mark.full
 def test_files_that_are_not_those_that_were_signed_are_refused(here: Installation, mlflow_url: str) -> None:
     key = here.root / ".mlops" / "signing.pem"
     subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(key)], check=True, capture_output=True)
