@@ -20,6 +20,9 @@ KEPT_ALIVE = 4.0
 """Seconds that an unused connection is kept; uvicorn, on the other side, ends it after five."""
 REST = 1.0
 """Seconds for which a replica that could not be reached is left alone, if it lives."""
+MISSED = 10.0
+"""Seconds for which requests still wait for an application whose last ready replica is gone: Ray Serve notices a dead one, or has taken the
+wrong one for surplus after its controller was killed, and has the next one loading within that time."""
 MOST_ANSWER = 64 << 20
 """Bytes of an answer; a replica that sends more has failed."""
 _URL = "http://replica/predict"
@@ -89,6 +92,8 @@ class Replicas:
         self._known: dict[Path, tuple[tuple[int, int, int], Replica]] = {}
         self._by_app: dict[str, list[Replica]] = {}
         self._unused: list[Replica] = []
+        self._answered: dict[str, float] = {}
+        """Application -> when it had a ready replica last, on the monotonic clock."""
 
     def scan(self) -> bool:
         """Read what has changed; True when anything has. Needs a running event loop, for the connections."""
@@ -109,8 +114,12 @@ class Replicas:
             self._unused.append(self._known[path][1])
         self._known = found
         self._by_app = {}
+        now = time.monotonic()
         for _, each in found.values():
             self._by_app.setdefault(each.registration.app, []).append(each)
+            if each.registration.state == "ready":
+                self._answered[each.registration.app] = now
+        self._answered = {app: at for app, at in self._answered.items() if now - at < MISSED}
         return before != {path: each.registration.state for path, (_, each) in found.items()}
 
     def ready(self, app: str) -> list[Replica]:
@@ -120,8 +129,8 @@ class Replicas:
         return sorted(up, key=lambda each: each.ongoing) if len(up) > 1 else up
 
     def starting(self, app: str) -> bool:
-        """Whether one may answer soon: it loads, or rests after a failed connection."""
-        return any(each.registration.state in ("loading", "ready") for each in self._by_app.get(app, ()))
+        """Whether one may answer soon: it loads, rests after a failed connection, or the last one went only just now."""
+        return app in self._answered or any(each.registration.state in ("loading", "ready") for each in self._by_app.get(app, ()))
 
     def contract(self, app: str) -> Contract | None:
         """What the application's replicas accept; None while none of them lives."""

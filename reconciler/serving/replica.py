@@ -42,6 +42,8 @@ LONGEST = 400
 """Characters of what a failing model says."""
 LINGER_SECONDS = 1.0
 """How long a replica that ends still serves, so that the gateway has read that it does."""
+LEFT_SECONDS = 1.0
+"""How long Serve may take to end the process of a replica that has ended; it usually takes half a second."""
 
 
 def _listen_on_loopback_only() -> None:
@@ -111,7 +113,10 @@ class Replica:
             raise RuntimeError(self._entry.now.why or "it has ended, and was not told so to Serve")
 
     def __del__(self) -> None:
-        """Before Serve ends it: tell, serve on until it was read and nothing runs any more, leave. Called once more by Python."""
+        """Before Serve ends it: tell, serve on until it was read and nothing runs any more, leave. Called once more by Python.
+
+        The process does not wait for ever to be ended: a controller that was killed meanwhile finds all that still live when it comes
+        back, and of two where one is wanted it would end any (`_get_replicas_to_stop` in Ray 2.60)."""
         server = getattr(self, "_server", None)
         if server is None or self._ends.is_set():
             return
@@ -124,6 +129,9 @@ class Replica:
         if self._entry.now.why:
             self._entry.change(state="failed")
         self._entry.leave(keep=bool(self._entry.now.why))
+        orphaned = threading.Timer(LEFT_SECONDS, os._exit, (0,))
+        orphaned.daemon = True
+        orphaned.start()
 
     def _fail(self, why: str) -> None:
         """The end, with its reason; what is said here is kept for people and for `status`."""
