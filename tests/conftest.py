@@ -79,12 +79,8 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("full" if config.getoption("--full") else "usual")
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without `--full` the long matrices are deselected, so that a skip never stands for one."""
-    grouped = [item for item in items if item.get_closest_marker("xdist_group")]
-    if getattr(config.option, "loadgroup", False) and not all("@" in item.nodeid for item in grouped):
-        raise pytest.UsageError("pytest-xdist does not keep groups together with this pytest: stories would be torn, services started twice")
     if config.getoption("--full"):
         return
     left_out = [item for item in items if item.get_closest_marker("full")]
