@@ -15,6 +15,7 @@ from reconciler.house import House
 from reconciler.loop import Report, carry_out
 from reconciler.model import Blocked, Delete, Done, Plan, Ref, Result
 from reconciler.model.serving import wake_file
+from reconciler.platform.process import fallen
 
 LOOK = 0.25
 """Seconds between two looks at the jobs: one listing of a folder."""
@@ -24,8 +25,8 @@ SHARE = 0.2
 """Of the time, at most, that whole passes may take while runs come and go; the same for decisions about what waits."""
 LEAST_PAUSE = 1.0
 """Seconds between two whole passes, at least."""
-GATEWAY = "gateway"
-"""Stands among the jobs for when the gateway asked for more the last time."""
+GATEWAY, FALLEN = "gateway", "fallen"
+"""Stand among the jobs for when the gateway asked for more the last time, and for the services that have died."""
 
 
 def held_part(report: Report, house: House) -> Report | None:
@@ -112,7 +113,8 @@ class Watch:
         self.states = self._unmoved({})
 
     def changed(self) -> bool:
-        """Whether a job started, ended, was paused or was reported, or the gateway asked for more, since this was asked the last time."""
+        """Whether a job started, ended, was paused or was reported, the gateway asked for more, or a service died or came back, since this
+        was asked the last time."""
         now = self._look()
         moved = now != self.states
         self.states = now
@@ -144,13 +146,13 @@ class Watch:
 
     def _unmoved(self, before: Mapping[str, str]) -> dict[str, str]:
         """`before` for what is there now; what was not seen before has only just been launched."""
-        return {name: before.get(name, now if name == GATEWAY else "starting") for name, now in self._look().items()}
+        return {name: before.get(name, now if name in (GATEWAY, FALLEN) else "starting") for name, now in self._look().items()}
 
     def _look(self) -> dict[str, str]:
         if self.ctx is None or self.ctx.jobs is None:
             return {}
         jobs = {name: "reported" if each.reported else each.state for name, each in self.ctx.jobs.look().items()}
-        return {**jobs, GATEWAY: str(_modified(wake_file(self.ctx.state_dir)))}
+        return {**jobs, GATEWAY: str(_modified(wake_file(self.ctx.state_dir))), FALLEN: " ".join(sorted(fallen(self.ctx.state_dir)))}
 
 
 def _modified(path: Path) -> int:

@@ -29,6 +29,7 @@ from reconciler.model import (
     Status,
     Update,
 )
+from reconciler.platform.process import fallen
 from reconciler.selection import Selection
 
 SERVICES_SECONDS = 180.0
@@ -56,9 +57,9 @@ def converge(
     stop = stop or threading.Event()
     deadline = time.monotonic() + timeout
     turn = deadline if wait else min(deadline, time.monotonic() + WRITER_SECONDS)
+    done: list[Result] = list(_revived(selection, house, stop, turn))
     proposal = propose(selection, house)
     (on_proposal or _nobody)(proposal)
-    done: list[Result] = []
     services = _services_only(proposal)
     if services is not None and services.context is not None:
         done += _carry(services, selection, house, stop, turn, _services_only).results
@@ -130,6 +131,14 @@ def _carry(
             stop.wait(LOOK)
         whole = propose(selection, house)
         proposal = part(whole) or replace(whole, plan=Plan(()))
+
+
+def _revived(selection: Selection, house: House, stop: threading.Event, turn: float) -> Sequence[Result]:
+    """Start what has died before anything is looked at, for that takes seconds: what dies while many ask refuses them until it is up."""
+    if selection.filtered or not fallen(house.settings.state):
+        return ()
+    platform = replace(selection, kinds=frozenset({"Platform"}))
+    return _carry(propose(platform, house), platform, house, stop, turn).results
 
 
 def _services_only(proposal: Proposal) -> Proposal | None:

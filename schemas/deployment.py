@@ -171,6 +171,11 @@ def check(spec: DeploymentSpec) -> Iterator[tuple[str, str]]:
         yield "service", '`runtime: bento` needs the class: `service: {class: "module:Class"}`'
     if spec.rollout.strategy == "rolling" and spec.rollout.steps:
         yield "rollout.steps", "are steps of a canary: set `strategy: canary`"
+    if spec.rollout.strategy == "canary" and spec.rollout.surge == "never":
+        yield "rollout.surge", "a canary runs beside the old version: leave `surge` out, or set `strategy: rolling`"
+    for name, gate in (("errorRate", spec.rollout.gates.error_rate), ("quality", spec.rollout.gates.quality)):
+        if spec.rollout.strategy == "rolling" and gate is not None:
+            yield f"rollout.gates.{name}", "is judged while both versions answer: set `strategy: canary`"
     weights = [each.weight for each in spec.rollout.steps]
     if weights != sorted(weights):
         yield "rollout.steps", "weights must not fall from step to step"

@@ -99,6 +99,12 @@ def is_alive(record: Record | None) -> bool:
     return record is not None and record.pid > 0 and birth(record.pid) == record.birth
 
 
+def fallen(state_dir: Path) -> frozenset[str]:
+    """Services that were started in this folder and whose processes ended although nobody stopped them. Asks none of them anything."""
+    found = {path.parent.name: read_record(path) for path in (state_dir / "services").glob("*/record.json")}
+    return frozenset(name for name, record in found.items() if record is not None and record.pid > 0 and not is_alive(record))
+
+
 def read_record(path: Path) -> Record | None:
     """The record at `path`; None when there is none or it is not one."""
     try:

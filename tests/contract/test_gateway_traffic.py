@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,9 +120,25 @@ def test_a_request_that_kills_is_told_and_counted(up: Lab) -> None:
     until(lambda: up.ready("p.die.1") == 1)
     with up.client() as client:
         answer = client.post("/predict/p/n", json={"instances": [{"x": 1, "do": "die"}]})
-    assert answer.status_code == 503
+    assert answer.status_code == 504, "another replica was waited for"
     counted = app(up, "p.die.1")
     assert (counted["errors"], counted["requests"], counted["ready"]) == (1, 1, 0)
+
+
+def test_who_asks_between_two_replicas_waits_for_the_next_one(up: Lab) -> None:
+    """As when Serve's controller comes back and ends the wrong one of two, or the only one was killed: nothing loads for a moment."""
+    last = up.replica("p.gap.1")
+    up.follow(route("n", target("p.gap.1")))
+    until(lambda: up.ready("p.gap.1") == 1)
+    last.kill()
+    until(lambda: up.ready("p.gap.1") == 0)
+    body = {"instances": [{"x": 4}]}
+    with up.client() as client, ThreadPoolExecutor() as pool:
+        asked = pool.submit(client.post, "/predict/p/n", json=body)
+        time.sleep(0.5)
+        assert not asked.done()
+        up.replica("p.gap.1")
+        assert asked.result().json()["predictions"] == [8]
 
 
 def test_weights_are_kept_and_the_header_decides(up: Lab) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +15,7 @@ import pytest
 from reconciler.advance import Watch
 from reconciler.controller import Context
 from reconciler.model.serving import wake_file
+from reconciler.platform.process import Record, birth, write_record
 from reconciler.testing import make_context
 from tests.contract.job_house import JobHouse
 
@@ -66,3 +69,20 @@ def test_the_gateway_is_heard_once_and_its_silence_is_no_change(ctx: Context) ->
     watch.note_pass(began, ctx)
     assert watch.changed(), "it asked while the pass ran"
     assert not watch.changed()
+
+
+def test_a_service_that_dies_is_a_change_once_and_so_is_its_return(ctx: Context) -> None:
+    record = ctx.state_dir / "services" / "gateway" / "record.json"
+    record.parent.mkdir(parents=True)
+    write_record(record, Record(0, "", 1.0, ""))  # about to be spawned
+    watch = Watch(ctx)
+    assert not watch.changed()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as service:
+        write_record(record, Record(service.pid, birth(service.pid) or "", 1.0, ""))
+        assert not watch.changed()
+        service.kill()
+    assert watch.changed()
+    assert watch.pending
+    assert not watch.changed()
+    record.unlink()
+    assert watch.changed()

@@ -5,8 +5,10 @@ are part of the long matrix; docs/serving.md walks through a canary and a rollba
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -19,7 +21,7 @@ import psutil
 import pytest
 
 from benchmarks.load import Load
-from tests.e2e.installation import Installation
+from tests.e2e.installation import RECONCILE, Installation
 from tests.e2e.serving import deployment, gateway, lab, model, route, train
 from tests.e2e.training import until
 
@@ -100,6 +102,21 @@ def test_replicas_come_and_go_and_a_serve_controller_that_is_killed_meanwhile_co
         here.ok("--wait", timeout=300)
     assert client.failed() == []
     assert ask(here).json()["predictions"] == [6]
+
+
+def test_a_gateway_that_dies_is_started_by_the_loop_before_anything_else(here: Installation) -> None:
+    log = here.root / "watch.log"
+    with log.open("w") as out:
+        loop = subprocess.Popen([RECONCILE, "watch", "--every", "300s"], cwd=here.root, env=here.environment, stdout=out, stderr=out)
+    try:
+        until(lambda: "No changes" in log.read_text() or "Done" in log.read_text(), 60)
+        pid = json.loads((here.root / ".mlops/services/gateway/record.json").read_text())["pid"]
+        psutil.Process(pid).kill()
+        until(lambda: _answers(here), 30)  # although the next look at the tools is minutes away
+    finally:
+        loop.send_signal(signal.SIGTERM)
+        assert loop.wait(timeout=60) == 0, log.read_text()
+    assert "gateway" in here.run("history", "platform/test").out
 
 
 CANARY = "  rollout:\n    strategy: canary\n    steps: [{weight: 30, hold: 5s}]\n    gates: {errorRate: 0.02, minRequests: 10}\n"
@@ -186,6 +203,12 @@ def test_everything_of_a_deleted_deployment_goes(here: Installation) -> None:
     until(lambda: _replicas(here) == 0, 30)
     assert not list((here.root / ".mlops/bentoml/bentos").glob(f"{here.env['NAME']}.double/*"))
     assert ref(here) not in here.status()
+
+
+def _answers(here: Installation) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return ask(here).status_code == 200
+    return False
 
 
 def _tamper(here: Installation, mlflow_url: str) -> None:
