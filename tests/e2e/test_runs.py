@@ -89,7 +89,7 @@ def test_trainings_outlive_a_killed_reconciler_and_are_adopted(tmp_path: Path, m
     assert "No changes" in here.ok().out
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(each, marks=pytest.mark.full) for each in range(2, 40))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(each, marks=pytest.mark.full) for each in range(1, 40))])
 def test_kills_at_any_moment_make_no_twin(tmp_path: Path, mlflow_url: str, seed: int) -> None:
     here = lab(tmp_path / "root", mlflow_url)
     sweep(here, "grid", f"params: {{rank: [1, 2, 3, 4], seconds: 1}}, {small()}")

@@ -172,6 +172,7 @@ def trial(model: Path, data: Path, target: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
 def test_the_same_seed_gives_the_same_result_and_another_seed_another(case: Case, tmp_path: Path) -> None:
     first, again, other = (

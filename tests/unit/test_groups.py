@@ -26,4 +26,6 @@ def test_a_group_stays_in_one_worker(tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=120)
     assert "8 passed" in done.stdout, done.stdout + done.stderr
     told = (tmp_path / "workers").read_text().split()
-    assert len(set(told)) == 1, "this pytest and this pytest-xdist do not keep groups together: services would be started twice, stories torn"
+    assert len(set(told)) == 1, (
+        "this pytest and this pytest-xdist do not keep groups together: services would be started twice, stories torn"
+    )
