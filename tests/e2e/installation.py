@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-RECONCILE = str(Path(sys.executable).with_name("reconcile"))
+from tests.forked import RECONCILE as RECONCILE
+from tests.forked import reconcile
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -44,15 +45,7 @@ class Installation:
 
     def run(self, *arguments: str, timeout: float = 240, cwd: Path | None = None) -> Ran:
         """Run `reconcile` with these arguments in the root."""
-        done = subprocess.run(
-            [RECONCILE, *arguments],
-            cwd=cwd or self.root,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-            env=self.environment,
-        )
+        done = reconcile(*arguments, cwd=cwd or self.root, env=self.environment, timeout=timeout)
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def ok(self, *arguments: str, timeout: float = 240) -> Ran:

@@ -23,6 +23,7 @@ from reconciler.registry import discover
 from reconciler.report.doctor import Check, doctor_text
 from reconciler.report.json import plan_json, report_json, status_json
 from reconciler.schema import any_schema, fields, find, kind_schema, walk
+from tests import forked
 from tests.golden.plans.cases import CASES, ref
 
 ROOT = Path(__file__).parents[2]
@@ -38,9 +39,8 @@ KNOWN = [
 
 
 def reconcile(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from reconciler.cli import main; main()", *words]
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("MLOPS_", "GITHUB_", "CI"))}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**clean, **env}, timeout=120, check=False)
+    return forked.reconcile(*words, cwd=cwd, env={**clean, **env})
 
 
 @pytest.mark.parametrize(

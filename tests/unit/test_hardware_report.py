@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from reconciler.admission.values import Heat, Level
 from reconciler.hardware.probe import Energy, Look
 from reconciler.hardware.values import Accelerator, Machine, Reading, Sample
 from reconciler.report.hardware import hardware_json, hardware_text
+from tests import forked
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MAC = Machine(
@@ -115,9 +115,7 @@ def test_json_for_programs() -> None:
 
 
 def reconcile(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from reconciler.cli import main; main()", *words]
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("MLOPS_")}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=clean, timeout=120, check=False)
+    return forked.reconcile(*words, cwd=cwd, env={key: value for key, value in os.environ.items() if not key.startswith("MLOPS_")})
 
 
 def platform(folder: Path, sensors: str) -> None:

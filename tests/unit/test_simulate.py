@@ -25,6 +25,7 @@ from reconciler.admission.values import Decision, Level, Preemption, Quota, Rule
 from reconciler.errors import InvalidManifest
 from reconciler.model import Ref
 from reconciler.model.demand import NOTHING, Amounts, Limits
+from tests import forked
 
 ROOT = Path(__file__).parents[2]
 QUEUES = ROOT / "examples" / "queues"
@@ -361,8 +362,7 @@ def test_a_trace_becomes_work_with_the_priority_of_its_project(tmp_path: Path) -
 
 
 def reconcile(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from reconciler.cli import main; main()", "simulate", *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    return forked.reconcile("simulate", *words, cwd=cwd, env=os.environ)
 
 
 def test_the_example_queue_under_two_sets_of_quotas(tmp_path: Path) -> None:
