@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import count
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,6 +44,7 @@ def watch(
     house = open_for(asked, read_only=False)
     selection = asked.selection(house.settings, house.kinds)
     told: set[str] = set()
+    reports = count()
 
     def on_report(report: Report) -> None:
         now = datetime.now().astimezone()
@@ -50,7 +52,7 @@ def watch(
             if line := report_line(report, now):
                 say(line)
             return
-        for line in moment_lines(report, now, told):
+        for line in moment_lines(report, now, told, first=next(reports) == 0):
             say(line)
 
     def on_trouble(error: ReconcilerError, pause: float) -> None:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from reconciler.loop import Report
 
 
-def moment_lines(report: Report, now: datetime, told: set[str]) -> list[str]:
-    """Lines for people. `told` holds the reasons that were said already (each is said once for as long as it stays) and, after a `~`, the
-    runs that were on their way."""
+def moment_lines(report: Report, now: datetime, told: set[str], *, first: bool = False) -> list[str]:
+    """Lines for people; of a pass without news none, unless it is the `first`. `told` holds the reasons that were said already (each is
+    said once for as long as it stays) and, after a `~`, the runs that were on their way."""
     stamp = f"{now:%H:%M:%S}"
     lines = [f"{stamp}  {each.action.glyph} {each.action.ref}  {_became(each)}" for each in report.results if _acted(each)]
     blocked = [each.action for each in report.results if isinstance(each.action, Blocked) and not each.action.held]
@@ -30,7 +30,7 @@ def moment_lines(report: Report, now: datetime, told: set[str]) -> list[str]:
         told.clear()
     told.difference_update({each for each in told if each.startswith("~")})
     told.update(reasons | wrong | going)
-    if lines:
+    if lines or first:
         ready = sum(each.ready for each in report.statuses)
         held = sum(any(one.type == "Admitted" and one.status is False for one in each.conditions) for each in report.statuses)
         wait = f", {held} waiting for room (`reconcile queue`)" if held else ""

@@ -34,6 +34,11 @@ def test_a_run_is_told_when_it_starts_and_when_it_ends() -> None:
     assert moment_lines(_report(Blocked(RUN.ref, "WaitingForCpu", "", held=True), ready=True), NOW, told) == []
 
 
+def test_the_first_pass_says_how_things_stand_though_nothing_was_done() -> None:
+    quiet = _report(Blocked(RUN.ref, "WaitingForCpu", "", held=True), ready=True)
+    assert moment_lines(quiet, NOW, set(), first=True) == ["03:04:05  1 of 1 Ready (0.2 s)"]
+
+
 def test_what_is_in_the_way_is_told_once() -> None:
     told: set[str] = set()
     report = _report(Blocked(RUN.ref, "NotOurs", "someone else's"), ready=False)
