@@ -117,7 +117,11 @@ def wanted(resource: Resource[Any], code: str, trouble: str, machine: Machine) -
     given = resource.inputs.get(ref, {}) if ref is not None else {}
     if ref is None or KNOWN_AFTER_APPLY in (output(given, "version"), output(given, "versions")):
         return Wanted(reason=NOT_KNOWN, why=f"the version of {ref} is not known yet")
-    version = _version(spec.model.partition("@")[2], given)
+    asked_for, alias = spec.model.partition("@")[2], output(given, "alias")
+    if alias and asked_for not in ("", alias) and not asked_for.isdigit():
+        why = f"{ref} has the alias `{alias}`, not `{asked_for}`: write `@{alias}`, or the number of a version"
+        return Wanted(reason="CannotServe", why=why, final=True)
+    version = _version(asked_for, given)
     if isinstance(version, str):
         return Wanted(reason="WaitingForModel", why=f"{ref} {version}")
     if trouble:
@@ -200,8 +204,6 @@ def _version(asked: str, given: Outputs) -> Mapping[str, Any] | str:
         if facts.get("quarantined"):
             return f"has put version {asked} into quarantine: {facts['quarantined']}"
         return {"version": asked, **facts}
-    if asked and asked != output(given, "alias"):
-        return f"has the alias `{output(given, 'alias')}`, not `{asked}`"
     if not output(given, "version"):
         return "has no version that holds its alias yet"
     return dict(given)

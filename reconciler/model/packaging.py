@@ -96,7 +96,7 @@ class TrialSpec:
     target: str = ""
     """Column with the truth."""
     data: str = ""
-    """Digest of the evaluation data's version, passed on to the result."""
+    """MD5 of that file as its dataset's version has it, passed on to the result; empty = whatever it is."""
 
 
 def tag_name(name: str) -> str:

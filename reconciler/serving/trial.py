@@ -6,6 +6,7 @@ own code, in a process of its own and under a lease; MLOPS_MEMORY_LIMIT holds wh
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import itertools
 import json
@@ -46,8 +47,12 @@ class Bad(Exception):
     """The model does not do what it must; the message says what."""
 
 
+class Moved(Exception):
+    """The evaluation data is not what the trial was to be made on. That is nobody's verdict: a new version of the data brings a new trial."""
+
+
 def trial(spec: TrialSpec) -> TrialResult:
-    """What loading and asking shows. Never raises for what the model does."""
+    """What loading and asking shows. Never raises for what the model does; raises Moved when it was shown other data than it should be."""
     result = TrialResult(digest="", runtime=spec.runtime, data=spec.data, python=platform.python_version())
     try:
         result = replace(result, digest=digest_of_files(files(Path(spec.model))))
@@ -64,6 +69,8 @@ def trial(spec: TrialSpec) -> TrialResult:
         if spec.evaluation:  # read now: what the data takes is not what serving takes
             table = _data(spec, described)
             metrics = _guarded("fails on the evaluation data", lambda: evaluation.score(table, spec.target, predict))
+            if spec.data:
+                _must_be(spec.data, Path(spec.evaluation))
             result = replace(result, rows=len(table.truth), metrics=dict(metrics))
     except (Bad, Terminal) as error:
         result = replace(result, why=str(error))
@@ -106,6 +113,14 @@ def _loaded(spec: TrialSpec, described: Descriptor, runtime: str) -> Predict:
 
 def _data(spec: TrialSpec, described: Descriptor) -> evaluation.Table:
     return evaluation.read(Path(spec.evaluation), spec.target, described) if spec.evaluation else evaluation.Table()
+
+
+def _must_be(digest: str, path: Path) -> None:
+    """A verdict belongs to the bytes that it was given on: those of the dataset's version (DVC: MD5 of a file). Raises Moved."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if found != digest:
+        raise Moved(f"{path.name} was changed since its version {digest[:8]} was saved: it is {found[:8]} now")
 
 
 def _asked(predict: Predict, described: Descriptor, instances: Sequence[JSON], requests: int) -> Sequence[float]:
@@ -155,7 +170,11 @@ def main(argv: Sequence[str]) -> int:
     raw = json.loads(Path(argv[0]).read_bytes())
     spec = TrialSpec(**{each.name: raw[each.name] for each in fields(TrialSpec) if each.name in raw})
     _surround()
-    result = trial(spec)
+    try:
+        result = trial(spec)
+    except Moved as moved:
+        print(moved, file=sys.stderr)  # noqa: T201 - into the job's log
+        return 1
     target = Path(spec.result)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(target, json.dumps(asdict(result)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -261,8 +262,10 @@ def tried(lab: ModelLab, model: Resource[Any], seconds: float = 120.0) -> Any:
 def test_a_real_trial_on_real_data(trying: ModelLab) -> None:
     """The best one breaks when it is asked, the next one passes on the data."""
     (trying.ctx.root / "data").mkdir()
-    (trying.ctx.root / "data" / "table.csv").write_text("x,label\n" + "".join(f"{i / 40},{int(i > 20)}\n" for i in range(40)))
-    trying.inputs[DATA] = {"digest": "d1", "path": "data/table.csv"}
+    table = "x,label\n" + "".join(f"{i / 40},{int(i > 20)}\n" for i in range(40))
+    (trying.ctx.root / "data" / "table.csv").write_text(table)
+    saved = hashlib.md5(table.encode()).hexdigest()
+    trying.inputs[DATA] = {"digest": saved, "path": "data/table.csv"}
     broken = {**model_files(), "network.py": b"def load(folder):\n    raise RuntimeError('no weights')\n"}
     trying.run("broken", 0.95, broken)
     trying.run("sound", 0.90)
@@ -273,7 +276,7 @@ def test_a_real_trial_on_real_data(trying: ModelLab) -> None:
     assert last.health.message.startswith("v2 from sound (accuracy 0.9), champion")
     assert "no weights" in trying.versions()["1"]["mlops.evidence"]
     shown = json.loads(trying.versions()["2"]["mlops.trial"])
-    assert (shown["rows"], shown["metrics"]["accuracy"], shown["data"]) == (40, 1.0, "d1")
+    assert (shown["rows"], shown["metrics"]["accuracy"], shown["data"]) == (40, 1.0, saved)
     assert int(last.outputs["memory"]) > 8 << 20
 
 

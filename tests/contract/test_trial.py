@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,24 @@ def rows(count: int) -> str:
     return "b,a,y\n" + "".join(f"{n},{n / 2},{n + n / 2}\n" for n in range(count))
 
 
+def test_on_other_data_than_it_should_be_made_on_there_is_no_verdict(tmp_path: Path) -> None:
+    saved = rows(20)
+    spec = specify(tree(tmp_path / "m"), evaluation=data(tmp_path, saved + "1,2,3\n"), target="y", result=str(tmp_path / "result.json"))
+    (tmp_path / "spec.json").write_text(json.dumps(asdict(replace(spec, data=hashlib.md5(saved.encode()).hexdigest()))))
+    argv = [sys.executable, "-m", "reconciler.serving.trial", str(tmp_path / "spec.json")]
+    ran = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    assert ran.returncode == 1
+    assert ran.stderr.strip().splitlines()[-1].startswith("data.csv was changed since its version ")
+    assert not (tmp_path / "result.json").exists()
+
+
 def test_a_good_model_is_measured(tmp_path: Path) -> None:
     import sklearn
 
-    spec = specify(tree(tmp_path / "m"), evaluation=data(tmp_path, rows(600)), target="y", data="d" * 32)
+    md5 = hashlib.md5(rows(600).encode()).hexdigest()
+    spec = specify(tree(tmp_path / "m"), evaluation=data(tmp_path, rows(600)), target="y", data=md5)
     found = trial(spec)
-    assert (found.why, found.runtime, found.digest, found.rows, found.data) == ("", "sklearn", spec.digest, 600, "d" * 32)
+    assert (found.why, found.runtime, found.digest, found.rows, found.data) == ("", "sklearn", spec.digest, 600, md5)
     assert set(found.metrics) >= {"mae", "rmse", "r2"}
     assert found.packages == {"scikit-learn": sklearn.__version__}
     assert 0 < found.p50 <= found.p95 < 1

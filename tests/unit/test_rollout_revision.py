@@ -72,7 +72,7 @@ def test_what_makes_it_another_one(spec: dict[str, Any], given: dict[str, str], 
     [
         ("tree@champion", {"*": KNOWN_AFTER_APPLY}, "NotKnownYet", "is not known yet"),
         ("tree@champion", {"version": ""}, "WaitingForModel", "has no version that holds its alias yet"),
-        ("tree@best", {}, "WaitingForModel", "has the alias `champion`, not `best`"),
+        ("tree@best", {}, "CannotServe", "has the alias `champion`, not `best`: write `@champion`"),
         ("tree@7", {"versions": '{"2": {}, "10": {}}'}, "WaitingForModel", "has no version 7; it has 2, 10"),
         ("tree@2", {"versions": '{"2": {"quarantined": "bad labels"}}'}, "WaitingForModel", "version 2 into quarantine: bad labels"),
         ("tree", {"runtimes": '["torch"]'}, "CannotServe", "`torch` needs torch"),
