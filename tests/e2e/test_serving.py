@@ -149,13 +149,24 @@ def test_a_canary_that_fails_is_taken_back_and_stays_out(here: Installation) -> 
 
 
 @pytest.mark.full
-def test_a_model_that_does_not_load_never_gets_traffic(here: Installation) -> None:
+@pytest.mark.parametrize(
+    ("trouble", "factor", "said"),
+    [
+        ("load", 6, "weights do not fit"),
+        ("shape", 6.1, "is not as `output` has it"),
+        ("slow", 6.2, "latency"),
+        ("leak", 6.3, "memory"),
+    ],
+)
+def test_a_broken_model_never_gets_traffic(here: Installation, trouble: str, factor: float, said: str) -> None:
+    model(here, "  gates: {latency: 150ms}\n")
     with load(here) as client:
-        train(here, factor=6, accuracy=0.85, trouble="load")
+        train(here, factor=factor, accuracy=0.85, trouble=trouble)
         here.run("--wait", timeout=300)
     assert client.failed() == []
     assert len(client.versions()) == 1
-    assert "weights do not fit" in here.run("status", "--all").out
+    assert said in here.run("status", f"model/{here.env['NAME']}/doubler").out
+    assert ask(here).json()["predictions"] == [8], "the old one serves on"
 
 
 @pytest.mark.full
