@@ -99,6 +99,7 @@ def happenings(site: ServingSite, key: str) -> list[Event]:
     watched.during("scale down, 2 to 1 replicas", NONE, lambda _: _scale(site, 1))
     watched.during("Ray Serve's controller killed (SIGKILL)", NONE, lambda _: _kill_controller(site))
     watched.during("new version, canary that is promoted", NONE, lambda client: _canary(site, client))
+    watched.during("gateway replaced, `reconcile platform restart gateway`", NONE, lambda _: _replace(site))
     beyond = "what is sent until it is up again"
     watched.during("gateway ended (SIGTERM), then `reconcile --wait`", beyond, lambda client: _gateway(site, client, signal.SIGTERM))
     watched.during("gateway killed (SIGKILL), then `reconcile --wait`", beyond, lambda client: _gateway(site, client, signal.SIGKILL))
@@ -189,6 +190,14 @@ def _title(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
+
+
+def _replace(site: ServingSite) -> str:
+    old = site.pid("gateway")
+    site.reconcile("platform", "restart", "gateway")
+    if (new := site.pid("gateway")) == old:
+        raise Late("the old gateway still answers")
+    return f"another process answers at its port: {new} for {old}"
 
 
 def _gateway(site: ServingSite, client: Load, how: signal.Signals) -> str:

@@ -48,7 +48,7 @@ class Bad(Exception):
 
 
 class Moved(Exception):
-    """The evaluation data is not what the trial was to be made on. That is nobody's verdict: a new version of the data brings a new trial."""
+    """The evaluation data is not what the trial was to be made on: no verdict. A new version of the data brings a new trial."""
 
 
 def trial(spec: TrialSpec) -> TrialResult:
