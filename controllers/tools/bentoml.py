@@ -6,6 +6,7 @@ Source: BentoML documentation, Bento and Model stores; file layout checked again
 from __future__ import annotations
 
 import fcntl
+import glob
 import importlib.util
 import json
 import os
@@ -72,7 +73,7 @@ class Bentoml:
 
     def bentos(self) -> Mapping[str, BentoInfo]:
         """Every package that carries marks of ours, by tag."""
-        return {info.tag: info for path in self._home.glob("bentos/*/*/bento.yaml") if (info := _info(path)) is not None}
+        return {info.tag: info for path in self._files("bentos/*/*/bento.yaml") if (info := _info(path)) is not None}
 
     def remove(self, tags: Collection[str], in_use: Collection[str]) -> tuple[str, ...]:
         """Remove these packages, but none of those in use, and the models' files that no package refers to any more.
@@ -90,6 +91,10 @@ class Bentoml:
             for left in self._home.glob(f"{REMOVED}*"):
                 shutil.rmtree(left, ignore_errors=True)
         return tuple(gone)
+
+    def _files(self, pattern: str) -> Iterator[Path]:
+        """Files of the store. What another one removes meanwhile is left out, where Path.glob of Python 3.11 would raise."""
+        return (self._home / each for each in glob.iglob(pattern, root_dir=self._home))  # noqa: PTH207 - on purpose
 
     def _whole(self, spec: BentoSpec) -> bool:
         """True when the package of this very revision is there, with its model."""
@@ -133,7 +138,7 @@ class Bentoml:
         return process.returncode, out, errors
 
     def _drop_models(self, referred: Collection[str]) -> None:
-        for path in self._home.glob("models/*/*/model.yaml"):
+        for path in self._files("models/*/*/model.yaml"):
             tag = f"{path.parent.parent.name}:{path.parent.name}"
             if tag not in referred and f"{LABEL}digest" in (_yaml(path).get("labels") or {}):
                 self._drop(self._home / "models", tag)

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from controllers.tools.bentoml import connect, import_path
 from reconciler.controller import Context
 from reconciler.errors import Terminal
 from reconciler.model.packaging import BentoSpec, model_folder, tag_name
+from reconciler.model.serving import bentoml_home
 from reconciler.serving.content import digest
 from reconciler.testing.context import Recorder, make_context
 from tests.contract.model_folders import adding, describe, mlx, tree
@@ -296,3 +298,26 @@ def test_names_fit_into_a_tag(name: str) -> None:
 
     assert Tag(tag_name(name), "1").name == tag_name(name)
     assert tag_name(name + "b") != tag_name(name + "c")
+
+
+def test_the_store_is_listed_while_packages_go(tmp_path: Path) -> None:
+    """Two deployments are deleted at once: what one removes, the other may just be looking at."""
+    ctx, stop = make_context(tmp_path), threading.Event()
+    store = bentoml_home(ctx.state_dir) / "bentos"
+
+    def churn() -> None:
+        while not stop.is_set():
+            for name in "abcdef":
+                (store / name / "v1").mkdir(parents=True)
+            for name in "abcdef":
+                shutil.rmtree(store / name)
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            assert connect(ctx).bentos() == {}
+    finally:
+        stop.set()
+        thread.join()
