@@ -138,7 +138,8 @@ def _revived(selection: Selection, house: House, stop: threading.Event, turn: fl
     if selection.filtered or not fallen(house.settings.state):
         return ()
     platform = replace(selection, kinds=frozenset({"Platform"}))
-    return _carry(propose(platform, house), platform, house, stop, turn).results
+    services = _services_only(propose(platform, house))  # None: nobody needs it any more
+    return _carry(services, platform, house, stop, turn, _services_only).results if services is not None else ()
 
 
 def _services_only(proposal: Proposal) -> Proposal | None:

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import assert_never
@@ -216,8 +217,9 @@ def stop_trials(ref: Ref, ctx: Context) -> None:
 def sweep(ctx: Context) -> None:
     """Remove what trials left here long ago, and model files that nobody has fetched for a day."""
     for path in trials_folder(ctx.state_dir).glob("*"):
-        if time.time() - path.stat().st_mtime > KEPT_SECONDS:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another model's sweep was faster
+            if time.time() - path.stat().st_mtime > KEPT_SECONDS:
+                path.unlink()
     artifacts.sweep(ctx.state_dir)
 
 

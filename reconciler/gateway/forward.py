@@ -130,7 +130,9 @@ async def _ready(gateway: Gateway, path: str, trip: Trip, avoided: set[str]) -> 
         if target is not None:
             up = gateway.replicas.ready(target.app)
             return target, next((each for each in up if each.registration.replica not in avoided), up[0])
-        if not route.wakes and not any(gateway.replicas.starting(each.app) for each in route.targets):
+        # One whose replica died of it, or with it, is told: sent once more it could end the next one, too.
+        may_come = (gateway.replicas.starting(each.app) or (not avoided and gateway.replicas.missed(each.app)) for each in route.targets)
+        if not route.wakes and not any(may_come):
             raise unavailable(f"no replica of {path} is up", SOON)
         gateway.wake()
         with gateway.counts.route(path).doing("waiting", time.monotonic):

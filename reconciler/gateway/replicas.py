@@ -21,8 +21,8 @@ KEPT_ALIVE = 4.0
 REST = 1.0
 """Seconds for which a replica that could not be reached is left alone, if it lives."""
 MISSED = 10.0
-"""Seconds for which requests still wait for an application whose last ready replica is gone: Ray Serve notices a dead one, or has taken the
-wrong one for surplus after its controller was killed, and has the next one loading within that time."""
+"""Seconds for which new requests still wait for an application whose last ready replica is gone: Ray Serve notices a dead one, or has
+taken the wrong one for surplus after its controller was killed, and has the next one loading within that time."""
 MOST_ANSWER = 64 << 20
 """Bytes of an answer; a replica that sends more has failed."""
 _URL = "http://replica/predict"
@@ -129,8 +129,12 @@ class Replicas:
         return sorted(up, key=lambda each: each.ongoing) if len(up) > 1 else up
 
     def starting(self, app: str) -> bool:
-        """Whether one may answer soon: it loads, rests after a failed connection, or the last one went only just now."""
-        return app in self._answered or any(each.registration.state in ("loading", "ready") for each in self._by_app.get(app, ()))
+        """Whether one may answer soon: it loads, or rests after a failed connection."""
+        return any(each.registration.state in ("loading", "ready") for each in self._by_app.get(app, ()))
+
+    def missed(self, app: str) -> bool:
+        """Whether the last one that answered went only just now, so that another one is about to load."""
+        return app in self._answered
 
     def contract(self, app: str) -> Contract | None:
         """What the application's replicas accept; None while none of them lives."""

@@ -69,8 +69,6 @@ def trial(spec: TrialSpec) -> TrialResult:
         if spec.evaluation:  # read now: what the data takes is not what serving takes
             table = _data(spec, described)
             metrics = _guarded("fails on the evaluation data", lambda: evaluation.score(table, spec.target, predict))
-            if spec.data:
-                _must_be(spec.data, Path(spec.evaluation))
             result = replace(result, rows=len(table.truth), metrics=dict(metrics))
     except (Bad, Terminal) as error:
         result = replace(result, why=str(error))
@@ -112,11 +110,21 @@ def _loaded(spec: TrialSpec, described: Descriptor, runtime: str) -> Predict:
 
 
 def _data(spec: TrialSpec, described: Descriptor) -> evaluation.Table:
-    return evaluation.read(Path(spec.evaluation), spec.target, described) if spec.evaluation else evaluation.Table()
+    """Raises Terminal for data that does not fit; Moved, whether it fits or not, when it is not the data that was asked for."""
+    if not spec.evaluation:
+        return evaluation.Table()
+    path = Path(spec.evaluation)
+    try:
+        return evaluation.read(path, spec.target, described)
+    finally:
+        if spec.data and not path.is_dir():  # a folder is no table: that is what reading it says
+            _must_be(spec.data, path)
 
 
 def _must_be(digest: str, path: Path) -> None:
     """A verdict belongs to the bytes that it was given on: those of the dataset's version (DVC: MD5 of a file). Raises Moved."""
+    if not path.exists():
+        raise Moved(f"{path.name} is not there any more")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if found != digest:

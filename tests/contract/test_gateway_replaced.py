@@ -28,10 +28,9 @@ from schemas.platform import KIND, PlatformSpec
 from tests.contract.gateway_lab import RELEASED, Lab, free_port, lab, route, target, until
 from tests.unit.test_cli import reconcile
 
-pytestmark = [
-    pytest.mark.xdist_group("gateway"),
-    pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be told to send new connections to the new process"),
-]
+pytestmark = pytest.mark.xdist_group("gateway")
+beside = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be told to send new connections to the new process")
+"""Elsewhere a restart is a stop and a start, which refuses whoever asks in between."""
 NAMES = ["gateway"]
 
 
@@ -65,6 +64,7 @@ def load(up: Lab, **headers: str) -> Load:
     return Load(f"{up.url}/predict/p/n", body, {"authorization": f"Bearer {up.key('p')}", **headers}, workers=8, pause=0.0)
 
 
+@beside
 def test_a_restart_refuses_nobody_and_finishes_what_is_in_hand(up: Lab) -> None:
     """With connections that are kept, with a new one for each request, and with a request that takes longer than the restart."""
     (old,) = marked(up)
@@ -92,6 +92,7 @@ def test_a_restart_refuses_nobody_and_finishes_what_is_in_hand(up: Lab) -> None:
     assert status.pid == up.state()["pid"] != old
 
 
+@beside
 def test_other_settings_replace_it_and_another_port_stops_it_first(tmp_path: Path, up: Lab) -> None:
     def at(**gateway: object) -> Shared:
         spec = PlatformSpec.model_validate({"installation": "lab", "mlflow": {"managed": False, "endpoint": up.url}, "gateway": gateway})
@@ -114,6 +115,7 @@ def test_other_settings_replace_it_and_another_port_stops_it_first(tmp_path: Pat
     assert seen == [(1, False, True), (1, True, True)]
 
 
+@beside
 def test_one_that_does_not_start_leaves_the_old_one(up: Lab) -> None:
     before = marked(up)
     with load(up) as asking, pytest.raises(Transient, match="gateway was not replaced"):
@@ -124,6 +126,7 @@ def test_one_that_does_not_start_leaves_the_old_one(up: Lab) -> None:
     assert services(up).status()["gateway"].state == "running"
 
 
+@beside
 def test_one_who_replaces_it_and_is_killed_at_any_moment_leaves_one_after_the_next_start(up: Lab) -> None:
     script = textwrap.dedent(
         f"""
