@@ -265,7 +265,7 @@ def test_gpu_cores_and_low_power_from_texts() -> None:
 # --- the edges -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(sys.platform == "darwin", reason="on a Mac these probes have something to say, which `reconcile doctor --hardware` shows")
+@pytest.mark.skipif(sys.platform == "darwin", reason="on a Mac these probes speak: see `reconcile doctor --hardware`")
 def test_every_probe_of_macos_is_silent_elsewhere() -> None:
     looks = [each.look(0.0, {}) for each in darwin.probes()]
     assert all(each.silent and not each.readings for each in looks), looks
