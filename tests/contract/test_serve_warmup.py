@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -140,3 +143,39 @@ def test_what_runs_is_counted_and_may_end_at_a_stop() -> None:
     assert answers == [[3.0]]
     assert not server.alive
     assert server.ongoing == 0
+
+
+LEAVES = """
+import sys, threading, time
+from pathlib import Path
+from reconciler.model.serving import Registration
+from reconciler.serving import register
+from reconciler.serving.listen import Server
+from reconciler.serving.replica import Replica
+
+async def app(scope, receive, send):
+    for told in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{told}.complete"})
+
+state, socket = Path(sys.argv[1]), Path(sys.argv[2])
+socket.parent.mkdir()
+replica = Replica.__new__(Replica)  # as Serve's actor holds it once it is up
+replica._args, replica._ends = {"timeout": 1}, threading.Event()
+replica._server = Server(app, socket)
+replica._server.start()
+replica._entry = register.enter(state, Registration("p.n.1", "r", "deployment/p/n", 1, "ready", str(socket)))
+replica.__del__()  # what Serve's graceful shutdown calls
+print(len(list(state.rglob("r.json"))), socket.exists(), flush=True)
+time.sleep(60)  # nobody ends the actor: the controller died meanwhile
+"""
+
+
+def test_a_replica_that_has_ended_does_not_wait_for_a_controller_that_died(tmp_path: Path) -> None:
+    socket = Path(tempfile.mkdtemp(prefix="r-", dir="/tmp")) / "r" / "http"
+    try:
+        argv = [sys.executable, "-c", LEAVES, str(tmp_path), str(socket)]
+        ran = subprocess.run(argv, capture_output=True, text=True, timeout=50, check=False)
+    finally:
+        shutil.rmtree(socket.parents[1], ignore_errors=True)
+    assert (ran.returncode, ran.stdout.split()) == (0, ["0", "False"]), ran.stderr
