@@ -21,6 +21,11 @@ import psutil
 import pytest
 
 from benchmarks.load import Load
+from reconciler.converge import converge
+from reconciler.house import open_house
+from reconciler.platform.process import fallen
+from reconciler.selection import Selection
+from reconciler.settings import Settings
 from tests.e2e.installation import RECONCILE, Installation
 from tests.e2e.serving import deployment, gateway, lab, model, route, train
 from tests.e2e.training import until
@@ -104,19 +109,28 @@ def test_replicas_come_and_go_and_a_serve_controller_that_is_killed_meanwhile_co
     assert ask(here).json()["predictions"] == [6]
 
 
-def test_a_gateway_that_dies_is_started_by_the_loop_before_anything_else(here: Installation) -> None:
+def test_a_gateway_that_dies_is_started_by_the_loop_at_once(here: Installation) -> None:
     log = here.root / "watch.log"
     with log.open("w") as out:
         loop = subprocess.Popen([RECONCILE, "watch", "--every", "300s"], cwd=here.root, env=here.environment, stdout=out, stderr=out)
     try:
         until(lambda: " Ready (" in log.read_text(), 60)  # its first pass
-        pid = json.loads((here.root / ".mlops/services/gateway/record.json").read_text())["pid"]
-        psutil.Process(pid).kill()
+        _kill_gateway(here)
         until(lambda: _answers(here), 30)  # although the next look at the tools is minutes away
     finally:
         loop.send_signal(signal.SIGTERM)
         assert loop.wait(timeout=60) == 0, log.read_text()
     assert "gateway" in here.run("history", "platform/test").out
+
+
+def test_what_died_is_there_again_before_a_pass_looks_at_anything(here: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(here.root)  # as the program: to another path it would be another tree
+    _kill_gateway(here)
+    house, dead = open_house(Settings()), list[frozenset[str]]()
+    assert fallen(house.settings.state) == {"gateway"}
+    converge(Selection(), house, on_proposal=lambda _: dead.append(fallen(house.settings.state)))
+    assert dead == [frozenset()]
+    until(lambda: _answers(here), 30)
 
 
 CANARY = "  rollout:\n    strategy: canary\n    steps: [{weight: 30, hold: 5s}]\n    gates: {errorRate: 0.02, minRequests: 10}\n"
@@ -214,6 +228,12 @@ def test_everything_of_a_deleted_deployment_goes(here: Installation) -> None:
     until(lambda: _replicas(here) == 0, 30)
     assert not list((here.root / ".mlops/bentoml/bentos").glob(f"{here.env['NAME']}.double/*"))
     assert ref(here) not in here.status()
+
+
+def _kill_gateway(here: Installation) -> None:
+    gone = psutil.Process(json.loads((here.root / ".mlops/services/gateway/record.json").read_text())["pid"])
+    gone.kill()
+    psutil.wait_procs([gone], timeout=10)
 
 
 def _answers(here: Installation) -> bool:
