@@ -25,11 +25,14 @@ $(STAMP): requirements.lock pyproject.toml
 
 setup: $(STAMP) ## create .venv and install the locked packages, hashes checked
 
-demo: $(STAMP) ## reconcile manifests/ into real tools on this machine: data, runs, models, endpoints
+demo: $(STAMP) ## reconcile manifests/ into real tools on this machine: data, runs, models, endpoints, workflows
 	@$(BIN)/reconcile --wait --timeout 900s
 	@$(BIN)/reconcile status
 	@$(BIN)/reconcile leaderboard
 	@$(BIN)/reconcile predict --all
+	@$(BIN)/reconcile run workflow/lora-finetuning/nightly --wait
+	@$(BIN)/reconcile run workflow/federated-learning/digits-together --wait
+	@$(BIN)/reconcile run workflow/federated-learning/turned-digits --wait
 
 test: $(STAMP) ## all tests, against the real tools
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests

@@ -7,17 +7,20 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import admission, loop, sensors, serving, sizes
+from benchmarks import admission, loop, sensors, serving, sizes, workflows
 from benchmarks.page import PAGE, Section, merged
 
-ORDER = (sizes.TITLE, loop.TITLE, admission.TITLE, sensors.TITLE, serving.TITLE)
+ORDER = (sizes.TITLE, loop.TITLE, admission.TITLE, sensors.TITLE, serving.TITLE, workflows.TITLE)
 
 
 def main() -> None:
     """Measure the chosen parts and write their sections of the page."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument(
-        "--only", nargs="+", choices=("sizes", "loop", "admission", "sensors", "serving"), help="parts to measure; all by default"
+        "--only",
+        nargs="+",
+        choices=("sizes", "loop", "admission", "sensors", "serving", "workflows"),
+        help="parts to measure; all by default",
     )
     options.add_argument("--sizes", type=int, nargs="+", default=[100, 1_000, 10_000], help="resources of the estates of `sizes`")
     options.add_argument("--no-runs", action="store_true", help="leave out the finished runs of the largest estate")
@@ -27,6 +30,7 @@ def main() -> None:
         "admission": lambda folder: admission.run(),
         "sensors": lambda folder: sensors.run(),
         "serving": serving.run,
+        "workflows": workflows.run,
         "loop": loop.run,
         "sizes": lambda folder: sizes.run(folder, chosen.sizes, runs=not chosen.no_runs),
     }

@@ -153,6 +153,20 @@ def export_clients(root: Path) -> None:
             write(root / f"federated-learning/data/{folder}/{at}.csv", header, table(data.data[rows], data.target[rows]))
 
 
+def export_shares(root: Path, images: Floats, labels: Ints) -> None:
+    """Digits that three projects keep to themselves, each with the digits that it gets to see; and some of all that nobody trains on."""
+    header = [*pixels(8), "label"]
+    test, rest = np.split(np.random.default_rng(11).permutation(len(images)), [300])
+    write(root / "federated-learning/data/digits-unseen.csv", header, table(images[test], labels[test]))
+    for project, seen, count in (
+        ("lora-finetuning", (0, 1, 2, 3), 240),
+        ("cpu-compression", (4, 5, 6), 180),
+        ("stable-diffusion", (7, 8, 9), 210),
+    ):
+        rows = rest[np.isin(labels[rest], seen)][:count]
+        write(root / f"{project}/data/digits-here.csv", header, table(images[rows], labels[rows]))
+
+
 def export_captions(root: Path) -> None:
     """Sentences about each digit; the last of each digit is kept for evaluation."""
     for name, templates in (("captions", SENTENCES), ("captions-short", LABELS)):
@@ -170,6 +184,7 @@ def main() -> None:
     export_domains(root, digits.data, digits.target)
     export_tables(root)
     export_clients(root)
+    export_shares(root, digits.data, digits.target)
     export_captions(root)
     for path in sorted(root.glob("*/data/**/*.csv")):
         print(f"{path.stat().st_size:>8} {path.relative_to(root)}")

@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from reconciler import exchange
 from reconciler.admission.values import Level
-from reconciler.controller import Context
+from reconciler.controller import Asks, Context
 from reconciler.errors import ReconcilerError
 from reconciler.house import House
-from reconciler.loop import Report, carry_out
+from reconciler.loop import Report, carry_out, propose
 from reconciler.model import Blocked, Delete, Done, Plan, Ref, Result
 from reconciler.model.serving import wake_file
 from reconciler.platform.process import fallen
+from reconciler.selection import Selection
 
 LOOK = 0.25
 """Seconds between two looks at the jobs: one listing of a folder."""
@@ -25,8 +27,8 @@ SHARE = 0.2
 """Of the time, at most, that whole passes may take while runs come and go; the same for decisions about what waits."""
 LEAST_PAUSE = 1.0
 """Seconds between two whole passes, at least."""
-GATEWAY, FALLEN = "gateway", "fallen"
-"""Stand among the jobs for when the gateway asked for more the last time, and for the services that have died."""
+GATEWAY, FALLEN, TASKS = "gateway", "fallen", "tasks"
+"""Stand among the jobs for when the gateway asked for more the last time, for the services that have died, and for what tasks ask for."""
 
 
 def held_part(report: Report, house: House) -> Report | None:
@@ -87,6 +89,29 @@ def advance(report: Report, house: House, stop: threading.Event) -> tuple[Report
     return whole, replace(done, statuses=whole.statuses) if done.results else None
 
 
+def heard(report: Report, selection: Selection, house: House, stop: threading.Event) -> tuple[Report, Report | None]:
+    """Take up what tasks ask for, by a pass over the kinds whose children ask by themselves: the report with what came of it, and that
+    alone (None: the selection leaves them out). Tasks come and go every few seconds, and a whole pass looks at everything.
+
+    Raises StoreError while another process writes, and StalePlan when one wrote just now."""
+    asking = frozenset(kind for kind, each in house.kinds.controllers.items() if isinstance(each, Asks))
+    kinds = asking & selection.kinds if selection.kinds else asking
+    if not kinds:
+        return report, None
+    part = carry_out(propose(replace(selection, kinds=kinds), house), house, stop)
+    before, now = report.proposal, part.proposal
+    others = {ref: each for ref, each in before.observations.items() if ref.kind not in kinds}
+    left = {ref: each for ref, each in before.resources.items() if ref.kind not in kinds}
+    proposal = replace(before, lease=now.lease, observations={**others, **now.observations}, resources={**left, **now.resources})
+    whole = replace(
+        report,
+        proposal=proposal,
+        results=(*(each for each in report.results if each.action.ref.kind not in kinds), *part.results),
+        statuses=(*(each for each in report.statuses if each.ref.kind not in kinds), *part.statuses),
+    )
+    return whole, part
+
+
 def merged(before: tuple[Result, ...], after: tuple[Result, ...]) -> tuple[Result, ...]:
     """`before` with the results of `after` in the places of the same Refs."""
     newer: dict[Ref, Result] = {each.action.ref: each for each in after}
@@ -108,6 +133,11 @@ class Watch:
     """Seconds that the last decision took."""
     pending: bool = False
     """Something ended since the last whole pass."""
+    asked: bool = False
+    """Tasks have asked for something, or jobs of theirs have moved, since they were heard."""
+    heard: float = field(default_factory=time.monotonic)
+    heeded: float = 0.0
+    """Seconds that it took to hear them the last time."""
 
     def __post_init__(self) -> None:
         self.states = self._unmoved({})
@@ -115,11 +145,13 @@ class Watch:
     def changed(self) -> bool:
         """Whether a job started, ended, was paused or was reported, the gateway asked for more, or a service died or came back, since this
         was asked the last time."""
-        now = self._look()
-        moved = now != self.states
+        now, before = self._look(), self.states
+        moved = {name for name in now.keys() | before.keys() if now.get(name) != before.get(name)}
+        tasks = {name for name in moved if name == TASKS or name.startswith(exchange.PREFIX)}
         self.states = now
-        self.pending |= moved
-        return moved
+        self.asked |= bool(tasks)
+        self.pending |= bool(moved - tasks)
+        return bool(moved)
 
     def wants_pass(self, quiet: float | None) -> bool:
         """Whether a whole pass is due: something ended, or nothing was looked at for `quiet` seconds (None = never for that)."""
@@ -127,6 +159,14 @@ class Watch:
         if quiet is not None and since >= quiet:
             return True
         return self.pending and since >= max(LEAST_PAUSE, self.cost / SHARE)
+
+    def wants_tasks(self) -> bool:
+        """Whether tasks are to be heard."""
+        return self.asked and time.monotonic() - self.heard >= max(LOOK, self.heeded / SHARE)
+
+    def note_tasks(self, began: float) -> None:
+        self.heard = self.decided = time.monotonic()
+        self.heeded, self.asked = self.heard - began, False
 
     def wants_decision(self) -> bool:
         return time.monotonic() - self.decided >= max(RETRY, self.pondered / SHARE)
@@ -139,20 +179,21 @@ class Watch:
 
     def note_pass(self, began: float, ctx: Context | None) -> None:
         self.passed = self.decided = time.monotonic()
-        self.cost, self.pending = self.passed - began, False
+        self.cost, self.pending, self.asked = self.passed - began, False, False
         self.ctx = ctx or self.ctx
         # What moved while the pass ran may be newer than what it saw: that stays a change. What it launched itself is none.
         self.states = self._unmoved(self.states)
 
     def _unmoved(self, before: Mapping[str, str]) -> dict[str, str]:
         """`before` for what is there now; what was not seen before has only just been launched."""
-        return {name: before.get(name, now if name in (GATEWAY, FALLEN) else "starting") for name, now in self._look().items()}
+        return {name: before.get(name, now if name in (GATEWAY, FALLEN, TASKS) else "starting") for name, now in self._look().items()}
 
     def _look(self) -> dict[str, str]:
         if self.ctx is None or self.ctx.jobs is None:
             return {}
         jobs = {name: "reported" if each.reported else each.state for name, each in self.ctx.jobs.look().items()}
-        return {**jobs, GATEWAY: str(_modified(wake_file(self.ctx.state_dir))), FALLEN: " ".join(sorted(fallen(self.ctx.state_dir)))}
+        gateway, tasks = _modified(wake_file(self.ctx.state_dir)), exchange.stamp(exchange.folder(self.ctx.state_dir))
+        return {**jobs, GATEWAY: str(gateway), FALLEN: " ".join(sorted(fallen(self.ctx.state_dir))), TASKS: str(tasks)}
 
 
 def _modified(path: Path) -> int:

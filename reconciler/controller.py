@@ -49,9 +49,10 @@ from reconciler.model import (
     Ref,
     Replace,
     Resource,
+    Status,
     Update,
 )
-from reconciler.model.demand import UNLIMITED
+from reconciler.model.demand import UNLIMITED, Slots
 from reconciler.model.ranking import Ranking
 from schemas.base import KindInfo, Spec
 from schemas.platform import PlatformSpec
@@ -169,6 +170,14 @@ class Context:
     """By `Demand.template`: what earlier work of this sort was measured to need."""
     room: Callable[[Ref], Limits] = lambda _: UNLIMITED
     """The most that a resource with its children can ever hold at once, beside the standing reservations of all others."""
+    slots: Callable[[str], Slots] = lambda _: Slots(1, 1)
+    """By project: how many tasks of its workflows may be in flight, by its quota and by how hot the machine is."""
+    told: Callable[[Ref], Status | None] = lambda _: None
+    """What the last whole pass said of a resource."""
+    told_since: datetime | None = None
+    """When that pass began to look; None = there was none."""
+    is_here: Callable[[str], bool] = lambda _: True
+    """Whether a lease's node is this machine."""
     deadline: float = 60.0
     """Seconds that one call to a tool may take."""
     focused: bool = False
@@ -277,6 +286,24 @@ class RollsBack(Protocol):
         """Note that what stands now is not wanted again, until manifest or inputs lead to something else; the next pass carries it out.
 
         Returns what it goes back to, in words. Raises Terminal when there is nothing to go back from or to."""
+
+
+@runtime_checkable
+class Asks(Protocol):
+    """Optional: the kind's children come and go by themselves, every few seconds: a pass over this kind alone takes them up."""
+
+    asks: bool
+
+
+@runtime_checkable
+class Starts(Protocol):
+    """Optional: a resource can be started by hand; for `reconcile run`."""
+
+    def start(self, ref: Ref, ctx: Context, conf: Mapping[str, JSON], by: str) -> str:
+        """Start it once; returns the id of that run. Raises Terminal when it cannot be started."""
+
+    def ended(self, ref: Ref, run: str, ctx: Context) -> Mapping[str, JSON] | None:
+        """How that run ended: `state`, `seconds`, `why`, and `tasks` by name with `state`, `seconds`, `attempts`; None while it goes on."""
 
 
 @runtime_checkable

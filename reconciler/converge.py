@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from reconciler.advance import LOOK, Watch, advance
+from reconciler.advance import LOOK, Watch, advance, heard
 from reconciler.errors import StalePlan, WriterBusy
 from reconciler.events import Event
 from reconciler.house import ANSWERS, House, await_services
@@ -50,10 +50,11 @@ def converge(
     timeout: float = 300.0,
     stop: threading.Event | None = None,
     on_proposal: Callable[[Proposal], None] | None = None,
+    until: Callable[[], bool] | None = None,
 ) -> Report:
     """One pass, with the services that it needs brought up first; with `wait`, passes until all is Ready or `timeout` seconds are over.
 
-    `on_proposal` is told the first proposal before it is carried out."""
+    `on_proposal` is told the first proposal before it is carried out. `until` says that it is enough, whatever else still moves."""
     stop = stop or threading.Event()
     deadline = time.monotonic() + timeout
     turn = deadline if wait else min(deadline, time.monotonic() + WRITER_SECONDS)
@@ -70,7 +71,10 @@ def converge(
     proposal = report.proposal
     done = [*filter(_wrote, done), *report.results]
     watch = Watch(proposal.context)
-    while wait and not stop.is_set() and (moving := _moving(report)) and time.monotonic() < deadline:
+    while wait and not stop.is_set() and time.monotonic() < deadline:
+        moving = _moving(report)
+        if until() if until is not None else not moving:
+            break
         house.tell(Event("wait", _waiting_for(moving)))
         stop.wait(LOOK)
         began = time.monotonic()
@@ -78,6 +82,12 @@ def converge(
         if watch.wants_pass(quiet=_quiet(report)):
             report = _carry(propose(selection, house), selection, house, stop, turn)
             watch.note_pass(began, report.proposal.context)
+        elif watch.wants_tasks():
+            try:
+                report, _ = heard(report, selection, house, stop)
+            except (StalePlan, WriterBusy):
+                watch.pending = True
+            watch.note_tasks(began)
         elif changed or watch.wants_decision():
             started = None
             try:
@@ -130,7 +140,7 @@ def _carry(
             house.tell(Event("wait", "waiting for another reconciler to end its pass"))
             stop.wait(LOOK)
         whole = propose(selection, house)
-        proposal = part(whole) or replace(whole, plan=Plan(()))
+        proposal = part(whole) or _narrowed(whole, Plan(()))
 
 
 def _revived(selection: Selection, house: House, stop: threading.Event, turn: float) -> Sequence[Result]:
@@ -149,7 +159,12 @@ def _services_only(proposal: Proposal) -> Proposal | None:
         return None
     states = proposal.context.services.report()
     up = all(states.get(name, {}).get("state") in ANSWERS for name in proposal.context.wanted)
-    return None if up else replace(proposal, plan=Plan(first))
+    return None if up else _narrowed(proposal, Plan(first))
+
+
+def _narrowed(proposal: Proposal, plan: Plan) -> Proposal:
+    """A part of the proposal: it says nothing about what it leaves out."""
+    return replace(proposal, plan=plan, selection=replace(proposal.selection, part=True))
 
 
 def _moving(report: Report) -> list[Status]:
@@ -187,6 +202,8 @@ def outdated(report: Report) -> frozenset[Ref]:
 
 def _waiting_for(moving: Sequence[Status]) -> str:
     running = [each for each in moving if each.ref.key]
+    if not moving:
+        return "waiting"
     if len(running) > 1:
         held = sum(any(one.type == "Admitted" and one.status is False for one in each.conditions) for each in running)
         return f"{len(running) - held} running, {held} waiting for room"
@@ -194,11 +211,13 @@ def _waiting_for(moving: Sequence[Status]) -> str:
 
 
 def _quiet(report: Report) -> float:
-    """Seconds after which to look at everything again although no job ended: what is no job tells nobody that it is ready."""
+    """Seconds after which to look at everything again although no job ended: what is no job tells nobody that it is ready, and what asks
+    to be looked at soon has a reason."""
     moving = _moving(report)
     parents = {replace(each.ref, key="") for each in moving if each.ref.key}
-    alone = [each.ref for each in moving if not each.ref.key and each.ref not in parents]
-    return min((soon(report, ref) or SOONEST for ref in alone), default=LATEST)
+    alone = [soon(report, each.ref) or SOONEST for each in moving if not each.ref.key and each.ref not in parents]
+    asked = [after for each in moving if (after := soon(report, each.ref)) is not None]
+    return min((*alone, *asked), default=LATEST)
 
 
 def soon(report: Report, ref: Ref | None = None) -> float | None:

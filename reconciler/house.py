@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from reconciler.controller import Call, Context, JobRunner, Needs, Services
 from reconciler.errors import StalePlan, StoreError, Terminal
 from reconciler.events import Event, Listener, silent
 from reconciler.kept import OneMeter, OneRunner, OneSampler
-from reconciler.model import JSON, Owned, Ref, Resource
+from reconciler.model import JSON, Owned, Ref, Resource, Status
 from reconciler.registry import Kinds, discover
 from reconciler.settings import Settings
 from schemas.base import FromEnv, FromFile
@@ -52,6 +53,8 @@ class Wire:
                     out.write(json.dumps({**line, "seconds": round(call.seconds, 4)}) + "\n")
 
 
+TOLD_SINCE = "told_since"
+"""In the Store: when the last whole pass began whose statuses somebody waits for."""
 ANSWERS = ("running", "external", "unreachable", "degraded")
 """States of a service that waiting does not change; `unreachable` is one that somebody else runs."""
 
@@ -161,7 +164,11 @@ def context(
     house: House, resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned], *, focused: bool = False
 ) -> Context | None:
     """The controllers' view of the house for this pass; None when no Platform is declared or recorded."""
-    from reconciler.admission.ledger import room
+    from reconciler.admission.ledger import seen_by_admission
+    from reconciler.admission.slots import slots
+    from reconciler.admission.standing import room
+    from reconciler.hardware.detector import detect
+    from reconciler.runs.nodes import names
 
     spec = _platform(resources, inventory)
     if spec is None:
@@ -186,7 +193,21 @@ def context(
         jobs=house.jobs(spec, services),
         learned=house.store.work.learned(),
     )
-    return replace(ctx, room=room(house, ctx, resources.values(), inventory))
+    seen = seen_by_admission(house, ctx, resources.values(), inventory)
+    since = house.store.meta(TOLD_SINCE)
+    return replace(
+        ctx,
+        room=lambda owner: room(seen(), owner),
+        slots=lambda project: slots(seen(), project),
+        is_here=lambda node: node not in names(house.settings.state) or node == detect(house.settings.state).name,
+        told=_told(house) if since else ctx.told,
+        told_since=datetime.fromisoformat(since) if since else None,
+    )
+
+
+def _told(house: House) -> Callable[[Ref], Status | None]:
+    statuses = cache(house.store.statuses)
+    return lambda ref: statuses().get(ref)
 
 
 def _needed(resources: Mapping[Ref, Resource[Any]], kinds: Kinds) -> set[str]:

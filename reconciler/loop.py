@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from reconciler.admit import Admission, consider, give_back, grant
@@ -23,7 +23,7 @@ from reconciler.controller import Context, Expands
 from reconciler.diff import compare
 from reconciler.events import Event
 from reconciler.expand import Expanded, expand
-from reconciler.house import House, context, writing
+from reconciler.house import TOLD_SINCE, House, context, writing
 from reconciler.journal import StoreJournal
 from reconciler.model import (
     Absent,
@@ -84,6 +84,8 @@ class Proposal:
     """What was decided about what asks for room; None: nothing does."""
     policy: Policy | None = None
     """What the plan was made under."""
+    looked: datetime | None = None
+    """When it began to look."""
     unread: frozenset[Ref] = frozenset()
     """Their children were not looked at: what was last said of them stands."""
 
@@ -102,7 +104,7 @@ class Report:
 def propose(selection: Selection, house: House) -> Proposal:
     """Read manifests, Store and tools, and decide what should be done. Writes nothing, anywhere."""
     began, calls, lease = time.monotonic(), house.wire.count, house.memos.follow(house.store)
-    inventory = house.store.inventory()
+    inventory, now = house.store.inventory(), house.now()
     house.tell(Event("phase", "reading manifests"))
     desired = read(selection, house.kinds, house.settings, inventory, house.store.meta("root_paths") or "")
     selection = desired.selection
@@ -145,6 +147,7 @@ def propose(selection: Selection, house: House) -> Proposal:
         refused=desired.graph.refused,
         admission=admission,
         policy=policy,
+        looked=now,
         unread=expanded.unread,
     )
 
@@ -268,6 +271,13 @@ def _record(
         for key, value in (("applied_revision", proposal.sources[0].revision), ("root_paths", proposal.selection.root_paths)):
             if house.store.meta(key) != value:
                 house.store.set_meta(key, value)
+    if whole and not proposal.selection.partial and proposal.looked is not None and _is_awaited(proposal):
+        house.store.set_meta(TOLD_SINCE, proposal.looked.isoformat())
+
+
+def _is_awaited(proposal: Proposal) -> bool:
+    """Whether something wants to be looked at again: it may wait for what this pass says of others."""
+    return any(isinstance(each, Present) and each.recheck_at is not None for each in proposal.observations.values())
 
 
 def _gone(proposal: Proposal, found: Sequence[Status], house: House) -> tuple[Ref, ...]:

@@ -187,6 +187,8 @@ def what_it_uses(world: World) -> Iterator[Breach]:
                     yield from _host(each, path, use.name, project)
                 case "remote":
                     yield from _remote(each, path, use.name, project, platform)
+                case "code":
+                    yield from _code(each, path, use.name, world)
                 case "file":
                     yield from _reserved(each, path, use.name)
                     other = taken.claim(f"{project.path if project else f'?{each.ref.owner}'}/{use.name}", each)
@@ -202,6 +204,18 @@ def _host(resource: Resource[Any], path: str, host: str, project: ProjectSpec | 
         name = resource.ref.owner
         hint = f'add "{host}" to spec.allow.hosts of project {name}; {_list(allowed)}'
         yield Breach(resource, path, f"host '{host}' is not allowed for project {name}", hint)
+
+
+def _code(resource: Resource[Any], path: str, name: str, world: World) -> Iterator[Breach]:
+    """Another project's code may be run where that project shares it."""
+    owner, _, file = name.partition("/")
+    project = world.project(owner)
+    if not world.exists(Ref("Project", None, owner)):
+        known = [ref.name for ref in world.declared if ref.kind == "Project"]
+        yield Breach(resource, path, f"project '{owner}' is not declared", nearest(owner, known) or _list(known), "NotFound")
+    elif project is not None and owner != resource.ref.owner and not {f"code/{file}", "code/*"} & set(project.shares):
+        hint = f'add "code/{file}" to spec.shares of project {owner}'
+        yield Breach(resource, path, f"project {owner} does not share code '{file}'", hint, "NotShared")
 
 
 def _remote(

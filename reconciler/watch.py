@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.advance import LOOK, SHARE, Watch, advance
+from reconciler.advance import LOOK, SHARE, Watch, advance, heard
 from reconciler.converge import converge, outdated, soon
 from reconciler.errors import ReconcilerError, StalePlan
 from reconciler.house import House
@@ -55,6 +55,11 @@ def run_forever(
                     quiet = min(every, max(soon(report) or every, watch.cost / SHARE))
                     on_report(report)
                     gc.collect()  # what a pass leaves behind holds connections, and the oldest garbage is hardly ever collected by itself
+                elif watch.wants_tasks():
+                    report, done = heard(report, selection, house, stop)
+                    watch.note_tasks(began)
+                    if done is not None:
+                        on_report(done)
                 elif changed or watch.wants_decision():
                     report, done = advance(report, house, stop)
                     watch.note_decision(began, done)

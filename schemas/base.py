@@ -262,9 +262,9 @@ class Use:
 
     path: str
     """Field below spec."""
-    what: Literal["host", "remote", "file"]
+    what: Literal["host", "remote", "file", "code"]
     """`host`: must be in the project's `allow.hosts`; `remote`: a remote of the Platform, in `allow.remotes`;
-    `file`: a path relative to the project that this resource alone may manage."""
+    `file`: a path relative to the project that this resource alone may manage; `code`: `project/file`, which that project must share."""
     name: str
 
 

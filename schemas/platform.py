@@ -94,6 +94,23 @@ class Gateway(Strict):
     """Python program whose environment holds the gateway's packages; unset = the reconciler's own."""
 
 
+class Airflow(Strict):
+    """Airflow on this machine, started only when a Workflow wants it; or an existing one."""
+
+    managed: bool = True
+    port: Port | None = None
+    """Of its pages and its REST interface; unset = a free one, chosen at the first start and kept."""
+    interpreter: str | None = None
+    """Python program whose environment holds Airflow and its git provider; unset = the reconciler's own."""
+    endpoint: Annotated[str, StringConstraints(pattern=r"^https?://")] | None = None
+    """With `managed: false`: base URL of an existing Airflow 3."""
+    username: str | None = None
+    password: SecretRef | None = None
+    bundle: str | None = None
+    """With `managed: false`: folder on this machine of the git repository that its bundle for our workflows reads; without it no workflow
+    can be delivered. The loader is put there too. It imports `reconciler`, so that this package must be installed where Airflow runs."""
+
+
 class Simulated(Strict):
     """Plays a recorded or scripted trace instead of reading this machine's sensors."""
 
@@ -140,6 +157,7 @@ class PlatformSpec(Spec):
     dvc: Dvc = Dvc()
     ray: Ray = Ray()
     gateway: Gateway = Gateway()
+    airflow: Airflow = Airflow()
     admission: Admission = Admission()
 
 
@@ -151,6 +169,10 @@ def check(spec: PlatformSpec) -> Iterator[tuple[str, str]]:
         yield "mlflow.managed", "`endpoint` names an existing server: set `managed: false` with it"
     if not spec.database.managed and spec.database.url is None and spec.mlflow.managed:
         yield "database.url", "`managed: false` needs the URL of an existing database"
+    if not spec.airflow.managed and spec.airflow.endpoint is None:
+        yield "airflow.endpoint", "`managed: false` needs the address of an existing Airflow"
+    if spec.airflow.managed and spec.airflow.endpoint is not None:
+        yield "airflow.managed", "`endpoint` names an existing Airflow: set `managed: false` with it"
     for what in (spec.sources, spec.dvc.remotes):
         names = [each.name for each in what]
         for name in sorted({each for each in names if names.count(each) > 1}):

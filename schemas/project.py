@@ -8,8 +8,13 @@ from pydantic import AfterValidator, StringConstraints
 
 from schemas.base import DnsLabel, KindInfo, RelativePath, Spec, Strict
 
-Shared = Annotated[str, StringConstraints(pattern=r"^(dataset|experiment|model)/([a-z0-9]([-a-z0-9]*[a-z0-9])?|\*)$")]
-"""`dataset/digits`, or `dataset/*` for all."""
+Shared = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^((dataset|experiment|model|deployment)/([a-z0-9]([-a-z0-9]*[a-z0-9])?|\*)|code/([A-Za-z0-9_][A-Za-z0-9_./-]*|\*))$"
+    ),
+]
+"""`dataset/digits`, or `dataset/*` for all; `code/train.py`: other projects' workflows may run that file here."""
 _REQUIREMENT = r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?\s*[^\n]*$"
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from schemas.base import DnsLabel, Duration, KindInfo, Quantity, Spec, Strict
+from schemas.cron import cron_trouble, zone_trouble
 
 
 class Amounts(Strict):
@@ -57,34 +57,10 @@ class ResourceQuotaSpec(Spec):
 def check(spec: ResourceQuotaSpec) -> Iterator[tuple[str, str]]:
     """Times that no calendar has: a window that can never be evaluated must not reach admission."""
     for number, window in enumerate(spec.windows):
-        if trouble := _no_zone(window.timezone):
+        if trouble := zone_trouble(window.timezone):
             yield f"windows.{number}.timezone", trouble
-        elif trouble := _never(window.cron):
+        elif trouble := cron_trouble(window.cron):
             yield f"windows.{number}.cron", trouble
-
-
-def _no_zone(name: str) -> str:
-    from zoneinfo import ZoneInfo
-
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError; a name that is a folder raises OSError
-        return f"there is no time zone {name!r}; use an IANA name, such as Europe/Zurich"
-    return ""
-
-
-def _never(cron: str) -> str:
-    from croniter import CroniterBadDateError, CroniterError, croniter
-
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    try:
-        croniter(cron, moment).get_prev()
-        croniter(cron, moment).get_next()
-    except CroniterBadDateError:
-        return f"{cron!r} names a day that no calendar has"
-    except CroniterError as error:
-        return f"not five cron fields (minute, hour, day of month, month, day of week): {error}"
-    return ""
 
 
 KIND = KindInfo(

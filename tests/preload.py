@@ -7,7 +7,10 @@ import pkgutil
 
 from reconciler.registry import discover
 
-APART = ("reconciler.gateway", "reconciler.serving", "reconciler.runs.bootstrap", "reconciler.testing", "reconciler.state.migrations")
+APART = (
+    *("reconciler.gateway", "reconciler.serving", "reconciler.runs.bootstrap", "reconciler.testing", "reconciler.state.migrations"),
+    *("reconciler.workflows", "reconciler.tasks"),
+)
 """Programs of their own."""
 BESIDE = ("alembic.command", "dvc.repo", "dvc_data.hashfile.build", "httpx", "rich.progress")
 

@@ -86,6 +86,12 @@ def log(mlflow: Mlflow, run_id: str, *, params: Mapping[str, str] | None = None,
     mlflow.call("POST", "runs/log-batch", json={"run_id": run_id, "params": _pairs(params or {}), "tags": _pairs(tags or {})})
 
 
+def measure(mlflow: Mlflow, run_id: str, metrics: Mapping[str, float], at: float) -> None:
+    """Write metrics of this moment (Unix seconds). The same ones again are fine."""
+    found = [{"key": key, "value": value, "timestamp": round(at * 1000), "step": 0} for key, value in metrics.items()]
+    mlflow.call("POST", "runs/log-batch", json={"run_id": run_id, "metrics": found})
+
+
 def log_inputs(mlflow: Mlflow, run_id: str, datasets: Sequence[Mapping[str, str]]) -> None:
     """Say which datasets a run reads, for MLflow's own pages: `name`, `digest`, `source`. The same ones again are fine."""
     if not datasets:

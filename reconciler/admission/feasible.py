@@ -108,6 +108,7 @@ class Gate:
         self.warm = {name: node.heat.level >= Level.SERIOUS or node.heat.model is not None for name, node in self.nodes.items()}
         """Nodes of which heat could say no; the others need not be asked for each piece of work."""
         self.node_started = snapshot.past.node_started
+        self.here = snapshot.here
         self.measured: dict[str, float] = {}
         self.resting: dict[str, int] = {}
         """Node -> the highest priority that is paused there: it goes on before anything below starts."""
@@ -132,7 +133,7 @@ class Gate:
 
     def never(self, item: Item) -> Reason | None:
         """EXCEEDS_MACHINE or EXCEEDS_QUOTA for what will never start as it stands."""
-        key = (item.project, item.amounts, item.largest_buffer)
+        key = (item.project, item.amounts, item.largest_buffer, item.mobile)
         known = self.tree.never
         if key not in known:
             if len(known) >= MOST_KNOWN:
@@ -155,6 +156,8 @@ class Gate:
 
     def could_hold(self, name: str, item: Item) -> bool:
         """True when the node could hold it with nothing else on it."""
+        if self.here and name != self.here and not item.mobile:
+            return False
         key = (name, item.amounts, item.largest_buffer)
         if key not in self._holds:
             buffer = self.nodes[name].largest_buffer

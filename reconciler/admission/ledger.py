@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from reconciler.admission import standing
 from reconciler.admission.calibrate import fit
 from reconciler.admission.memory import estimate, learn, length
 from reconciler.admission.order import lease_of
@@ -19,7 +18,8 @@ from reconciler.admission.values import Decision, Item, Lease, Node, Past, Snaps
 from reconciler.controller import Context
 from reconciler.errors import ReconcilerError
 from reconciler.hardware.detector import detect
-from reconciler.model import Amounts, Demand, Learned, Limits, Owned, Progress, Ref, Resource
+from reconciler.model import Amounts, Demand, Learned, Owned, Progress, Ref, Resource
+from reconciler.runs import nodes
 from reconciler.serving.look import is_slot
 
 if TYPE_CHECKING:
@@ -123,16 +123,18 @@ def snapshot(
     waiting = items({ref: each for ref, each in demands.items() if ref not in leased}, books, ctx, priorities)
     if part:
         waiting += tuple(each.item for each in books.queue if each.ref not in demands and each.ref not in leased)
-    here = node(house, ctx, books)
+    here, others = node(house, ctx, books), nodes.registered(house.settings.state, ctx.now().timestamp())
+    known = {here.name} | nodes.names(house.settings.state)
     return Snapshot(
         now=ctx.now(),
-        nodes=(here,),
+        nodes=(here, *(each for each in others if each.name != here.name)),
         quotas=quotas,
-        # there is one machine, and it may have got another name since: what runs is charged to it all the same
-        leases=tuple(each if each.node == here.name else replace(each, node=here.name) for each in books.leases),
+        # this machine may have got another name since: what runs is charged to it all the same
+        leases=tuple(each if each.node in known else replace(each, node=here.name) for each in books.leases),
         queue=waiting,
         rules=rules_of(admission),
         past=books.past,
+        here=here.name,
     )
 
 
@@ -188,14 +190,16 @@ def _system(ctx: Context, jobs: Mapping[str, Progress]) -> Amounts:
     return Amounts(memory=max(0, ctx.services.memory() - below))
 
 
-def room(house: House, ctx: Context, resources: Iterable[Resource[Any]], inventory: Mapping[Ref, Owned]) -> Callable[[Ref], Limits]:
-    """`Context.room`: machine and leases are looked at once, when it is first asked."""
+def seen_by_admission(
+    house: House, ctx: Context, resources: Iterable[Resource[Any]], inventory: Mapping[Ref, Owned]
+) -> Callable[[], Snapshot]:
+    """What controllers are told of quotas, machine and leases: looked at once, when it is first asked for."""
 
     @cache
     def taken() -> Snapshot:
         return snapshot(house, ctx, resources, inventory, open_books(house, ctx, None), {}, part=True)
 
-    return lambda owner: standing.room(taken(), owner)
+    return taken
 
 
 def look(house: House) -> Snapshot:

@@ -34,6 +34,7 @@ class Shape(NamedTuple):
     delayed: bool
     """True when items of it may wait for a retry's backoff: these are looked at one by one."""
     largest_buffer: int
+    mobile: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,9 @@ class Group:
 
 
 def shape_of(item: Item) -> Shape:
-    return Shape(item.amounts, item.priority, item.work, _length(item.seconds), item.not_before is not None, item.largest_buffer)
+    return Shape(
+        item.amounts, item.priority, item.work, _length(item.seconds), item.not_before is not None, item.largest_buffer, item.mobile
+    )
 
 
 def age(item: Item) -> Age:

@@ -153,7 +153,7 @@ class Stops:
 
 def _asks_more(item: Item, other: Item) -> bool:
     """True when whatever would make room for `item` would do so for `other`."""
-    if item.priority > other.priority or item.largest_buffer < other.largest_buffer:
+    if item.priority > other.priority or item.largest_buffer < other.largest_buffer or item.mobile != other.mobile:
         return False
     longer = item.seconds is None or (other.seconds is not None and item.seconds >= other.seconds)
     return longer and all(a >= b for a, b in zip(item.amounts, other.amounts, strict=True))

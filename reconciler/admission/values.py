@@ -122,6 +122,10 @@ class Quota:
     """False: the project has no ResourceQuota; it shares what no quota gives to anyone."""
 
 
+MOBILE = "Workflow"
+"""Kind whose children may run on every node; what else runs needs the tools of this machine."""
+
+
 # --- work ----------------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +147,11 @@ class Item:
     largest_buffer: int = 0
     preempted: int = 0
     """How often it was pre-empted."""
+
+    @property
+    def mobile(self) -> bool:
+        """Whether it may run on another machine than the reconciler's: tasks of workflows bring all that they need."""
+        return self.ref.kind == MOBILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +255,8 @@ class Snapshot:
     queue: tuple[Item, ...]
     rules: Rules = field(default_factory=Rules)
     past: Past = field(default_factory=Past)
+    here: str = ""
+    """The node that the tools run on, where work that is not mobile has to be; empty = every one will do."""
 
 
 # --- the decision --------------------------------------------------------------------------------------------------

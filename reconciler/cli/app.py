@@ -7,7 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli import day_two, inspect, keys, leaderboard, models, offline, platform, queue, rollback, serving, simulate, watch
+from reconciler.cli import (
+    day_two,
+    inspect,
+    keys,
+    leaderboard,
+    models,
+    offline,
+    platform,
+    queue,
+    rollback,
+    run,
+    serving,
+    simulate,
+    watch,
+    worker,
+)
 from reconciler.cli.complete import kinds, projects
 from reconciler.cli.options import All, Detailed, Globals, PlanFormat, share
 
@@ -107,7 +122,7 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
             raise UsageError(f"{flag} before `{ctx.invoked_subcommand}` would do nothing", hint=hint)
 
 
-for module in (inspect, queue, simulate, leaderboard, models, serving, offline, day_two, rollback, watch):
+for module in (inspect, queue, simulate, leaderboard, models, serving, offline, day_two, rollback, run, watch, worker):
     module.register(app)
 app.add_typer(platform.app, name="platform")
 app.add_typer(keys.app, name="keys")

@@ -27,6 +27,7 @@ EXTRAS = {
 """Extra -> (module that it brings, what needs it)."""
 OPTIONAL = {
     "ray": ("ray", "runs with `backend: ray` need it"),
+    "airflow": ("airflow", "Workflows need Airflow"),
     "hardware": ("pynvml", "heat and power of NVIDIA and Apple chips are read with it"),
     "plots": ("matplotlib", "`reconcile simulate` draws with it"),
 }

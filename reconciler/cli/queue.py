@@ -47,7 +47,7 @@ def queue(ctx: typer.Context, watch: Watch = False, all_: All = False, output: O
     from reconciler.admission.decide import decide
     from reconciler.admission.ledger import look
     from reconciler.cli.pass_ import open_for
-    from reconciler.report.queue import queue_json, queue_text
+    from reconciler.report.queue import queue_json, queue_text, waits_aside
 
     asked = given(ctx)
     house = open_for(asked, read_only=True)
@@ -57,9 +57,12 @@ def queue(ctx: typer.Context, watch: Watch = False, all_: All = False, output: O
         decision = decide(taken)
         verdicts = told(taken, decision, learned_of(house))
         shown = only(taken, asked)
+        aside = [
+            each for each in waits_aside(house.store.statuses().values(), taken) if not asked.project or each.ref.owner in asked.project
+        ]
         if output is Format.JSON:
-            return queue_json(shown, verdicts, warnings=decision.warnings)
-        return queue_text(shown, verdicts, color=asked.color(), width=width(), all_=all_, warnings=decision.warnings)
+            return queue_json(shown, verdicts, warnings=decision.warnings, aside=aside)
+        return queue_text(shown, verdicts, color=asked.color(), width=width(), all_=all_, warnings=decision.warnings, aside=aside)
 
     again(show, watch)
 

@@ -48,6 +48,17 @@ class Limits(NamedTuple):
     watts: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """How many tasks of a project's workflows may be in flight at once."""
+
+    full: int
+    """By its quota alone."""
+    now: int
+    why: str = ""
+    """Why `now` is smaller; empty = it is not."""
+
+
 NOTHING = Amounts()
 UNLIMITED = Limits()
 _SCALE = {"memory": 1, "cpu": 1000, "gpu": 1000, "watts": 1000}

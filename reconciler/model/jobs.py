@@ -49,6 +49,16 @@ class Job:
     """Seconds that it waited."""
     waited_for: str = ""
     """Why, in a word."""
+    program: bool = False
+    """True: `entrypoint` is a program of the environment or of PATH, started as it is; false: a Python script or module."""
+    out: str = ""
+    """Folder of its results; empty = one of its own, which goes with the job."""
+    answers: str = ""
+    """Folder of requests (`reconciler.exchange`) in which the one of this id is answered at the end; empty = nobody asked."""
+    node: str = ""
+    """Another machine that it was granted room on; empty = this one."""
+    outputs: tuple[str, ...] = ()
+    """Names that it must have written to $MLOPS_OUTPUTS, for the answer; one that ends in `?` may be missing."""
 
 
 JobState: TypeAlias = Literal["starting", "running", "paused", "ended", "lost"]

@@ -40,8 +40,8 @@ def import_path(site: Site) -> Mapping[str, str]:
     return {"PYTHONPATH": str(code)}
 
 
-def compare(site: Site, version: str) -> Probe:
-    """A good probe, with a remark where another version is installed by now than the one that runs.
+def compare(site: Site, version: str, package: str = "") -> Probe:
+    """A good probe, with a remark where another version is installed by now than the one that runs. `package`: where not named as it.
 
     With an interpreter of its own there is nothing to compare with: that environment is not ours to look into."""
     if site.spec.interpreter is not None:
@@ -49,7 +49,7 @@ def compare(site: Site, version: str) -> Probe:
     from importlib import metadata
 
     try:
-        installed = metadata.version(site.name)
+        installed = metadata.version(package or site.name)
     except metadata.PackageNotFoundError:
         installed = version
     behind = "" if installed == version else f"runs version {version}, installed is {installed}: restart it (reconcile platform down, up)"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from reconciler.platform import gateway, mlflow, postgres, ray
+from reconciler.platform import airflow, gateway, mlflow, postgres, ray
 from reconciler.platform.process import Launch
 from reconciler.platform.spec import Endpoint, Probe, ServiceSpec, Site
 
@@ -98,5 +98,20 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             busy=gateway.BUSY,
             on_demand=True,
         ),
+        **{
+            name: Recipe(
+                name,
+                airflow.prepare,
+                airflow.launch,
+                airflow.probe,
+                airflow.endpoint,
+                needs=airflow.needs,
+                port=None if name == airflow.API else airflow.NO_PORT,
+                ready_seconds=airflow.READY_SECONDS,
+                busy=airflow.BUSY,
+                on_demand=True,
+            )
+            for name in airflow.SERVICES
+        },
     }
 )

@@ -126,9 +126,9 @@ class Services:
         self._units[name] = Unit(spec, recipe, self._state_dir, {need: self._units[need] for need in needs}, clock)
 
     def _bringup(self, names: Sequence[str], on_event: OnEvent, deadline: float | None) -> Bringup:
-        return Bringup(self._units, self._with_needs(names), self._lock, on_event, deadline)
+        return Bringup(self._units, self.with_needs(names), self._lock, on_event, deadline)
 
-    def _with_needs(self, names: Sequence[str]) -> list[str]:
+    def with_needs(self, names: Sequence[str]) -> list[str]:
         """`names` and all that they need, needed services first."""
         wanted = set(map(self._known, names))
         for name in reversed(self.names):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from reconciler.errors import Terminal, Transient
 from reconciler.model import JSON
-from reconciler.platform import process
+from reconciler.platform import airflow, process
 from reconciler.platform.ray import OBJECT_STORE
 from reconciler.platform.recipes import RECIPES
 from reconciler.platform.services import Services
@@ -53,11 +54,14 @@ class Shared:
         except Terminal as error:
             specs, self._missing = [], error.message
         self.managed = Services(state_dir, specs)
+        self._asked = [each.name for each in specs if not RECIPES[each.name].on_demand]
 
     def endpoint(self, name: str) -> str:
         """Base URL. Raises Transient when the service was never started here."""
         if name == "mlflow" and self._spec.mlflow.endpoint is not None:
             return self._spec.mlflow.endpoint
+        if name in airflow.SERVICES and self._spec.airflow.endpoint is not None:
+            return self._spec.airflow.endpoint
         if self._missing:
             raise Transient(self._missing)
         return self.managed.endpoint(name).url
@@ -65,7 +69,7 @@ class Shared:
     @property
     def usual(self) -> tuple[str, ...]:
         """Our services that are up in any case; the others are started when a resource needs them."""
-        return tuple(name for name in self.managed.names if not RECIPES[name].on_demand)
+        return tuple(self.managed.with_needs(self._asked))
 
     def start(self, names: Sequence[str]) -> None:
         """Start those of `names` that are ours and do not run, with what they need; does not wait."""
@@ -96,7 +100,9 @@ class Shared:
         if self._missing:
             told["mlflow"] = {"state": "stopped", "url": None, "pid": None, "version": None, "message": self._missing}
         if self._spec.mlflow.endpoint is not None:
-            told["mlflow"] = _look(self._spec.mlflow.endpoint)
+            told["mlflow"] = _look(self._spec.mlflow.endpoint, "version")
+        if self._spec.airflow.endpoint is not None:
+            told.update(dict.fromkeys(airflow.SERVICES, _look(self._spec.airflow.endpoint, "api/v2/version")))
         return told
 
     def memory(self) -> int:
@@ -122,6 +128,10 @@ def service_specs(spec: PlatformSpec, secret: Callable[[Any], str]) -> list[Serv
             specs.append(ServiceSpec("postgres", port=spec.database.port))
     specs.append(ServiceSpec("ray", port=spec.ray.port, interpreter=spec.ray.interpreter, extra=_ray_options(spec.ray)))
     specs.append(ServiceSpec("gateway", port=spec.gateway.port, interpreter=spec.gateway.interpreter))
+    if spec.airflow.managed:
+        for name in airflow.SERVICES:
+            port = spec.airflow.port if name == airflow.API else None
+            specs.append(ServiceSpec(name, port=port, interpreter=spec.airflow.interpreter))
     return specs
 
 
@@ -131,13 +141,22 @@ def _ray_options(ray: Ray) -> dict[str, str]:
     return {**cpus, **({} if ray.object_store == OBJECT_STORE else {"objectStore": str(ray.object_store)})}
 
 
-def _look(url: str) -> Mapping[str, JSON]:
-    """Whether an MLflow server of somebody else answers; a wrong password still counts as an answer."""
+def _look(url: str, version_at: str) -> Mapping[str, JSON]:
+    """Whether a server of somebody else answers where it tells its version; a wrong password still counts as an answer."""
     import httpx
 
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/version", timeout=5.0, trust_env=False)
+        answer = httpx.get(f"{url.rstrip('/')}/{version_at}", timeout=5.0, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return {"state": "unreachable", "url": url, "pid": None, "version": None, "message": f"no answer: {type(error).__name__}"}
-    version = answer.text.strip().strip('"')[:40] if answer.is_success else None
+    version = _version(answer.text) if answer.is_success else None
     return {"state": "external", "url": url, "pid": None, "version": version, "message": ""}
+
+
+def _version(text: str) -> str:
+    """As MLflow says it (the bare text), or as Airflow does (`{"version": ...}`)."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = text.strip()
+    return str(found.get("version") if isinstance(found, dict) else found)[:40]

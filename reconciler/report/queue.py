@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from reconciler.admission.values import Item, Lease, Level, Node, Snapshot, Verdict
-from reconciler.model import Amounts, Ref
+from reconciler.model import Amounts, Ref, Status
 from reconciler.model.demand import NOTHING, RESOURCES
 from reconciler.model.units import trimmed
 from reconciler.report.admission import WORDS, amounts_value, needs, part, soon, verdict_value
@@ -17,6 +17,8 @@ from reconciler.report.show import clean, listed, paint, rfc3339, shorten, since
 
 SHOWN = 40
 """Waiting items that are listed without `--all`."""
+ASIDE = {"WaitingForPool": "a slot of its pool", "Waiting": "a resource"}
+"""Reasons of children that wait for something else than room, in words."""
 _RUNNING = ("RUNNING", "PROJECT", "HAS", "FOR", "ENDS")
 _WAITING = ("#", "WAITING", "PROJECT", "NEEDS", "WAITED", "STARTS", "WAITS FOR")
 _LEVELS = {Level.NOMINAL: "green", Level.FAIR: "yellow", Level.SERIOUS: "red", Level.CRITICAL: "red", Level.UNKNOWN: "magenta"}
@@ -30,11 +32,13 @@ def queue_text(
     width: int = 100,
     all_: bool = False,
     warnings: Sequence[str] = (),
+    aside: Sequence[Status] = (),
 ) -> str:
     """The outcome first, what runs, what waits in the order in which it is expected to start, why, and what to do next.
 
-    `verdicts` are those of everything in the snapshot's queue; some may have an expected start."""
-    if not snapshot.queue and not snapshot.leases:
+    `verdicts` are those of everything in the snapshot's queue; some may have an expected start. `aside` waits for something else than
+    room: tasks of workflows for a slot of their pool, or for a resource."""
+    if not snapshot.queue and not snapshot.leases and not aside:
         return "\n".join([f"Nothing runs and nothing waits.   {machine_line(snapshot, color)}", *_warned(warnings, width, color)])
     items = {each.ref: each for each in snapshot.queue}
     ordered = sorted((verdicts[ref] for ref in items if ref in verdicts), key=_place)
@@ -44,6 +48,8 @@ def queue_text(
         parts += ["", *_table(_RUNNING, [_running(each, snapshot.now, width) for each in by_project(snapshot.leases)], color)]
     if shown:
         parts += ["", *_waiting_lines(shown, items, snapshot.now, width, color)]
+    if aside:
+        parts += ["", *_aside(aside if all_ else aside[:SHOWN], width, color)]
     if len(ordered) > len(shown):
         parts += ["", f"{len(ordered) - len(shown):,} more wait (`--all`)."]
     if ordered:
@@ -52,7 +58,7 @@ def queue_text(
     return "\n".join(parts)
 
 
-def queue_json(snapshot: Snapshot, verdicts: Mapping[Ref, Verdict], *, warnings: Sequence[str] = ()) -> str:
+def queue_json(snapshot: Snapshot, verdicts: Mapping[Ref, Verdict], *, warnings: Sequence[str] = (), aside: Sequence[Status] = ()) -> str:
     """The same for programs; everything is listed."""
     items = {each.ref: each for each in snapshot.queue}
     ordered = sorted((verdicts[ref] for ref in items if ref in verdicts), key=_place)
@@ -61,6 +67,7 @@ def queue_json(snapshot: Snapshot, verdicts: Mapping[Ref, Verdict], *, warnings:
         "nodes": [node_value(each, snapshot) for each in snapshot.nodes],
         "running": [lease_value(each, snapshot.now) for each in by_project(snapshot.leases)],
         "waiting": [item_value(items[each.ref], each, snapshot.now) for each in ordered],
+        "aside": [{"ref": str(each.ref), "project": each.ref.owner, "reason": _reason(each), "message": each.message} for each in aside],
         "warnings": list(warnings),
     }
     return json.dumps({"formatVersion": FORMAT_VERSION, "kind": "queue", **body}, indent=2)
@@ -163,6 +170,27 @@ def _waiting_lines(shown: Sequence[Verdict], items: Mapping[Ref, Item], now: dat
             lines += wrap(why, width, "      ")
         told = why
     return lines
+
+
+def waits_aside(statuses: Iterable[Status], snapshot: Snapshot) -> list[Status]:
+    """Children that wait for something else than room."""
+    known = {each.ref for each in snapshot.queue} | {each.ref for each in snapshot.leases}
+    found = [each for each in statuses if each.ref.key and each.ref not in known and _reason(each) in ASIDE]
+    return sorted(found, key=lambda each: each.ref)
+
+
+def _reason(status: Status) -> str:
+    return next((each.reason for each in status.conditions if each.type == "Ready"), "")
+
+
+def _aside(aside: Sequence[Status], width: int, color: bool) -> list[str]:
+    """One line each, and below it why."""
+    rows = [(shorten(clean(str(each.ref)), max(30, width // 2)), clean(each.ref.owner), ASIDE[_reason(each)]) for each in aside]
+    head, *lines = _table(("TASK", "PROJECT", "WAITS FOR"), rows, color)
+    told = [head]
+    for status, line in zip(aside, lines, strict=True):
+        told += [line, *wrap(clean(status.message), width, "      ")]
+    return told
 
 
 def sentence(verdict: Verdict) -> str:

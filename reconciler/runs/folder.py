@@ -175,9 +175,13 @@ def write_job(folder: Folder, job: Job) -> None:
 def read_job(folder: Folder) -> Job | None:
     """The job; None when there is none yet."""
     raw = _read(folder.job)
-    if raw is None:
-        return None
-    return Job(**{**_only(Job, raw), "arguments": tuple(raw["arguments"]), "requirements": tuple(raw["requirements"])})
+    return None if raw is None else job_of(raw)
+
+
+def job_of(raw: Mapping[str, Any]) -> Job:
+    """A job from its plain values."""
+    words = ("arguments", "requirements", "outputs")
+    return Job(**{**_only(Job, raw), **{name: tuple(raw[name]) for name in words if name in raw}})
 
 
 def write_result(folder: Folder, ending: Ending) -> None:

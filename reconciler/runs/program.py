@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from reconciler.errors import Terminal
 from reconciler.model.jobs import Job
 from reconciler.platform.process import Record, birth, write_record
 from reconciler.runs.folder import Folder
@@ -25,6 +27,8 @@ BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "CUDA_VISIBLE_DEVICES")
 """The last one, where it is set, says which devices are the job's."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
+OUTPUTS = "outputs.json"
+"""File in the folder of results with what a task tells later ones: one JSON object."""
 MPS_SHARE = 0.75
 """Share of a Mac's memory that Metal recommends to use at most. Seen from 0.75 to 0.81 on machines with the default limit;
 the low end, because the ratio that PyTorch wants is of that amount."""
@@ -39,7 +43,8 @@ def environment(job: Job, folder: Folder, python: Path, base: Mapping[str, str])
     threads = str(max(1, job.cpu // 1000))
     ours = {
         MARK: mark(folder),
-        "MLOPS_OUT": str(folder.out),
+        "MLOPS_OUT": str(results(job, folder)),
+        "MLOPS_OUTPUTS": str(results(job, folder) / OUTPUTS) if job.answers else "",
         "MLOPS_STATS": str(folder.stats),
         "MLOPS_MEMORY_LIMIT": str(job.memory) if job.memory else "",
         "MLOPS_CHECKPOINT_DIR": str(checkpoint(job, folder) or ""),
@@ -70,6 +75,11 @@ def _metal(job: Job, base: Mapping[str, str]) -> dict[str, str]:
     return {"PYTORCH_MPS_HIGH_WATERMARK_RATIO": f"{ratio:.3f}", "PYTORCH_MPS_LOW_WATERMARK_RATIO": f"{ratio * 0.9:.3f}"}
 
 
+def results(job: Job, folder: Folder) -> Path:
+    """The folder of its results."""
+    return Path(job.out) if job.out else folder.out
+
+
 def checkpoint(job: Job, folder: Folder) -> Path | None:
     """The folder that survives retries and pre-emptions of the same work; None = it has none."""
     return place_of(folder.state_dir, job.checkpoint) if job.checkpoint else None
@@ -85,17 +95,18 @@ class Program:
 
     def __init__(self, job: Job, folder: Folder, python: Path) -> None:
         """Start it in a session of its own, with nothing on its input and its output in the folder's log."""
-        arguments = [each.replace("{out}", str(folder.out)) for each in job.arguments]
+        arguments = [each.replace("{out}", str(results(job, folder))) for each in job.arguments]
+        env = environment(job, folder, python, os.environ)
         self._mark = mark(folder)
         self._own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with folder.log.open("ab") as output:
             self._child = subprocess.Popen(
-                [str(python), str(BOOTSTRAP), job.entrypoint, *arguments],
+                [*_started(job, python, env["PATH"]), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=job.cwd,
-                env=environment(job, folder, python, os.environ),
+                env=env,
                 start_new_session=True,
             )
         self.pid = self._child.pid
@@ -139,6 +150,15 @@ class Program:
         """Kill what it left behind, also what hid in a session of its own: the lease covers the program, not its heirs."""
         left = set(self.processes()) | {process.pid for process in marked(MARK, self._mark)}
         signal_all([], left, [signal.SIGKILL])
+
+
+def _started(job: Job, python: Path, path: str) -> list[str]:
+    if not job.program:
+        return [str(python), str(BOOTSTRAP), job.entrypoint]
+    found = shutil.which(job.entrypoint, path=path) if "/" not in job.entrypoint else str(Path(job.cwd) / job.entrypoint)
+    if found is None:
+        raise Terminal(f"there is no program '{job.entrypoint}' in the project's environment or on this machine's PATH")
+    return [found]
 
 
 def signal_all(groups: Iterable[int], pids: Iterable[int], numbers: Iterable[signal.Signals]) -> None:

@@ -19,12 +19,13 @@ from pathlib import Path
 from reconciler.errors import ReconcilerError, Terminal
 from reconciler.model.jobs import Job, JobState, Progress
 from reconciler.platform.process import Record, birth, write_record
+from reconciler.runs.answering import reply
 from reconciler.runs.bell import Bell
 from reconciler.runs.ending import Told, ending
 from reconciler.runs.folder import Ending, Folder, acquire, read_job, read_result, write_progress, write_result
 from reconciler.runs.log import Log
 from reconciler.runs.processes import Usage, usage
-from reconciler.runs.program import Program, checkpoint
+from reconciler.runs.program import OUTPUTS, Program, checkpoint, results
 from reconciler.runs.report import Reporter, note
 from reconciler.runs.watch import Bounds
 
@@ -55,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
     if found is None:
         found = bury(job, folder) if died else _supervise(job, folder, bell, reporter)
         _keep(folder, found)
+    if job.answers:
+        reply(job, folder, found)
     bell.told = False  # a signal that ended the program does not cut its report short; another one does
     if not found.reported and reporter.finish(found, lambda: bell.told):
         _keep(folder, replace(found, reported=True))
@@ -104,9 +107,10 @@ def _environment(job: Job, folder: Folder, bell: Bell) -> Path:
 def _run(job: Job, folder: Folder, bell: Bell, reporter: Reporter, python: Path) -> Ending:
     if (stopped := _stopped(bell, 0.0)) is not None:
         return ending(job, folder, stopped)
-    for each in (folder.out, checkpoint(job, folder)):
+    for each in (results(job, folder), checkpoint(job, folder)):
         if each is not None:
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (results(job, folder) / OUTPUTS).unlink(missing_ok=True)  # of an earlier try
     began = time.time()
     program = Program(job, folder, python)
     reporter.begin(python, program.pid)

@@ -36,6 +36,7 @@ class System:
         self._before: tuple[float, float, float | None] | None = None
         """Moment, the program's processor time and the machine's energy at the last measurement."""
         self._worst = Level.UNKNOWN
+        self._pressed = Level.UNKNOWN
         self._joules: float | None = None
         self._seconds = 0.0
 
@@ -58,9 +59,10 @@ class System:
         return self._measure()
 
     def receipts(self) -> dict[str, str]:
-        """The worst heat and the energy, as tags of the run."""
+        """The worst heat and memory pressure, and the energy, as tags of the run."""
         found = {
             "worst_heat": "" if self._worst is Level.UNKNOWN else str(self._worst),
+            "worst_memory_pressure": "" if self._pressed is Level.UNKNOWN else str(self._pressed),
             "energy_joules": "" if self._joules is None else f"{self._joules:.1f}",
         }
         return {f"{RECEIPT}{name}": text for name, text in found.items() if text}
@@ -68,6 +70,7 @@ class System:
     def _measure(self) -> list[Metric]:
         sample = self._sampler.sample()
         self._worst = max(self._worst, sample.heat.level)
+        self._pressed = max(self._pressed, sample.memory_level)
         used = sample.memory_total - sample.memory_available
         found: dict[str, float | None] = {
             "system_memory_usage_megabytes": used / _MEGA,

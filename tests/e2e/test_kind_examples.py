@@ -20,11 +20,11 @@ EXAMPLES = REPOSITORY / "manifests" / "kinds"
 SIZES = ("minimal", "full")
 BESIDE = sorted(discover().kinds.keys() - {"Platform"})
 """Kinds whose examples stand beside the playground; a Platform example takes the place of the playground's own."""
-HEAVY = ("Model", "Deployment")
-"""Those that train and serve; the others share one installation, for time's sake."""
+HEAVY = ("Model", "Deployment", "Workflow")
+"""Those that train, serve, or bring services of their own; the others share one installation, for time's sake."""
 KINDS = {kind.lower(): kind for kind in BESIDE}
 LIGHT = tuple(kind for kind in BESIDE if kind not in HEAVY)
-STANDS_ON = {"Model": {"Experiment"}, "Deployment": {"Experiment", "Model"}}
+STANDS_ON = {"Model": {"Experiment"}, "Deployment": {"Experiment", "Model"}, "Workflow": {"Experiment", "Model"}}
 """What of the playground a kind's examples need beside its Platform, Project and Dataset; the rest is left out, for time's sake."""
 
 
@@ -68,7 +68,7 @@ def here(tmp_path: Path, mlflow_url: str, kinds: tuple[str, ...]) -> Iterator[In
         found.ok("--wait")
         yield found
     finally:
-        if "Deployment" in kinds:
+        if {"Deployment", "Workflow"} & set(kinds):
             found.run("platform", "down")
 
 

@@ -14,7 +14,7 @@ import pytest
 from controllers.platform import PlatformController
 from reconciler.errors import Terminal, Transient
 from reconciler.model import Create, Present, Resource, Update
-from reconciler.platform import ports, ray
+from reconciler.platform import airflow, ports, ray
 from reconciler.platform.private import short_folder
 from reconciler.platform.recipes import RECIPES
 from reconciler.platform.shared import Shared, service_specs
@@ -146,7 +146,7 @@ def test_nobody_misses_a_ray_that_was_not_started(tmp_path: Path) -> None:
     assert set(shared.report()) == {"postgres", "mlflow"}
     with pytest.raises(Transient, match="ray was never started here"):
         shared.endpoint("ray")
-    assert [name for name, recipe in RECIPES.items() if recipe.on_demand] == ["ray", "gateway"]
+    assert [name for name, recipe in RECIPES.items() if recipe.on_demand] == ["ray", "gateway", *airflow.SERVICES]
 
 
 def test_only_what_differs_from_the_defaults_makes_another_ray(tmp_path: Path) -> None:

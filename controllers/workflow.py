@@ -1,0 +1,179 @@
+"""Workflow: an Airflow DAG, delivered as a spec in a git bundle, whose tasks start only with a lease.
+
+Marks: the DAG's tags `installation:` and `digest:`, and its name `project.name`. What exists of it is the spec in the repository; that
+Airflow has read it, and how its runs go, is health. Tasks that ask for something are children (`controllers.task`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from controllers.task import TaskController
+from controllers.workflows import asking, looking, seeing, starting, telling
+from controllers.workflows.compiling import dag_id, pool_name, scripts
+from controllers.workflows.looking import Sight, sight
+from reconciler import delivery, exchange
+from reconciler.controller import Context
+from reconciler.errors import Conflict, Terminal
+from reconciler.exchange import Answer
+from reconciler.model import (
+    JSON,
+    Absent,
+    Create,
+    Demand,
+    Diff,
+    Done,
+    Fields,
+    Health,
+    HealthReport,
+    Observation,
+    Outcome,
+    Owned,
+    Present,
+    Ref,
+    Replace,
+    Resource,
+    Update,
+)
+from schemas.workflow import KIND, WorkflowSpec
+
+READ_SECONDS, LOOK_SECONDS = 6.0, 0.5
+"""How long a deletion waits until Airflow has read that the spec is gone: else it would bring the DAG back."""
+
+
+class WorkflowController:
+    """See `reconciler.controller.Controller`; also Projects, Demands, Expands, Asks and Starts."""
+
+    info = KIND
+    tool = "airflow"
+    services = looking.SERVICES
+    child = TaskController()
+    asks = True
+    released = "what runs for it is ended"
+
+    def observe(self, resources: Sequence[Resource[WorkflowSpec]], ctx: Context) -> Mapping[Ref, Observation]:
+        look, wants = looking.look_anew(ctx), {each.ref: seeing.wanted(each, ctx) for each in resources}
+        shared = ctx.client(looking.Ended, lambda _: looking.Ended())
+        shared.found.update(look.ended(resources))
+        shared.looked = True
+        firsts = seeing.firsts(resources, look)
+        seen: dict[Ref, Observation] = {}
+        for each in resources:
+            dag = dag_id(each.ref)
+            there = dag in look.delivered or (dag in look.dags and not look.dags[dag].stale)
+            seen[each.ref] = seeing.present(each, wants[each.ref], look, each.ref in firsts) if there else Absent()
+        return seen if ctx.focused else {**dict(seeing.orphans(look, wants)), **seen}
+
+    def desired(self, resource: Resource[WorkflowSpec]) -> Fields:
+        return telling.fields(resource)
+
+    def diff(self, resource: Resource[WorkflowSpec], seen: Present) -> Diff:
+        return telling.changes(resource, seen)
+
+    def health(self, resource: Resource[WorkflowSpec], seen: Present) -> HealthReport:
+        return telling.health(resource, seen)
+
+    def demand(self, action: Create | Update | Replace, ctx: Context) -> Demand | None:
+        """Asks for nothing itself. Raises Terminal for a command whose file is not there: the plan says so, and Airflow never sees it."""
+        resource: Resource[Any] = action.resource
+        for owner, file in scripts(resource):
+            project = ctx.projects.get(owner)
+            if project is not None and not (ctx.root / project.spec.path / file).is_file():
+                raise Terminal(f"a command runs {file}, which is not in {project.spec.path}", hint="correct the command, or add the file")
+        if why := looking.trouble(ctx) if not ctx.platform.airflow.managed else "":
+            raise Terminal(why, hint="spec.airflow.bundle of the Platform")
+        return None
+
+    def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
+        resource: Resource[Any] = action.resource
+        seen = action.seen.raw if isinstance(action, Update | Replace) else {}
+        page, want = ctx.memo(resource.ref), seeing.wanted(resource, ctx)
+        place = looking.repository(ctx)
+        if place is None:
+            raise Terminal(looking.trouble(ctx), hint="spec.airflow.bundle of the Platform")
+        if seen.get("delivered") != want.digest or seen.get("lost"):
+            if isinstance(action, Create) and sight(ctx).airflow.dag(want.dag) is not None and want.dag not in sight(ctx).dags:
+                raise Conflict(f"Airflow has a DAG {want.dag} that is not this installation's", hint="rename one of the two")
+            text = want.text(starting.begin(resource, page, ctx.now()))
+            message = f"{resource.ref} {want.digest}\n\n{resource.location}"
+            delivery.deliver(place, {want.dag: text}, message, again=bool(seen.get("lost")))
+            page[seeing.AT] = ctx.now().timestamp()
+        if seen.get("paused") not in (None, resource.spec.paused):
+            sight(ctx).airflow.pause(want.dag, resource.spec.paused)
+        if not resource.spec.paused:
+            starting.hear(resource, page, ctx)
+        if (pool := seen.get("pool")) is not None and (pool["have"] != pool["want"] or not pool["deferred"]):
+            told = f"tasks of {resource.ref.project}: {pool['why'] or 'by quota'}"
+            sight(ctx).airflow.put_pool(pool_name(ctx.installation, resource.ref), pool["want"], told, there=pool["have"] is not None)
+        return Done(want.dag, {"dag": want.dag})
+
+    def delete(self, owned: Owned, ctx: Context) -> Outcome:
+        """The spec first; then, when Airflow has read that, the DAG with its history; what runs for it is ended."""
+        dag, look, place = dag_id(owned.ref), sight(ctx), looking.repository(ctx)
+        commit = delivery.deliver(place, {dag: None}, f"{owned.ref} is gone") if place is not None and (place / ".git").exists() else ""
+        for each in asking.of_dag(look.requests, dag):
+            exchange.answer(exchange.folder(ctx.state_dir), each.id, Answer(False, "its workflow was removed"))
+            if ctx.jobs is not None:
+                ctx.jobs.stop(each.id, "its workflow was removed")
+        if look.airflow.dag(dag) is not None:
+            _await_read(look, dag, commit, ctx)
+            look.airflow.delete_dag(dag)
+        if place is not None and not any(each.startswith(f"{owned.ref.project}.") for each in delivery.specs(place)):
+            look.airflow.delete_pool(pool_name(ctx.installation, owned.ref))
+        ctx.memo(owned.ref).clear()
+        return Done(owned.external_id)
+
+    def facts(self, resources: Sequence[Resource[WorkflowSpec]], ctx: Context) -> Mapping[Ref, Mapping[str, JSON]]:
+        if ctx.services.pristine(self.services):
+            return {each.ref: {} for each in resources}
+        look = sight(ctx)
+        tasks = look.tasks if look.requests or look.active else ()
+        found: dict[Ref, Mapping[str, JSON]] = {}
+        for each in resources:
+            dag = dag_id(each.ref)
+            mine = [one for one in tasks if one.dag == dag]
+            found[each.ref] = {
+                "requests": asking.of_dag(look.requests, dag),
+                "waiting": [one for one in mine if one.state == looking.WAITS_FOR_SLOT],
+                "tasks": {(one.run, one.task, one.index): one for one in mine},
+                "at": look.at,
+            }
+        return found
+
+    def children(self, resource: Resource[WorkflowSpec], seen: Observation, facts: Mapping[str, JSON]) -> Sequence[Resource[Any]]:
+        if not facts:
+            return ()
+        return list(asking.children(resource, facts["requests"], facts["waiting"], facts["tasks"], facts["at"]))
+
+    def sum_up(
+        self, resource: Resource[WorkflowSpec], own: HealthReport, children: Sequence[tuple[Resource[Any], Health, str]], ctx: Context
+    ) -> HealthReport:
+        if not ctx.services.pristine(self.services):
+            looking.note(resource, ctx)
+        if own.health is not Health.PROGRESSING or not children:
+            return own
+        if stuck := [f"{child.spec.task} ({reason})" for child, _, reason in children if reason.startswith("Exceeds")]:
+            message = f"{own.message}: {', '.join(stuck)} can never start as this run asks for it; correct that, then clear the run"
+            return HealthReport(Health.DEGRADED, message, "TooLarge", stalled=True)
+        running = [child.spec.task for child, _, reason in children if reason in ("Running", "Starting", "Paused", "Progressing")]
+        waiting = [f"{child.spec.task} ({reason})" for child, _, reason in children if child.spec.task not in running]
+        parts = [f"runs {', '.join(sorted(running))}"] if running else []
+        parts += [f"waits: {', '.join(sorted(waiting))}"] if waiting else []
+        return HealthReport(own.health, f"{own.message}: {'; '.join(parts)}", own.reason or "Running")
+
+    def start(self, ref: Ref, ctx: Context, conf: Mapping[str, JSON], by: str) -> str:
+        return starting.by_hand(ref, ctx, conf, by)
+
+    def ended(self, ref: Ref, run: str, ctx: Context) -> Mapping[str, JSON] | None:
+        return starting.how_it_ended(ref, run, ctx)
+
+
+def _await_read(look: Sight, dag: str, commit: str, ctx: Context) -> None:
+    """Until Airflow has read a newer bundle; not for ever, for it may be down, and the next pass finds what comes back."""
+    until = time.monotonic() + READ_SECONDS
+    while time.monotonic() < until:
+        others = [each for each in look.airflow.dags(f"installation:{ctx.installation}") if each.id != dag and not each.stale]
+        if any(each.version == commit for each in others):
+            return
+        time.sleep(LOOK_SECONDS)
