@@ -81,7 +81,7 @@ class WorkflowController:
             project = ctx.projects.get(owner)
             if project is not None and not (ctx.root / project.spec.path / file).is_file():
                 raise Terminal(f"a command runs {file}, which is not in {project.spec.path}", hint="correct the command, or add the file")
-        if why := looking.trouble(ctx) if not ctx.platform.airflow.managed else "":
+        if why := looking.trouble(ctx):
             raise Terminal(why, hint="spec.airflow.bundle of the Platform")
         return None
 

@@ -10,15 +10,13 @@ from pathlib import Path
 from controllers.models.scene import Scene, Tries, Version
 from controllers.runs.standing import STOPPED, lives
 from reconciler.model import KNOWN_AFTER_APPLY, Demand, Progress, Ref, Resource, digest_of, output
-from reconciler.model.demand import Amounts, amounts_of
+from reconciler.model.demand import one_core
 from reconciler.model.serving import TrialResult, folder
 from schemas.base import duration_value
 from schemas.model import ModelSpec
 
 LAUNCHES = 2
 """Trials of one version that may end without a result before that is its result."""
-CORE = 1000
-"""Thousandths: what a trial that says nothing gets."""
 DEFAULT_MEMORY = "1Gi"
 TOLD_DIGITS = 20
 UNTOLD = "it ended without a word"
@@ -117,9 +115,7 @@ def counted(scene: Scene, key: str) -> Tries:
 def demand(resource: Resource[ModelSpec]) -> Demand:
     """What a trial asks of the machine. It is no new launch in the sense of the launch budget: it follows from a run that was."""
     wanted = resource.spec.trial.resources
-    amounts = amounts_of({**wanted.model_dump(), "memory": wanted.memory or DEFAULT_MEMORY})
-    if wanted.cpu is None:
-        amounts = Amounts(amounts.memory, CORE, amounts.gpu, amounts.watts)
+    amounts = one_core({**wanted.model_dump(), "memory": wanted.memory or DEFAULT_MEMORY})
     return Demand(
         work="batch",
         peak=amounts,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from controllers.runs.identity import key, parts, versions
 from controllers.runs.standing import Tag, checkpoint
@@ -114,14 +115,15 @@ def job(child: Resource[RunSpec], run_id: str, experiment: str, ctx: Context) ->
 
 def data_paths(child: Resource[RunSpec], ctx: Context) -> Mapping[str, str]:
     """Absolute path of each dataset, by the name that the manifest uses; the first one first."""
-    return {name: str(_place(ref, child, ctx)) for name, ref in zip(versions(child), _datasets(child), strict=True)}
+    return {name: str(place(ref, child, ctx)) for name, ref in zip(versions(child), _datasets(child), strict=True)}
 
 
 def _datasets(child: Resource[RunSpec]) -> list[Ref]:
     return [ref for ref in child.references if ref.kind == "Dataset"]
 
 
-def _place(ref: Ref, child: Resource[RunSpec], ctx: Context) -> Path:
+def place(ref: Ref, child: Resource[Any], ctx: Context) -> Path:
+    """Where a dataset lies that `child` reads. Raises Transient when this pass does not know it."""
     path, owner = output(child.inputs.get(ref, {}), "path"), ctx.projects.get(ref.owner)
     if not path or (owner is None and ref.owner != child.ref.owner):
         raise Transient(f"where {ref} lies is not known in this pass", hint="reconcile without the filter")

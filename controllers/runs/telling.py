@@ -12,14 +12,12 @@ from controllers.runs.standing import How
 from reconciler.diff import compare
 from reconciler.errors import Terminal
 from reconciler.model import Change, Create, Demand, Diff, Health, HealthReport, Present, Replace, Resource, Update
-from reconciler.model.demand import Amounts, amounts_of
+from reconciler.model.demand import one_core
 from schemas.base import duration_value
 from schemas.run import RunSpec
 
 DELETED = "DeletedInTool"
 """Reason of a run that a person deleted in MLflow."""
-CORE = 1000
-"""Thousandths: what a run that says nothing gets."""
 TAIL_LINES, TAIL_LENGTH = 3, 400
 """Of a program's last output, in a status; the whole of it is with the run in MLflow."""
 
@@ -97,9 +95,7 @@ def asks(action: Create | Update | Replace) -> Demand | None:
         return None
     spec: RunSpec = child.spec
     wanted, model = spec.runs.resources, spec.model
-    amounts = amounts_of(wanted.model_dump())
-    if wanted.cpu is None:
-        amounts = Amounts(amounts.memory, CORE, amounts.gpu, amounts.watts)
+    amounts = one_core(wanted.model_dump())
     how = raw.get("how", How.NONE)
     later = datetime.fromtimestamp(raw["ended"], UTC) + pause(raw["failed"]) if how == How.FAILED else None
     # What was declared is part of the template, so that a corrected number starts with a clean history.

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from controllers.runs.launch import place
 from controllers.tools import artifacts
 from controllers.tools.bentoml import import_path, interpreter
 from controllers.workflows.asking import TaskSpec, target
@@ -15,7 +16,7 @@ from reconciler import exchange
 from reconciler.controller import Context
 from reconciler.errors import Terminal, Transient
 from reconciler.model import JSON, Demand, Job, Ref, Resource, output
-from reconciler.model.demand import Amounts, amounts_of
+from reconciler.model.demand import one_core
 from reconciler.model.packaging import TrialSpec
 from schemas.base import FromEnv, FromFile, duration_value
 from schemas.run import Resources
@@ -23,8 +24,6 @@ from schemas.tasks import Call
 
 JOBS = ("command", "average", "score", "call")
 """What becomes a job; the rest is done, or waited for, by the pass itself."""
-CORE = 1000
-"""Thousandths: what a command that says nothing gets."""
 CALL = Resources(memory="128Mi", cpu="100m", duration="5s")
 CALL_SECONDS = 60.0
 
@@ -33,9 +32,7 @@ def demand(child: Resource[TaskSpec]) -> Demand:
     """What it asks of the machine. No new launch in the sense of the launch budget: its workflow was reviewed."""
     work = child.spec.work
     wanted = CALL if work["do"] == "call" else Resources.model_validate(work.get("resources") or {})
-    amounts = amounts_of(wanted.model_dump())
-    if wanted.cpu is None:
-        amounts = Amounts(amounts.memory, CORE, amounts.gpu, amounts.watts)
+    amounts = one_core(wanted.model_dump())
     return Demand(
         work="batch",
         peak=amounts,
@@ -165,7 +162,7 @@ def _score(given: Job, child: Resource[TaskSpec], ctx: Context) -> Job:
         digest=version["digest"],
         result="",
         requests=10,
-        evaluation=str(_place(data, child, ctx)),
+        evaluation=str(place(data, child, ctx)),
         target=str(work["target"]),
         data=str(work["digest"]),
     )
@@ -186,10 +183,3 @@ def _version(outputs: Mapping[str, Any], wanted: str, model: Ref) -> Mapping[str
     if wanted not in known:
         raise Terminal(f"{model} has no version {wanted} that its manifest knows", hint=f"it has {', '.join(sorted(known)) or 'none'}")
     return {name: str(known[wanted][name]) for name in ("source", "digest")}
-
-
-def _place(ref: Ref, child: Resource[TaskSpec], ctx: Context) -> Any:
-    path, owner = output(child.inputs.get(ref, {}), "path"), ctx.projects.get(ref.owner)
-    if not path or owner is None:
-        raise Transient(f"where {ref} lies is not known in this pass", hint="reconcile without the filter")
-    return (ctx.root / owner.spec.path / path).absolute()

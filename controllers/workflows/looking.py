@@ -14,7 +14,6 @@ from controllers.tools.airflow import ACTIVE, Airflow, DagInfo, PoolInfo, RunInf
 from controllers.workflows.compiling import dag_id, digest_in, tag
 from reconciler import delivery, exchange
 from reconciler.controller import Context
-from reconciler.errors import ReconcilerError
 from reconciler.model import JSON, Ref, Resource
 from schemas.workflow import WorkflowSpec
 
@@ -201,12 +200,10 @@ def _iso(at: float) -> str:
 
 
 def trouble(ctx: Context) -> str:
-    """Why the repository cannot be delivered to; empty = it can."""
+    """Why the repository cannot be delivered to; empty = it can. Of an Airflow of ours it is made before that starts."""
+    if ctx.platform.airflow.managed:
+        return ""
     place = repository(ctx)
     if place is None:
         return "no delivery: this Airflow is not ours, and the Platform does not say which repository its bundle reads"
-    try:
-        delivery.specs(place)
-    except ReconcilerError as error:
-        return str(error)
-    return ""
+    return "" if (place / ".git").exists() else f"no delivery: {place} is not a git repository"

@@ -42,7 +42,7 @@ def present(resource: Resource[WorkflowSpec], want: Compiled, look: Sight, first
         "read": is_read,
         "lost": delivered is not None and not is_read and late and not look.errors,
         "error": look.errors if not is_read else "",
-        "trouble": looking.trouble(ctx) if not ctx.platform.airflow.managed else "",
+        "trouble": looking.trouble(ctx),
         "paused": dag.paused if is_read and dag else None,
         "active": active,
         "last": looking.told_of(newest, look) if newest is not None else page.get(LAST),

@@ -75,6 +75,12 @@ def amounts_of(given: Mapping[str, Any] | None) -> Amounts:
     return Amounts(*(each or 0 for each in limits_of(given)))
 
 
+def one_core(given: Mapping[str, Any] | None) -> Amounts:
+    """The same for work that says nothing of cores: it gets one."""
+    found = amounts_of(given)
+    return found if (given or {}).get("cpu") is not None else found._replace(cpu=_SCALE["cpu"])
+
+
 def units(name: str, quantity: str | int | float) -> int:
     """A quantity as the whole number that Amounts holds for the resource `name`; rounded to the nearest."""
     return round(quantity_value(str(quantity)) * _SCALE[name])
