@@ -153,8 +153,7 @@ def _seen(child: Resource[TaskSpec], job: Progress | None, living: Sequence[str]
     if spec.work.get("do") in jobs.JOBS and not spec.dead:
         if job is None or (job.state == "lost" and not job.since and not job.ended):  # it was never started
             return Absent()
-        state = job.state if lives(job) else "ended"
-        return Present(spec.id, fields, mark=mark, raw={"job": state if lives(job) else ""})
+        return Present(spec.id, fields, mark=mark, raw={"job": job.state if lives(job) else ""})
     again = ctx.now() + timedelta(seconds=min(LATEST, max(SOONEST, AGAIN_SHARE * (ctx.now().timestamp() - spec.created))))
     raw = {} if spec.dead or spec.work.get("do") == "compare" else {"answer": answer_to(child, ctx), "message": told(child, ctx)}
     return Present(spec.id, fields, mark=mark, raw=raw, recheck_at=again)

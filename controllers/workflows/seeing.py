@@ -70,7 +70,8 @@ def firsts(resources: Sequence[Resource[Any]], look: Sight) -> set[Ref]:
     """The one of each project that carries its pool."""
     first: dict[str, Ref] = {}
     asked = {each.ref for each in resources}
-    there = {ref for dag in look.delivered if (ref := looking.ref_of(dag)) is not None}
+    ours = (dag for dag, each in look.delivered.items() if each.installation == look.ctx.installation)
+    there = {ref for dag in ours if (ref := looking.ref_of(dag)) is not None}
     for ref in sorted(asked | there):
         first.setdefault(str(ref.project), ref)
     return set(first.values()) & asked
