@@ -2,7 +2,8 @@
 
 ::
 
-    loader.py              turns the specs into DAGs; its last line names the specs, so that it changes when one of them does
+    loader_<project>.py    turns the specs of a project into DAGs; its last line names them, so that it changes when one of them does
+    loader.py              the same of no project: what a repository begins with
     specs/<dag id>.json    one compiled workflow each
 
 One commit for each delivery; a run keeps the commit that it was started from."""
@@ -56,9 +57,13 @@ def deliver(folder: Path, changes: Mapping[str, str | None], message: str, *, ag
                 path.unlink(missing_ok=True)
             else:
                 _write(path, text)
-        _write(folder / LOADER, _loader(folder, again=again))
-        git(folder, "add", "--all", LOADER, SPECS)
-        if git(folder, "status", "--porcelain", "--untracked-files=no", "--", LOADER, SPECS):
+        _write(folder / LOADER, SOURCE.read_text(encoding="utf-8"))
+        for project in {path.name.partition(".")[0] for path in (folder / SPECS).glob("*.json")} | {
+            dag.partition(".")[0] for dag in changes
+        }:
+            _loader(folder, project, again=again and any(dag.startswith(f"{project}.") for dag in changes))
+        git(folder, "add", "--all", ".")
+        if git(folder, "status", "--porcelain"):
             git(folder, "commit", "--quiet", "--message", message)
         return git(folder, "rev-parse", "HEAD").strip()
 
@@ -80,16 +85,22 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def _loader(folder: Path, *, again: bool) -> str:
-    """Airflow reads a file again when it has changed, and does not know that this one reads others."""
-    found = hashlib.sha256()
-    for path in sorted((folder / SPECS).glob("*.json")):
-        found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+def _loader(folder: Path, project: str, *, again: bool) -> None:
+    """Write a project's loader, or remove it with its last spec. Airflow reads a file again when it has changed, and does not know that
+    this one reads others; one for each project, because all that a file makes is read again with it."""
+    found, path = hashlib.sha256(), folder / LOADER.replace(".", f"_{project}.")
+    paths = sorted((folder / SPECS).glob(f"{project}.*.json"))
+    if not paths:
+        path.unlink(missing_ok=True)
+        return
+    for each in paths:
+        found.update(each.name.encode() + b"\0" + each.read_bytes() + b"\0")
     text = f"{SOURCE.read_text(encoding='utf-8')}\n# specs {found.hexdigest()[:16]}"
-    before = (folder / LOADER).read_text(encoding="utf-8") if (folder / LOADER).exists() else ""
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
     if again:
-        return f"{text} again {time.time():.3f}\n"
-    return before if before.startswith(text) else f"{text}\n"
+        _write(path, f"{text} again {time.time():.3f}\n")
+    elif not before.startswith(text):
+        _write(path, f"{text}\n")
 
 
 def _write(path: Path, text: str) -> None:

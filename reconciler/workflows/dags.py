@@ -13,9 +13,9 @@ from airflow.sdk import DAG, CronDataIntervalTimetable
 from reconciler.workflows.operator import Work
 
 
-def dags(folder: Path, only: str | None = None) -> dict[str, DAG]:
-    """By DAG id: all in the folder, or the one that a task of is about to run."""
-    paths = sorted(folder.glob("*.json")) if only is None else [folder / f"{only}.json"]
+def dags(folder: Path, project: str, only: str | None = None) -> dict[str, DAG]:
+    """By DAG id: all of the project, or the one that a task of is about to run."""
+    paths = sorted(folder.glob(f"{project}.*.json")) if only is None else [folder / f"{only}.json"]
     return {path.stem: build(json.loads(path.read_text(encoding="utf-8"))) for path in paths if path.exists()}
 
 

@@ -115,19 +115,24 @@ def test_specs_are_delivered_in_commits_that_change_the_loader(tmp_path: Path) -
     delivery.make(place)
     first = delivery.deliver(place, {"p.a": "{}"}, "a")
     assert delivery.deliver(place, {"p.a": "{}"}, "again") == first, "nothing differs, so nothing is committed"
-    loader = (place / "loader.py").read_text()
+    loader = (place / "loader_p.py").read_text()
     second = delivery.deliver(place, {"p.a": '{"x": 1}', "p.b": "{}"}, "b")
     assert second != first
-    assert (place / "loader.py").read_text() != loader
+    assert (place / "loader_p.py").read_text() != loader
+    changed = (place / "loader_p.py").read_text()
+    delivery.deliver(place, {"q.c": "{}"}, "c")
+    assert (place / "loader_p.py").read_text() == changed, "another project's file is not read again"
+    delivery.deliver(place, {"q.c": None}, "c is gone")
+    assert not (place / "loader_q.py").exists()
     assert delivery.specs(place) == {"p.a": '{"x": 1}', "p.b": "{}"}
-    third = delivery.deliver(place, {}, "read once more", again=True)
+    third = delivery.deliver(place, {"p.b": "{}"}, "read once more", again=True)
     assert third != second
     assert delivery.deliver(place, {}, "nothing") == third
     (place / ".git" / "index.lock").touch()  # a killed git leaves this
     delivery.deliver(place, {"p.a": None}, "gone")
     assert list(delivery.specs(place)) == ["p.b"]
     subjects = subprocess.run(["git", "log", "--format=%s"], cwd=place, capture_output=True, text=True, check=True).stdout.split("\n")
-    assert subjects[:4] == ["gone", "read once more", "b", "a"]
+    assert subjects[:6] == ["gone", "read once more", "c is gone", "c", "b", "a"]
 
 
 def test_a_pool_shrinks_at_once_and_grows_back_in_steps_once_it_is_calm() -> None:
