@@ -58,10 +58,9 @@ def deliver(folder: Path, changes: Mapping[str, str | None], message: str, *, ag
             else:
                 _write(path, text)
         _write(folder / LOADER, SOURCE.read_text(encoding="utf-8"))
-        for project in {path.name.partition(".")[0] for path in (folder / SPECS).glob("*.json")} | {
-            dag.partition(".")[0] for dag in changes
-        }:
-            _loader(folder, project, again=again and any(dag.startswith(f"{project}.") for dag in changes))
+        changed = {dag.partition(".")[0] for dag in changes}
+        for project in changed | {path.name.partition(".")[0] for path in (folder / SPECS).glob("*.json")}:
+            _loader(folder, project, again=again and project in changed)
         git(folder, "add", "--all", ".")
         if git(folder, "status", "--porcelain"):
             git(folder, "commit", "--quiet", "--message", message)

@@ -65,14 +65,9 @@ class Sight:
     def errors(self) -> str:
         """Why the loader could not be read; empty = it could."""
         found = self.airflow.import_errors() if any(each.errors for each in self.dags.values()) or not self.dags else {}
-        return next(
-            (
-                text.strip().splitlines()[-1]
-                for name, text in found.items()
-                if name.rpartition("/")[2].startswith(exchange.LOADER.partition(".")[0]) and text.strip()
-            ),
-            "",
-        )
+        ours = exchange.LOADER.partition(".")[0]
+        traces = (text.strip() for name, text in sorted(found.items()) if name.rpartition("/")[2].startswith(ours))
+        return next((trace.splitlines()[-1] for trace in traces if trace), "")
 
     @cached_property
     def active(self) -> Mapping[str, Sequence[RunInfo]]:
