@@ -67,7 +67,7 @@ class Answer:
     tail: str = ""
     """Last lines of the program's output."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """The machine when it ended: `memoryPressure`, `heat`, `throttled`, `peak`, `beside` and the like, as far as they are known."""
+    """The machine when it ended: `memoryPressure`, `heat`, `throttled`, `peakMemory`, `ranBeside` and the like, as far as known."""
     at: float = 0.0
 
 
@@ -118,7 +118,7 @@ def is_open(place: Path, request_id: str) -> bool:
 def requests(place: Path) -> Iterator[Request]:
     """Every request that waits for its answer, the oldest first. A file that is no request is left out."""
     try:
-        names = sorted(entry.name for entry in os.scandir(place / "open") if entry.name.endswith(".json") and entry.name[0] != ".")
+        names = [entry.name for entry in os.scandir(place / "open") if entry.name.endswith(".json") and entry.name[0] != "."]
     except FileNotFoundError:
         return
     known = {each.name for each in fields(Request)}

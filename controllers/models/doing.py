@@ -17,6 +17,7 @@ from controllers.models.scene import Scene, Tag, Version
 from controllers.models.selecting import label_of
 from controllers.models.steps import Judge, Note, Point, Register, Sign, Step, Try
 from controllers.models.trials import counted, data_digest, dataset, job_id, key_of, trials_folder
+from controllers.runs import launch
 from controllers.tools import artifacts, signing
 from controllers.tools import mlflow_registry as registry
 from controllers.tools.bentoml import import_path, interpreter
@@ -24,7 +25,7 @@ from controllers.tools.mlflow import Mlflow
 from controllers.tools.mlflow_runs import RunInfo
 from reconciler.controller import Context
 from reconciler.errors import Terminal, Transient
-from reconciler.model import JSON, Job, Ref, Resource, output
+from reconciler.model import JSON, Job, Ref, Resource
 from reconciler.model.packaging import TrialSpec
 from reconciler.model.serving import TrialResult
 from schemas.base import duration_value
@@ -179,11 +180,7 @@ class Doer:
     def _data_path(self) -> Path:
         ref = dataset(self._resource)
         assert ref is not None
-        path, owner = output(self._resource.inputs.get(ref, {}), "path"), self._ctx.projects.get(ref.owner)
-        if not path or (owner is None and ref.owner != self._resource.ref.owner):
-            raise Transient(f"where {ref} lies is not known in this pass", hint="reconcile without the filter")
-        root = self._resource.root if ref.owner == self._resource.ref.owner or owner is None else self._ctx.root / owner.spec.path
-        return (root / path).absolute()
+        return launch.place(ref, self._resource, self._ctx)
 
     def _files(self, version: Version, scene: Scene, *, verify: bool) -> Path:
         """The version's files as they were registered, and as they were signed. Raises Terminal when they are not."""

@@ -123,7 +123,7 @@ def _datasets(child: Resource[RunSpec]) -> list[Ref]:
 
 
 def place(ref: Ref, child: Resource[Any], ctx: Context) -> Path:
-    """Where a dataset lies that `child` reads. Raises Transient when this pass does not know it."""
+    """Where a dataset lies that `child`, of whatever kind, reads. Raises Transient when this pass does not know it."""
     path, owner = output(child.inputs.get(ref, {}), "path"), ctx.projects.get(ref.owner)
     if not path or (owner is None and ref.owner != child.ref.owner):
         raise Transient(f"where {ref} lies is not known in this pass", hint="reconcile without the filter")

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping
 
 from reconciler import delivery
-from reconciler.errors import Terminal, Transient
+from reconciler.errors import Transient
 from reconciler.exchange import BUNDLE, DAGS
 from reconciler.files import write_private
 from reconciler.platform import package, postgres
@@ -62,9 +62,7 @@ def needs(spec: ServiceSpec) -> tuple[str, ...]:
 
 def prepare(site: Site) -> None:
     """Check that it can run; make its database, its secrets and the repository that workflows are delivered to."""
-    if site.spec.interpreter is None:
-        _require()
-    package.check_interpreter(site)
+    package.require(site, "Airflow", "airflow")
     if site.name != API:
         return
     postgres.ensure_database(site.needs["postgres"], DATABASE)
@@ -120,13 +118,6 @@ def probe(site: Site) -> Probe:
         return Probe(False, f"its health was not answered: {type(error).__name__}")
 
 
-def _require() -> None:
-    import importlib.util
-
-    if importlib.util.find_spec("airflow") is None:
-        raise Terminal("Airflow is not installed", hint="pip install 'mlops-reconciler[airflow]'")
-
-
 def _api(site: Site) -> Site:
     return site if site.name == API else site.needs[API]
 
@@ -152,7 +143,7 @@ def _component(name: str, told: Mapping[str, Mapping[str, object]]) -> Probe:
 def _settings(api: Site) -> dict[str, str]:
     """Airflow's own names (configuration reference of 3.3); what is not here has Airflow's default.
 
-    Pickup: git is asked every 2 s, and the loader is read again only when it has changed, which it does with each spec."""
+    Pickup: git is asked every 2 s, and a project's loader is read again only when it has changed, which it does with each of its specs."""
     kept = json.loads((api.home / "secrets.json").read_text(encoding="utf-8"))
     base = f"http://127.0.0.1:{api.port}"
     bundle = {"repo_url": str(api.home / DAGS), "tracking_ref": "main", "refresh_interval": 2}

@@ -11,10 +11,12 @@ from reconciler.errors import Terminal
 from reconciler.platform.spec import Probe, Site
 
 
-def require(site: Site, title: str) -> None:
-    """Check that the service's interpreter can run it; `title` is the package's name for people. Raises Terminal."""
-    if site.spec.interpreter is None and importlib.util.find_spec(site.name) is None:
-        raise Terminal(f"{title} is not installed", hint=f"pip install 'mlops-reconciler[{site.name}]'")
+def require(site: Site, title: str, module: str = "") -> None:
+    """Check that the service's interpreter can run it; `title` is the package's name for people, `module` its name where that is not the
+    service's. Raises Terminal."""
+    module = module or site.name
+    if site.spec.interpreter is None and importlib.util.find_spec(module) is None:
+        raise Terminal(f"{title} is not installed", hint=f"pip install 'mlops-reconciler[{module}]'")
     check_interpreter(site)
 
 

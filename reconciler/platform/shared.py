@@ -158,5 +158,5 @@ def _version(text: str) -> str:
     try:
         found = json.loads(text)
     except ValueError:
-        found = text.strip()
-    return str(found.get("version") if isinstance(found, dict) else found)[:40]
+        found = None
+    return str(found.get("version") if isinstance(found, dict) else text.strip())[:40]

@@ -113,8 +113,13 @@ class NodeRunner(LocalRunner):
 
     def stop(self, job_id: str, why: str) -> None:
         """As on this machine; one that was not started yet is taken back."""
-        (self._inbox / f"{job_id}.json").unlink(missing_ok=True)
+        self.take_back(job_id)
         super().stop(job_id, why)
+
+    def forget(self, job_id: str) -> None:
+        """Remove its folder, and what would start it. Raises Transient while it runs."""
+        self.take_back(job_id)
+        super().forget(job_id)
 
     def tend(self) -> None:
         """Its worker does. One that is gone for long is not waited for: what it had in hand is told as lost."""

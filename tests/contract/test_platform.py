@@ -112,6 +112,13 @@ def test_a_server_of_somebody_else(tmp_path: Path, mlflow_url: str) -> None:
     assert Shared(engine.ctx.platform, engine.ctx.state_dir, lambda reference: "").report()["mlflow"]["state"] == "external"
 
 
+@pytest.mark.parametrize(("told", "version"), [("3.10", "3.10"), ('{"version": "3.3.2", "git_version": null}', "3.3.2"), ("2.0\n", "2.0")])
+def test_the_version_that_a_server_of_somebody_else_tells(tmp_path: Path, told: str, version: str) -> None:
+    with answering(told) as url:
+        engine, resource = at(tmp_path, url)
+        assert engine.create(resource).raw["services"]["mlflow"]["version"] == version
+
+
 def test_a_server_of_somebody_else_that_is_not_there(tmp_path: Path) -> None:
     with answering("") as url:
         pass

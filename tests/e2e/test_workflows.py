@@ -18,6 +18,7 @@ import httpx
 import psutil
 import pytest
 
+from reconciler import delivery
 from reconciler.platform.process import tree
 from tests.e2e.installation import RECONCILE, Installation
 from tests.e2e.workflows import SMALL, airflow, calls, lab, runs, state, until, workflow
@@ -169,8 +170,8 @@ def test_a_run_passes_outputs_on_and_keeps_its_version_and_cause(here: Installat
     run = runs(client, "p.chain")[-1]
     assert (run["state"], run["dag_run_id"], run["conf"]["rows"]) == ("success", "by-hand-1", "5")
     assert "by hand" in run["note"]
-    head = (here.root / ".mlops/services/airflow/dags/.git/refs/heads/main").read_text().strip()
-    assert run["bundle_version"] == head
+    delivered, spec = here.root / ".mlops/services/airflow/dags", "specs/p.chain.json"
+    assert delivery.git(delivered, "show", f"{run['bundle_version']}:{spec}") == (delivered / spec).read_text()
     assert calls(here, "first") + calls(here, "second") == ["first ", "second two words 3 by-hand-1"]
     assert here.status()["workflow/p/chain"]["ready"]
     value = client.get(f"dags/p.chain/dagRuns/{run['dag_run_id']}/taskInstances/first/xcomEntries/rows").json()["value"]
