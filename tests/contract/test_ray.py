@@ -354,9 +354,8 @@ def test_forgetting_takes_its_folder_and_rays_entry(house: RayHouse, standing: t
     settled(house, job_id)
     until(lambda: house.listed()[job_id]["status"] == "SUCCEEDED")
     house.runner.forget(job_id)
-    house.runner.forget(job_id)
-    assert job_id not in house.listed()
     assert job_id not in house.runner.look()
+    until(lambda: house.runner.forget(job_id) or job_id not in house.listed())  # a busy head may not take the first word
 
 
 def test_without_ray_those_that_run_are_seen_and_none_is_started(standing: tuple[RayHouse, str]) -> None:

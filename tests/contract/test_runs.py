@@ -461,12 +461,13 @@ def test_deleted_in_mlflow_is_told_and_comes_back_only_when_asked(lab: Lab) -> N
 def test_ended_by_hand_in_mlflow_is_stopped_and_stays_so(lab: Lab) -> None:
     experiment = lab.experiment({"params": {"sleep": 30}, "retries": 3})
     lab.until("running", experiment, running)
+    lab.until("said so in MLflow", experiment, lambda _: all("mlops.node" in each.tags for each in lab.all_runs()))
     [run] = lab.all_runs()
     by_hand(lab, "runs/update", run_id=run.id, status="KILLED")
     assert only(lab.reconcile(experiment).diffs) == [("job", "its run was ended in MLflow")]
     [health] = lab.settle(experiment).health.values()
     assert (health.health, health.reason) == (Health.SUSPENDED, "StoppedInTool")
-    assert lab.jobs() == []
+    lab.until("reported", experiment, lambda _: lab.jobs() == [])
 
 
 def test_stopped_for_others_goes_on_without_counting_as_a_failure(lab: Lab) -> None:
