@@ -25,7 +25,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 setup: $(STAMP) ## create .venv and install the locked packages, hashes checked
 
-demo: $(STAMP) ## reconcile manifests/ into real tools on this machine: data, runs, models, endpoints, workflows
+demo: $(STAMP) ## reconcile manifests/ into real tools on this machine, run three pipelines, close the circle from drift to a new version
 	@$(BIN)/reconcile --wait --timeout 900s
 	@$(BIN)/reconcile status
 	@$(BIN)/reconcile leaderboard
@@ -33,6 +33,7 @@ demo: $(STAMP) ## reconcile manifests/ into real tools on this machine: data, ru
 	@$(BIN)/reconcile run workflow/lora-finetuning/nightly --wait
 	@$(BIN)/reconcile run workflow/federated-learning/digits-together --wait
 	@$(BIN)/reconcile run workflow/federated-learning/turned-digits --wait
+	@$(BIN)/python -m examples.circle
 
 test: $(STAMP) ## all tests, against the real tools
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests

@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import admission, loop, sensors, serving, sizes, workflows
+from benchmarks import admission, loop, monitors, sensors, serving, sizes, workflows
 from benchmarks.page import PAGE, Section, merged
 
-ORDER = (sizes.TITLE, loop.TITLE, admission.TITLE, sensors.TITLE, serving.TITLE, workflows.TITLE)
+ORDER = (sizes.TITLE, loop.TITLE, admission.TITLE, sensors.TITLE, serving.TITLE, workflows.TITLE, monitors.TITLE)
 
 
 def main() -> None:
@@ -19,18 +19,24 @@ def main() -> None:
     options.add_argument(
         "--only",
         nargs="+",
-        choices=("sizes", "loop", "admission", "sensors", "serving", "workflows"),
+        choices=("sizes", "loop", "admission", "sensors", "serving", "workflows", "monitors"),
         help="parts to measure; all by default",
     )
     options.add_argument("--sizes", type=int, nargs="+", default=[100, 1_000, 10_000], help="resources of the estates of `sizes`")
     options.add_argument("--no-runs", action="store_true", help="leave out the finished runs of the largest estate")
+    options.add_argument("--table", action="store_true", help="of `monitors` the table of streams alone, printed and not kept")
     options.add_argument("--keep", action="store_true", help="leave the page as it is, print only")
     chosen = options.parse_args()
+    if chosen.table:
+        with tempfile.TemporaryDirectory(prefix="mlops-bench-", ignore_cleanup_errors=True) as folder:
+            print("\n".join(monitors.table(monitors.streams(Path(folder)))))
+        return
     parts: dict[str, Callable[[Path], Section]] = {  # the quick ones first: they want a machine that does nothing else
         "admission": lambda folder: admission.run(),
         "sensors": lambda folder: sensors.run(),
         "serving": serving.run,
         "workflows": workflows.run,
+        "monitors": monitors.run,
         "loop": loop.run,
         "sizes": lambda folder: sizes.run(folder, chosen.sizes, runs=not chosen.no_runs),
     }

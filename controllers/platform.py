@@ -42,6 +42,7 @@ RESTARTING = {
     "mlflow": ("spec.mlflow.port", "spec.mlflow.workers", "spec.mlflow.interpreter", "spec.mlflow.managed", "spec.database"),
     "ray": ("spec.ray",),
     "gateway": ("spec.gateway",),
+    "evidently": ("spec.evidently",),
     **dict.fromkeys(("airflow", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"), ("spec.airflow",)),
 }
 """Service -> a change below one of these needs it to be started again. Jobs that run on Ray end with it."""

@@ -162,8 +162,8 @@ class WorkflowController:
         parts += [f"waits: {', '.join(sorted(waiting))}"] if waiting else []
         return HealthReport(own.health, f"{own.message}: {'; '.join(parts)}", own.reason or "Running")
 
-    def start(self, ref: Ref, ctx: Context, conf: Mapping[str, JSON], by: str) -> str:
-        return starting.by_hand(ref, ctx, conf, by)
+    def start(self, ref: Ref, ctx: Context, conf: Mapping[str, JSON], by: str, run: str = "") -> str:
+        return starting.named(ref, ctx, conf, by, run) if run else starting.by_hand(ref, ctx, conf, by)
 
     def ended(self, ref: Ref, run: str, ctx: Context) -> Mapping[str, JSON] | None:
         return starting.how_it_ended(ref, run, ctx)

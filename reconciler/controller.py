@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from reconciler.model import (
     JSON,
@@ -174,6 +174,8 @@ class Context:
     """By project: how many tasks of its workflows may be in flight, by its quota and by how hot the machine is."""
     told: Callable[[Ref], Status | None] = lambda _: None
     """What the last whole pass said of a resource."""
+    undelivered: Callable[[str], Mapping[str, str]] = lambda _: {}
+    """By receiver of an AlertPolicy: why messages do not arrive there; only those where they do not."""
     told_since: datetime | None = None
     """When that pass began to look; None = there was none."""
     is_here: Callable[[str], bool] = lambda _: True
@@ -297,13 +299,44 @@ class Asks(Protocol):
 
 @runtime_checkable
 class Starts(Protocol):
-    """Optional: a resource can be started by hand; for `reconcile run`."""
+    """Optional: a resource can be started; for `reconcile run`, and for what reacts to something."""
 
-    def start(self, ref: Ref, ctx: Context, conf: Mapping[str, JSON], by: str) -> str:
-        """Start it once; returns the id of that run. Raises Terminal when it cannot be started."""
+    def start(self, ref: Ref, ctx: Context, conf: Mapping[str, JSON], by: str, run: str = "") -> str:
+        """Start it once; returns the id of that run. With `run` as its id, and safe to repeat. Raises Terminal when it cannot be started,
+        Transient when it cannot yet."""
 
     def ended(self, ref: Ref, run: str, ctx: Context) -> Mapping[str, JSON] | None:
         """How that run ended: `state`, `seconds`, `why`, and `tasks` by name with `state`, `seconds`, `attempts`; None while it goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """Something that one resource asks to be done with another one, once."""
+
+    key: str
+    """Of the resource that asks: the same when it is asked for again."""
+    verb: Literal["start", "roll_back"]
+    """`Starts.start` or `RollsBack.roll_back` of the other one's controller."""
+    ref: Ref
+    """The other one."""
+    why: str
+    id: str
+    """Names this time, so that what was done before a crash is not done again."""
+    conf: Mapping[str, JSON] = field(default_factory=dict)
+    """For what is started."""
+    refused: str = ""
+    """Why it is not to be done after all, for people; empty = it is."""
+
+
+@runtime_checkable
+class Reacts(Protocol):
+    """Optional: what became of a resource calls for something to be done with others. Asked at the end of each pass that may write."""
+
+    def reactions(self, resource: Resource[Any], ctx: Context) -> Sequence[Reaction]:
+        """What is to be done now. Reads its memo only."""
+
+    def reacted(self, resource: Resource[Any], reaction: Reaction, said: str, ctx: Context, *, carried_out: bool) -> None:
+        """Note that it was done, or (`carried_out` False) that it will not be, with what came of it in words."""
 
 
 @runtime_checkable

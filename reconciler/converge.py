@@ -102,12 +102,13 @@ def converge(
 
 
 def _come_up(results: Sequence[Result], last: Report) -> tuple[Result, ...]:
-    """What was started and is Ready by the last pass is done; a run that has ended well may be told by its experiment alone."""
+    """What was started and is Ready by the last pass is done; so is a child that is told of no more: it has ended, and its parent says
+    what came of it."""
     ready = {each.ref for each in last.statuses if each.ready}
     told = {each.ref for each in last.statuses}
 
     def is_up(ref: Ref) -> bool:
-        return ref in ready if ref in told else replace(ref, key="") in ready
+        return ref in ready if ref in told else bool(ref.key) and replace(ref, key="") in told
 
     return tuple(
         replace(each, outcome=Done(each.outcome.token)) if isinstance(each.outcome, Started) and is_up(each.action.ref) else each
@@ -191,12 +192,13 @@ def outdated(report: Report) -> frozenset[Ref]:
     }
     if not fresh:
         return frozenset()
+    kept = {each.action.ref for each in report.results if isinstance(each.action, Keep)}
     planned = report.proposal.resources.items()
     return frozenset(
         ref
         for ref, resource in planned
         for other, inputs in resource.inputs.items()
-        if other in fresh and "*" not in inputs and dict(inputs) != dict(fresh[other])
+        if other in fresh and (dict(inputs) != dict(fresh[other]) if "*" not in inputs else ref in kept)
     )
 
 

@@ -21,3 +21,24 @@ def write_private(path: Path, text: str, *, durable: bool = True) -> None:
     except BaseException:  # a full disk must not be filled with halves of what was tried
         Path(staged).unlink(missing_ok=True)
         raise
+
+
+def place_private(path: Path, text: str) -> None:
+    """As `write_private`, for a folder that another program watches by events of the file system: it sees a file that comes (a link has an
+    event of its own, a rename has none under the new name), and one that changes."""
+    handle, staged = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(staged, path)
+        except FileExistsError:
+            Path(staged).replace(path)
+            os.utime(path)
+        except OSError:  # a file system without links
+            Path(staged).replace(path)
+            os.utime(path)
+    finally:
+        Path(staged).unlink(missing_ok=True)

@@ -201,6 +201,7 @@ def context(
         slots=lambda project: slots(seen(), project),
         is_here=lambda node: node not in names(house.settings.state) or node == detect(house.settings.state).name,
         told=_told(house) if since else ctx.told,
+        undelivered=house.store.deliveries.troubles,
         told_since=datetime.fromisoformat(since) if since else None,
     )
 

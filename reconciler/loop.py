@@ -27,6 +27,8 @@ from reconciler.house import TOLD_SINCE, House, context, writing
 from reconciler.journal import StoreJournal
 from reconciler.model import (
     Absent,
+    Blocked,
+    Delete,
     Diagnostic,
     Diff,
     Glyph,
@@ -46,9 +48,11 @@ from reconciler.model import (
 from reconciler.observe import Observed, observe, observe_children
 from reconciler.plan import plan
 from reconciler.policy import Policy
+from reconciler.react import react
 from reconciler.record import refused, statuses, summed, told
 from reconciler.selection import Selection
 from reconciler.source.read import Desired, read
+from reconciler.state.records import AuditEntry
 from reconciler.verify import verify
 
 DELETION_WINDOW = timedelta(hours=24)
@@ -174,6 +178,7 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
                 give_back(results, admission, house)
             noted = [proposal.resources[ref] for ref in sorted(house.memos.touched()) if ref in proposal.resources]
             results = verify(results, ctx, house.kinds, house.tell, noted)
+            _react(proposal, results, ctx, house, stop)
         leased = admission.granted if admission is not None else {}
         found = statuses(results, proposal.resources, proposal.observations, house.kinds, leased)
         if ctx is not None:
@@ -182,6 +187,26 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
         interrupted = stop is not None and stop.is_set()
         _record(proposal, results, found, house, journal, whole=not interrupted)
     return Report(proposal, tuple(results), found, time.monotonic() - began, interrupted)
+
+
+def _react(proposal: Proposal, results: Sequence[Result], ctx: Context, house: House, stop: threading.Event | None) -> None:
+    """What became of the resources may call for something to be done with others. What is suspended or blocked calls for nothing."""
+    if stop is not None and stop.is_set():
+        return
+    free = [each.action.ref for each in results if not isinstance(each.action, Blocked | Delete)]
+    done = react(proposal.resources, free, ctx, house.kinds, house.tell)
+    house.store.audit(
+        AuditEntry(
+            at=house.now(),
+            actor=str(each.by),
+            ref=each.reaction.ref,
+            action="rollback" if each.reaction.verb == "roll_back" else each.reaction.verb,
+            result="failed" if each.failed else "done",
+            detail={"why": each.reaction.why, "said": each.said},
+        )
+        for each in done
+        if not each.reaction.refused
+    )
 
 
 def _admitted(proposal: Proposal, ctx: Context, house: House) -> tuple[Plan, Context, Admission | None]:
@@ -276,8 +301,9 @@ def _record(
 
 
 def _is_awaited(proposal: Proposal) -> bool:
-    """Whether something wants to be looked at again: it may wait for what this pass says of others."""
-    return any(isinstance(each, Present) and each.recheck_at is not None for each in proposal.observations.values())
+    """Whether a child wants to be looked at again: it may wait for what this pass says of others."""
+    seen = proposal.observations.items()
+    return any(ref.key and isinstance(each, Present) and each.recheck_at is not None for ref, each in seen)
 
 
 def _gone(proposal: Proposal, found: Sequence[Status], house: House) -> tuple[Ref, ...]:

@@ -83,7 +83,8 @@ def _summed(
         whole = HealthReport(Health.UNKNOWN, f"the controller could not tell: {type(error).__name__}: {error}", "ControllerFailed")
     if whole == own:
         return status
-    ready = Condition("Ready", status.ready and whole.health is Health.HEALTHY, whole.reason or str(whole.health), whole.message)
+    well = status.ready and whole.health is Health.HEALTHY
+    ready = Condition("Ready", well, whole.reason or str(whole.health), whole.message, severity=whole.severity)
     rest = tuple(each for each in status.conditions if each.type not in ("Ready", "Stalled"))
     stalled = (Condition("Stalled", True, whole.reason, whole.message),) if whole.stalled else ()
     return replace(status, health=whole.health, message=whole.message, conditions=(ready, *rest, *stalled))
@@ -114,9 +115,8 @@ def _status(
 ) -> Status:
     health = _health(result, resource, observation, kinds)
     synced = _synced(result)
-    ready = Condition(
-        "Ready", health.health is Health.HEALTHY and synced.status is True, health.reason or str(health.health), health.message
-    )
+    well = health.health is Health.HEALTHY and synced.status is True
+    ready = Condition("Ready", well, health.reason or str(health.health), health.message, severity=health.severity)
     if ready.status is False and health.health is Health.HEALTHY:
         ready = Condition("Ready", False, synced.reason, synced.message)
     conditions = [ready, synced]

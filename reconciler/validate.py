@@ -172,11 +172,15 @@ def _misplaced(manifest: Manifest, info: KindInfo) -> Iterator[Mistake]:
         yield Mistake(("metadata", "project"), "required field is missing", f"every {info.name} belongs to a project: name it here")
     if info.scope == "installation" and project is not None:
         yield Mistake(
-            ("metadata", "project"), f"a {info.name} belongs to the whole installation, not to a project", "remove the line", key=True
+            ("metadata", "project"), f"{_a(info.name)} belongs to the whole installation, not to a project", "remove the line", key=True
         )
     if info.root_only and manifest.source != ROOT:
-        why = f"a {info.name} is accepted from the root source only, and this is source {manifest.source}"
+        why = f"{_a(info.name)} is accepted from the root source only, and this is source {manifest.source}"
         yield Mistake(("kind",), why, "move it to the root source: a source cannot grant itself rights")
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'AEIOU' else 'a'} {kind}"
 
 
 def _own_check(info: KindInfo, spec: Any, written: Mapping[str, Any]) -> Iterator[Mistake]:

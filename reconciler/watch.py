@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.advance import LOOK, SHARE, Watch, advance, heard
+from reconciler.alerting.courier import telling
 from reconciler.converge import converge, outdated, soon
 from reconciler.errors import ReconcilerError, StalePlan
 from reconciler.house import House
@@ -42,7 +43,7 @@ def run_forever(
     A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop."""
     files, watch, report, failures = threading.Event(), Watch(None), None, 0
     quiet = every
-    with watching(selection, house, files, stop):
+    with watching(selection, house, files, stop), telling(house):
         while not stop.is_set():
             began = time.monotonic()
             try:

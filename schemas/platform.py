@@ -94,6 +94,15 @@ class Gateway(Strict):
     """Python program whose environment holds the gateway's packages; unset = the reconciler's own."""
 
 
+class Evidently(Strict):
+    """Evidently's pages on this machine, over the reports of all Monitors; started only when there is a Monitor."""
+
+    port: Port | None = None
+    """Unset = a free one, chosen at the first start and kept."""
+    interpreter: str | None = None
+    """Python program whose environment holds Evidently, for the pages and for the workers; unset = the reconciler's own."""
+
+
 class Airflow(Strict):
     """Airflow on this machine, started only when a Workflow wants it; or an existing one."""
 
@@ -158,6 +167,7 @@ class PlatformSpec(Spec):
     ray: Ray = Ray()
     gateway: Gateway = Gateway()
     airflow: Airflow = Airflow()
+    evidently: Evidently = Evidently()
     admission: Admission = Admission()
 
 

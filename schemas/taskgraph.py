@@ -16,6 +16,7 @@ OUTPUTS = {
     "evaluate": ("version",),
     "promote": ("version",),
     "deployment": ("version",),
+    "monitor": ("verdict",),
     "call": ("status", "body"),
 }
 """What the steps tell."""

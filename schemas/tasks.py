@@ -56,6 +56,8 @@ class Step(Strict):
     """Wait until the best run that passes has the alias. Fails when none passes. Output: `version`."""
     deployment: Annotated[ResourceName, RefTo("Deployment")] | None = None
     """Wait until what its model's alias names is served and the rollout has ended."""
+    monitor: Annotated[ResourceName, RefTo("Monitor")] | None = None
+    """Wait until a window that ended after this step began has a verdict. Fails when it is bad. Output: `verdict`."""
     call: Call | None = None
     """Outputs: `status`, and `body` where that is JSON of at most 64 KiB."""
 

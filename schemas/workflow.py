@@ -21,6 +21,8 @@ class Trigger(Strict):
     """It has another version than the one that a run was started for."""
     model: Annotated[ResourceName, RefTo("Model")] | None = None
     """Its alias names another version."""
+    monitor: Annotated[ResourceName, RefTo("Monitor")] | None = None
+    """It has a breach that a run was not started for yet. The run gets its id as `conf.cause`."""
 
 
 class WorkflowSpec(Spec):
@@ -72,7 +74,7 @@ def check(spec: WorkflowSpec) -> Iterator[tuple[str, str]]:
         yield "projects", "has a meaning with `template: federated-learning` only; a task names its project itself"
     for number, trigger in enumerate(spec.triggers):
         if len(trigger.model_dump(exclude_none=True)) != 1:
-            yield f"triggers.{number}", "set exactly one of dataset, model"
+            yield f"triggers.{number}", "set exactly one of dataset, model, monitor"
     yield from check_tasks(spec.tasks, spec.template)
 
 

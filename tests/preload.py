@@ -9,7 +9,7 @@ from reconciler.registry import discover
 
 APART = (
     *("reconciler.gateway", "reconciler.serving", "reconciler.runs.bootstrap", "reconciler.testing", "reconciler.state.migrations"),
-    *("reconciler.workflows", "reconciler.tasks"),
+    *("reconciler.workflows", "reconciler.tasks", "reconciler.monitoring"),
 )
 """Programs of their own."""
 BESIDE = ("alembic.command", "dvc.repo", "dvc_data.hashfile.build", "httpx", "rich.progress")

@@ -20,9 +20,10 @@ from controllers.models.trials import counted, data_digest, dataset, job_id, key
 from controllers.runs import launch
 from controllers.tools import artifacts, signing
 from controllers.tools import mlflow_registry as registry
-from controllers.tools.bentoml import import_path, interpreter
+from controllers.tools.bentoml import interpreter
 from controllers.tools.mlflow import Mlflow
 from controllers.tools.mlflow_runs import RunInfo
+from controllers.tools.ours import import_path
 from reconciler.controller import Context
 from reconciler.errors import Terminal, Transient
 from reconciler.model import JSON, Job, Ref, Resource
@@ -154,7 +155,7 @@ class Doer:
                 requirements=(),
                 interpreter=interpreter(ctx),
                 project=ref.owner,
-                env={"PYTHONPATH": paths} if (paths := import_path(ctx)) else {},
+                env={"PYTHONPATH": paths} if (paths := import_path(ctx, interpreter(ctx))) else {},
                 timeout=seconds,
                 memory=lease.amounts.memory,
                 cpu=lease.amounts.cpu,

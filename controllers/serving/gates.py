@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import accumulate
 
-from reconciler.model.serving import BOUNDS, AppStats
+from reconciler.model.serving import BOUNDS, AppStats, quantile
 from schemas.base import duration_value
 from schemas.deployment import Quality, RolloutGates
 
@@ -78,24 +77,6 @@ def together(gates: tuple[Gate, ...]) -> Answer:
     """One that fails is enough; all must pass. No gate at all passes."""
     answers = {each.answer for each in gates}
     return next((each for each in (Answer.FAIL, Answer.HOLD) if each in answers), Answer.PASS)
-
-
-def quantile(share: float, latency: tuple[int, ...]) -> float:
-    """Seconds below which `share` of the counted requests were answered; linear within a bucket, as Prometheus' histogram_quantile does.
-
-    Infinite when it lies above the last bound."""
-    total = sum(latency)
-    if not total:
-        return 0.0
-    rank, before = share * total, 0
-    for position, upto in enumerate(accumulate(latency)):
-        if upto >= rank and upto > before:
-            if position >= len(BOUNDS):
-                return float("inf")
-            low = BOUNDS[position - 1] if position else 0.0
-            return low + (BOUNDS[position] - low) * (rank - before) / (upto - before)
-        before = upto
-    return float("inf")
 
 
 def _errors(limit: float, least: int, seen: AppStats) -> Gate:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import glob
-import importlib.util
 import json
 import os
 import shutil
@@ -21,10 +20,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from controllers.tools.ours import import_path
 from reconciler.controller import Call, Context
 from reconciler.errors import Terminal, Transient
 from reconciler.model.packaging import LABEL, BentoInfo, BentoSpec
-from reconciler.model.serving import bentoml_home, folder
+from reconciler.model.serving import bentoml_home
 
 SECONDS = 180.0
 """Longest build: an own class may import a deep-learning framework."""
@@ -44,7 +44,7 @@ class Bentoml:
     def __init__(self, ctx: Context) -> None:
         self._home = bentoml_home(ctx.state_dir.resolve())
         self._interpreter = interpreter(ctx)
-        self._paths = import_path(ctx)
+        self._paths = import_path(ctx, interpreter(ctx))
         self._wire = ctx.wire
 
     @property
@@ -180,25 +180,6 @@ def connect(ctx: Context) -> Bentoml:
 def interpreter(ctx: Context) -> str:
     """The Python program that serves models: Ray's."""
     return ctx.platform.ray.interpreter or sys.executable
-
-
-def import_path(ctx: Context) -> str:
-    """PYTHONPATH with which another interpreter than ours finds this program's own packages, and nothing else that lies beside them:
-    it has other versions of everything. Empty when the interpreter is ours."""
-    if interpreter(ctx) == sys.executable:
-        return ""
-    place = folder(ctx.state_dir.resolve()) / "code"
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in ("reconciler", "schemas"):
-        found = importlib.util.find_spec(name)
-        where = next(iter(found.submodule_search_locations or ()), "") if found else ""
-        link = place / name
-        if where and (not link.is_symlink() or link.readlink() != Path(where)):
-            staged = place / f".{name}-{os.getpid()}"
-            staged.unlink(missing_ok=True)
-            staged.symlink_to(where)
-            staged.replace(link)
-    return str(place)
 
 
 def _info(path: Path) -> BentoInfo | None:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from controllers.runs.launch import place
 from controllers.tools import artifacts
-from controllers.tools.bentoml import import_path, interpreter
+from controllers.tools.bentoml import interpreter
+from controllers.tools.ours import import_path
 from controllers.workflows.asking import TaskSpec, target
 from reconciler import exchange
 from reconciler.controller import Context
@@ -124,7 +125,7 @@ def _tracking(ctx: Context) -> Mapping[str, str]:
 def _ours(
     given: Job, module: str, arguments: tuple[str, ...], ctx: Context, outputs: tuple[str, ...], env: Mapping[str, str] | None = None
 ) -> Job:
-    paths = {"PYTHONPATH": found} if (found := import_path(ctx)) else {}
+    paths = {"PYTHONPATH": found} if (found := import_path(ctx, interpreter(ctx))) else {}
     return replace(
         given,
         entrypoint=f"reconciler.tasks.{module}",

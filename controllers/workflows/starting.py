@@ -37,6 +37,15 @@ def by_hand(ref: Ref, ctx: Context, conf: Mapping[str, JSON], by: str) -> str:
     raise Terminal(f"{ref} has a thousand runs that its notebook does not know")
 
 
+def named(ref: Ref, ctx: Context, conf: Mapping[str, JSON], by: str, run: str) -> str:
+    """Start the run of this id; returns it. One that is there already stands. Raises Transient until Airflow knows the workflow."""
+    try:
+        sight(ctx).airflow.start(dag_id(ref), run, {**conf, "cause": {"by": by}}, by)
+    except NotThere:
+        raise Transient(f"Airflow does not know {ref} yet", retry_after=1.0) from None
+    return run
+
+
 def how_it_ended(ref: Ref, run: str, ctx: Context) -> Mapping[str, JSON] | None:
     """How a run ended, with how long each of its tasks took; None while it goes on."""
     look = sight(ctx)
@@ -67,7 +76,7 @@ def hear(resource: Resource[WorkflowSpec], page: MutableMapping[str, JSON], ctx:
         if now in ("", KNOWN_AFTER_APPLY) or before.get("value") == now:
             continue
         number = int(before.get("number") or 0) + bool(before)
-        if before:
+        if before and now != telling.NONE:
             cause = {"kind": ref.kind, "name": ref.path, "from": before["value"], "to": now}
             # the same id when it is tried again after a crash: Airflow refuses a second one
             run = f"{ref.kind.lower()}-{ref.name}-{now[:8]}-{number}"

@@ -12,8 +12,10 @@ from schemas.workflow import WorkflowSpec
 
 FIRED = "fired"
 """In a workflow's notebook: what each trigger's resource was when it was last heard."""
-WATCHED = {"Dataset": "digest", "Model": "version"}
+WATCHED = {"Dataset": "digest", "Model": "version", "Monitor": "breach"}
 """What of a trigger's resource starts a run when it is another one."""
+NONE = "none"
+"""What a Monitor tells while it has no breach: heard, and nothing starts."""
 LATE_SECONDS = 20.0
 """After a delivery, within which Airflow has read it; measured: 1 to 4 s, and 10 s on a busy machine."""
 TAIL_LINES, TAIL_LENGTH = 3, 400
@@ -54,7 +56,8 @@ def _triggers(resource: Resource[WorkflowSpec], seen: Present) -> Iterator[Chang
         before = (fired.get(str(ref)) or {}).get("value")
         if now in ("", KNOWN_AFTER_APPLY) or now == before:
             continue
-        why = "watched from now on" if before is None else f"starts a run: {ref} changed"
+        starts = f"starts a run: {ref} {'has a breach' if ref.kind == 'Monitor' else 'changed'}"
+        why = "watched from now on" if before is None else "is over" if now == NONE else starts
         yield Change(f"triggers.{ref}", before and str(before)[:12], now[:12], note=why)
 
 
@@ -63,7 +66,7 @@ def watched(resource: Resource[WorkflowSpec]) -> list[Ref]:
     names = [
         (kind, each)
         for trigger in resource.spec.triggers
-        for kind, each in (("Dataset", trigger.dataset), ("Model", trigger.model))
+        for kind, each in (("Dataset", trigger.dataset), ("Model", trigger.model), ("Monitor", trigger.monitor))
         if each
     ]
     found = []

@@ -20,6 +20,7 @@ KINDS = {
     "evaluate": "Model",
     "promote": "Model",
     "deployment": "Deployment",
+    "monitor": "Monitor",
 }
 """Step -> the kind that it waits for."""
 WEIGHTS = "weights.npz"

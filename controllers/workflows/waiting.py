@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from controllers.workflows.asking import TaskSpec, target
 from reconciler.controller import Context
 from reconciler.exchange import Answer
-from reconciler.model import KNOWN_AFTER_APPLY, Health, Resource, Status, output
+from reconciler.model import KNOWN_AFTER_APPLY, Health, Outputs, Resource, Status, output
 from schemas.taskgraph import OUTPUTS
 
 JUDGED = ("NoRunPasses", "NoVerdict", "AwaitingApproval", "BetterFails", "ChampionFails", "NoCandidate")
@@ -18,6 +18,7 @@ VERBS = {
     "evaluate": "its best run was judged",
     "promote": "its best run that passes has the alias",
     "deployment": "what it names is served",
+    "monitor": "a window that ends from now on is judged",
 }
 
 
@@ -37,6 +38,8 @@ def answer_to(child: Resource[TaskSpec], ctx: Context) -> Answer | None:
     if status is None:  # a pass that only brought services up says nothing about it
         return None
     outputs = child.inputs.get(ref, {})
+    if spec.work["step"] == "monitor":
+        return _verdict(outputs, spec.created, status)
     if KNOWN_AFTER_APPLY in (output(outputs, name) for name in OUTPUTS[spec.work["step"]]):
         return None
     if _is_so(status, str(spec.work["step"])):
@@ -45,6 +48,14 @@ def answer_to(child: Resource[TaskSpec], ctx: Context) -> Answer | None:
     if status.health is Health.DEGRADED or any(each.type == "Stalled" and each.status for each in status.conditions):
         return Answer(False, f"{ref}: {status.message}")
     return None
+
+
+def _verdict(outputs: Outputs, asked: float, status: Status) -> Answer | None:
+    """Of a monitor's last window, if it ended since; one without a verdict is waited past."""
+    verdict, ended = output(outputs, "verdict"), output(outputs, "judged")
+    if verdict not in ("pass", "fail") or not ended or float(ended) < asked:
+        return None
+    return Answer(verdict == "pass", "" if verdict == "pass" else f"{status.ref}: {status.message}", {"verdict": verdict})
 
 
 def told(child: Resource[TaskSpec], ctx: Context | None = None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli import (
+    alerts,
     day_two,
     inspect,
     keys,
@@ -122,7 +123,7 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
             raise UsageError(f"{flag} before `{ctx.invoked_subcommand}` would do nothing", hint=hint)
 
 
-for module in (inspect, queue, simulate, leaderboard, models, serving, offline, day_two, rollback, run, watch, worker):
+for module in (inspect, queue, simulate, leaderboard, models, serving, alerts, offline, day_two, rollback, run, watch, worker):
     module.register(app)
 app.add_typer(platform.app, name="platform")
 app.add_typer(keys.app, name="keys")

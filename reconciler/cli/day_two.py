@@ -91,6 +91,7 @@ def delete(
     """
     from dataclasses import replace
 
+    from reconciler.alerting.courier import tell_once
     from reconciler.cli.exit import of_proposal, of_report
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for, report_in, stop_on_signal
@@ -108,9 +109,11 @@ def delete(
         raise typer.Exit(of_proposal(proposal, detailed=False))
     if not confirm and not typer.confirm("Delete this?", err=True):
         raise typer.Exit(1)
+    since = house.now()
     with stop_on_signal() as stop:
         report = carry_out(replace(proposal, selection=replace(proposal.selection, refs=chosen)), house, stop)
     house.store.put_statuses((), gone=chosen - {each.ref for each in report.statuses})
+    tell_once(house, since)
     say(report_in(PlanFormat.TEXT, report, asked))
     raise typer.Exit(of_report(report, wait=False, detailed=False))
 

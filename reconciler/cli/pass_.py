@@ -43,6 +43,7 @@ class Pass:
 
 def run_pass(asked: Pass, given: Globals) -> Exit:
     """Propose, and unless it is a dry run carry it out; write the result; the exit code says how it went."""
+    from reconciler.alerting.courier import tell_once
     from reconciler.cli.refs import must_select
     from reconciler.converge import converge
     from reconciler.house import open_house
@@ -60,7 +61,10 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
             must_select(proposal)
         else:
             with stop_on_signal() as stop:
+                since = house.now()
                 report = converge(selection, house, wait=asked.wait, timeout=seconds, stop=stop, on_proposal=must_select)
+                if not stop.is_set():
+                    tell_once(house, since)
             report = replace(report, seconds=time.monotonic() - began)  # of all passes, and of the services coming up
     if asked.dry_run:
         say(proposal_in(asked.output, proposal, given, all_=asked.all_))

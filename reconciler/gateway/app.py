@@ -37,6 +37,8 @@ def application(gateway: Gateway) -> ASGIApp:
         await gateway.replicas.close()
         await asyncio.to_thread(gateway.predictions.close)
         await asyncio.to_thread(gateway.feedback.close)
+        gateway.traffic.mark(gateway.table.routes, gateway.counts, gateway.replicas)
+        await asyncio.to_thread(gateway.traffic.close)
 
     app = FastAPI(lifespan=running, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     endpoints = _Endpoints(gateway)

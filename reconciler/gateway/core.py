@@ -18,6 +18,7 @@ from reconciler.gateway.predictions import PredictionWriter
 from reconciler.gateway.rate import Rates
 from reconciler.gateway.replicas import Replicas
 from reconciler.gateway.table import Table
+from reconciler.gateway.traffic import Traffic
 from reconciler.model.serving import AppStats, GatewayState, Route, RouteStats, wake_file
 
 WAKE_EVERY = 1.0
@@ -36,6 +37,7 @@ class Gateway:
     rates: Rates
     predictions: PredictionWriter
     feedback: Feedback
+    traffic: Traffic
     changed: Bell = field(default_factory=Bell)
     """Rings when routes or replicas have changed."""
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
@@ -52,6 +54,7 @@ class Gateway:
             Rates(),
             PredictionWriter(state_dir),
             Feedback(state_dir),
+            Traffic(state_dir),
         )
 
     def up(self, route: Route) -> dict[str, int]:

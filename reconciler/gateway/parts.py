@@ -4,9 +4,11 @@
 
     ROOT/PROJECT/NAME/date=YYYY-MM-DD/part-START-PID.parquet      rows of one day (UTC); START is the time of its first flush
     ROOT/PROJECT/NAME/.retain                                     seconds for which a day is kept once it has ended
+    ROOT/PROJECT/NAME/.rows                                       how many were ever written
 
 A part is written under another name and moved into place, so that readers see whole files only. It grows with each flush, replaced by
-itself and what is new, until it is full; then the next one begins. A process that is killed loses only what was not flushed yet."""
+itself and what is new, until it is full; then the next one begins. A process that is killed loses only what was not flushed yet. What a
+disk refuses waits and is tried again, as long as there is room for what waits; then nothing more is taken."""
 
 from __future__ import annotations
 
@@ -24,6 +26,7 @@ from pathlib import Path
 from reconciler.errors import Terminal
 from reconciler.files import write_private
 from reconciler.gateway.parquet import STAGED, Kind, Row, ended, folder, load, save, table
+from reconciler.model.serving import ROWS, ever_written
 
 FLUSH = 10.0
 """Seconds that a row waits at most; it is what a killed process loses."""
@@ -62,11 +65,14 @@ class Parts:
         self._open: dict[Path, tuple[Path, int]] = {}
         """Folder of a day -> the part that grows there, and its rows."""
         self._retained: dict[Path, float] = {}
+        self._counted: dict[Path, int] = {}
         self._failing = False
+        self._rests_until = 0.0
+        """The disk refused something: until then (monotonic) it is left alone."""
         self.written = 0
         """Rows on disk."""
         self.dropped = 0
-        """Rows that were not written: too many waited, or the disk refused them."""
+        """Rows that were not written: too many waited, or there was no disk to take them until the end."""
         self._thread = threading.Thread(target=self._run, name=f"{root.name}-writer", daemon=True)
         self._thread.start()
 
@@ -105,39 +111,59 @@ class Parts:
                     self._wake.wait(self._patience())  # until then, or until there is something new to wait for
                 taken = self._take() if self._due() else []
                 done = self._closing
-            for (project, name, day), found in _grouped(taken).items():
-                self._keep(project, name, day, found)
-            if done:
-                return
+            left = [each for (project, name, day), found in _grouped(taken).items() for each in self._keep(project, name, day, found)]
+            with self._wake:
+                if done:
+                    self.dropped += sum(len(each.rows) for each in left)
+                    return
+                self._settle(taken, left)
+
+    def _settle(self, taken: Sequence[_Waiting], left: list[_Waiting]) -> None:
+        """What was taken has room no more; what the disk refused of it is tried again, before what came since."""
+        self._rows -= sum(len(each.rows) for each in taken) - sum(len(each.rows) for each in left)
+        self._bytes -= sum(each.size for each in taken) - sum(each.size for each in left)
+        self._failing = bool(left)
+        if left:
+            self._waiting[:0] = left
+            self._oldest = time.monotonic()
+            self._rests_until = self._oldest + max(self._flush, 0.01)
 
     def _full(self) -> bool:
         return self._rows >= FLUSH_ROWS or self._bytes >= FLUSH_BYTES
 
     def _due(self) -> bool:
-        return self._closing or self._full() or (bool(self._waiting) and time.monotonic() - self._oldest >= self._flush)
+        if self._closing:
+            return True
+        now = time.monotonic()
+        return now >= self._rests_until and (self._full() or (bool(self._waiting) and now - self._oldest >= self._flush))
 
     def _patience(self) -> float:
-        return max(0.0, self._oldest + self._flush - time.monotonic()) if self._waiting else SWEEP
+        now = time.monotonic()
+        return max(0.0, self._oldest + self._flush - now, self._rests_until - now) if self._waiting else SWEEP
 
     def _take(self) -> list[_Waiting]:
-        taken, self._waiting, self._rows, self._bytes = self._waiting, [], 0, 0
+        taken, self._waiting = self._waiting, []
         return taken
 
-    def _keep(self, project: str, name: str, day: date, found: Sequence[_Waiting]) -> None:
+    def _keep(self, project: str, name: str, day: date, found: Sequence[_Waiting]) -> Sequence[_Waiting]:
+        """Write them; what the disk has no room for comes back."""
         rows = [row for each in found for row in each.rows]
         try:
             where = folder(self._root, project, name)
             self._note(where, found[-1].retain)
             self._append(where / f"date={day.isoformat()}", rows)
-        except Exception as error:  # whatever it is: the thread lives on, and requests are answered
+            self._count(where, len(rows))
+        except OSError as error:
             if not self._failing:
-                _log.warning("%s of %s/%s are not written: %s", self._root.name, project, name, error)
-            self._failing = True
+                _log.warning("%s of %s/%s wait to be written: %s", self._root.name, project, name, error)
+            return found
+        except Exception as error:  # whatever it is: the thread lives on, and requests are answered
+            _log.warning("%s of %s/%s are not written: %s", self._root.name, project, name, error)
             with self._wake:
                 self.dropped += len(rows)
-        else:
-            self._failing = False
-            self.written += len(rows)
+            return ()
+        self.written += len(rows)
+        return ()
 
     def _append(self, day: Path, rows: Sequence[Row]) -> None:
         import pyarrow as pa
@@ -169,6 +195,10 @@ class Parts:
             _make(self._root, where)
             write_private(where / ".retain", str(retain))
             self._retained[where] = retain
+
+    def _count(self, where: Path, more: int) -> None:
+        self._counted[where] = self._counted.get(where, ever_written(where)) + more
+        write_private(where / ROWS, str(self._counted[where]), durable=False)
 
     def _sweep(self) -> None:
         """Remove the days whose time is over, those of deployments that are gone too, and what killed writers left."""

@@ -10,6 +10,7 @@ import time
 from reconciler.gateway.access import bound_log
 from reconciler.gateway.core import Gateway
 from reconciler.gateway.counts import TICK
+from reconciler.gateway.traffic import PERIOD
 
 EVERY = 0.1
 """Seconds between two looks."""
@@ -30,7 +31,7 @@ def look(gateway: Gateway) -> None:
 async def follow(gateway: Gateway) -> None:
     """Look again and again, until it is cancelled. Nothing that goes wrong ends it."""
     loop = asyncio.get_running_loop()
-    marked = logged = loop.time()
+    marked = logged = written = loop.time()
     while True:
         await asyncio.sleep(EVERY)
         try:
@@ -40,6 +41,9 @@ async def follow(gateway: Gateway) -> None:
                 marked = loop.time()
                 gateway.counts.mark()
                 _ask_for_more(gateway)
+            if loop.time() - written >= PERIOD:
+                written = loop.time()
+                gateway.traffic.mark(gateway.table.routes, gateway.counts, gateway.replicas)
             if loop.time() - logged >= LOG_EVERY:
                 logged = loop.time()
                 bound_log()

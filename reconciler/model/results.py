@@ -37,6 +37,8 @@ class HealthReport:
     """CamelCase; empty = the health's own name. On what is Healthy: a remark that `status` shows although all is well."""
     stalled: bool = False
     """True: nothing will be tried again until the manifest or the tool changes."""
+    severity: str = ""
+    """How bad it is, for alerts: `info`, `warning` or `critical`; empty = what its health says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class Condition:
     message: str = ""
     since: datetime | None = None
     """When `status` last changed; filled by the Store."""
+    severity: str = ""
+    """As `HealthReport.severity`; on Ready alone."""
 
 
 @dataclass(frozen=True, slots=True)

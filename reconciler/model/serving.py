@@ -1,4 +1,4 @@
-"""Values that the reconciler, the gateway and the replicas share, and where each of them is written. No I/O.
+"""Values that the reconciler, the gateway and the replicas share, and where each of them is written.
 
 ::
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,8 @@ from reconciler.model.values import JSON
 
 BOUNDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds: upper bounds of the latency histogram; one more bucket holds what is above."""
+ROWS = ".rows"
+"""In the folder of a deployment's log: how many rows were ever written."""
 DESCRIPTOR = "mlops.json"
 """In a model's folder: what it says of itself; `Descriptor`."""
 ANSWERS = ("prediction", "label", "value")
@@ -55,6 +58,14 @@ def wake_file(state_dir: Path) -> Path:
 
 def bentoml_home(state_dir: Path) -> Path:
     return state_dir / "bentoml"
+
+
+def ever_written(where: Path) -> int:
+    """Rows of one deployment (`predictions/PROJECT/NAME`) that were ever written, those whose time was over too; 0 = none yet."""
+    try:
+        return int((where / ROWS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0
 
 
 def app_name(deployment: Ref, digest: str) -> str:
@@ -187,6 +198,24 @@ class AppStats:
     """Sum of |prediction - label| where both are numbers."""
     ready: int = 0
     """Replicas that it sends to."""
+
+
+def quantile(share: float, latency: tuple[int, ...]) -> float:
+    """Seconds below which `share` of the counted requests were answered; linear within a bucket, as Prometheus' histogram_quantile does.
+
+    Infinite when it lies above the last bound."""
+    total = sum(latency)
+    if not total:
+        return 0.0
+    rank, before = share * total, 0
+    for position, upto in enumerate(accumulate(latency)):
+        if upto >= rank and upto > before:
+            if position >= len(BOUNDS):
+                return float("inf")
+            low = BOUNDS[position - 1] if position else 0.0
+            return low + (BOUNDS[position] - low) * (rank - before) / (upto - before)
+        before = upto
+    return float("inf")
 
 
 @dataclass(frozen=True, slots=True)

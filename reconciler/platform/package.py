@@ -10,13 +10,16 @@ from pathlib import Path
 from reconciler.errors import Terminal
 from reconciler.platform.spec import Probe, Site
 
+EXTRAS = {"evidently": "monitoring"}
+"""Package -> the extra that brings it, where that is not called the same."""
+
 
 def require(site: Site, title: str, module: str = "") -> None:
     """Check that the service's interpreter can run it; `title` is the package's name for people, `module` its name where that is not the
     service's. Raises Terminal."""
     module = module or site.name
     if site.spec.interpreter is None and importlib.util.find_spec(module) is None:
-        raise Terminal(f"{title} is not installed", hint=f"pip install 'mlops-reconciler[{module}]'")
+        raise Terminal(f"{title} is not installed", hint=f"pip install 'mlops-reconciler[{EXTRAS.get(module, module)}]'")
     check_interpreter(site)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from reconciler.platform import airflow, gateway, mlflow, postgres, ray
+from reconciler.platform import airflow, evidently, gateway, mlflow, postgres, ray
 from reconciler.platform.process import Launch
 from reconciler.platform.spec import Endpoint, Probe, ServiceSpec, Site
 
@@ -96,6 +96,16 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             ready_seconds=60.0,
             launch_beside=gateway.launch_beside if sys.platform == "linux" else None,
             busy=gateway.BUSY,
+            on_demand=True,
+        ),
+        "evidently": Recipe(
+            "evidently",
+            evidently.prepare,
+            evidently.launch,
+            evidently.probe,
+            evidently.endpoint,
+            ready_seconds=evidently.READY_SECONDS,
+            busy=evidently.BUSY,
             on_demand=True,
         ),
         **{

@@ -128,6 +128,7 @@ def service_specs(spec: PlatformSpec, secret: Callable[[Any], str]) -> list[Serv
             specs.append(ServiceSpec("postgres", port=spec.database.port))
     specs.append(ServiceSpec("ray", port=spec.ray.port, interpreter=spec.ray.interpreter, extra=_ray_options(spec.ray)))
     specs.append(ServiceSpec("gateway", port=spec.gateway.port, interpreter=spec.gateway.interpreter))
+    specs.append(ServiceSpec("evidently", port=spec.evidently.port, interpreter=spec.evidently.interpreter))
     if spec.airflow.managed:
         for name in airflow.SERVICES:
             port = spec.airflow.port if name == airflow.API else None

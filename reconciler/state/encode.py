@@ -49,7 +49,7 @@ def owned_row(owned: Owned) -> Row:
         "applied": to_text(dict(owned.applied), owned.ref),
         "outputs": to_text(dict(owned.outputs), owned.ref),
         "refs": to_text([[each.kind, each.project, each.name, each.key] for each in owned.references], owned.ref),
-        "location": _location(owned.location),
+        "location": location_text(owned.location),
     }
 
 
@@ -64,18 +64,18 @@ def owned_from(row: Sequence[Any]) -> Owned:
         prune=prune,
         outputs={} if outputs == "{}" else from_text(outputs),
         references=() if refs == "[]" else tuple(Ref(*parts) for parts in from_text(refs)),
-        location=_location_from(location),
+        location=location_from(location),
     )
 
 
 def status_row(status: Status) -> Row:
-    conditions = [[c.type, c.status, c.reason, c.message, c.since.isoformat() if c.since else None] for c in status.conditions]
+    conditions = [_condition(each) for each in status.conditions]
     return {
         **ref_row(status.ref),
         "health": int(status.health),
         "observed_digest": status.observed_digest,
         "message": status.message,
-        "location": _location(status.location),
+        "location": location_text(status.location),
         "conditions": to_text(conditions, status.ref),
     }
 
@@ -87,7 +87,7 @@ def status_from(row: Sequence[Any]) -> Status:
         health=Health(health),
         conditions=_conditions_from(conditions),
         observed_digest=observed_digest,
-        location=_location_from(location),
+        location=location_from(location),
         message=message,
     )
 
@@ -101,7 +101,7 @@ def audit_row(entry: AuditEntry) -> Row:
         "result": entry.result,
         "glyph": entry.glyph,
         "revision": entry.revision,
-        "location": _location(entry.location),
+        "location": location_text(entry.location),
         "detail": to_text(dict(entry.detail), entry.ref),
     }
 
@@ -117,7 +117,7 @@ def audit_from(row: Sequence[Any]) -> AuditEntry:
         glyph=glyph,
         detail=from_text(detail),
         revision=revision,
-        location=_location_from(location),
+        location=location_from(location),
     )
 
 
@@ -127,14 +127,19 @@ def _conditions_from(text: str) -> tuple[Condition, ...]:
     return tuple(_condition_from(*parts) for parts in from_text(text))
 
 
-def _condition_from(type_: Any, status: bool | None, reason: str, message: str, since: str | None) -> Condition:
-    return Condition(type_, status, reason, message, datetime.fromisoformat(since) if since else None)
+def _condition(one: Condition) -> list[JSON]:
+    kept: list[JSON] = [one.type, one.status, one.reason, one.message, one.since.isoformat() if one.since else None]
+    return [*kept, one.severity] if one.severity else kept
 
 
-def _location(location: Location) -> str:
+def _condition_from(type_: Any, status: bool | None, reason: str, message: str, since: str | None, severity: str = "") -> Condition:
+    return Condition(type_, status, reason, message, datetime.fromisoformat(since) if since else None, severity)
+
+
+def location_text(location: Location) -> str:
     """As JSON: a file's name need not be valid Unicode."""
     return to_text([location.file, location.line, location.column])
 
 
-def _location_from(text: str) -> Location:
+def location_from(text: str) -> Location:
     return Location(*from_text(text))

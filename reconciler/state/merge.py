@@ -27,7 +27,7 @@ def is_transition(new: Status, old: Status | None) -> bool:
 def _dated(new: Condition, old: Condition | None, now: datetime) -> Condition:
     if old is None or old.since is None or old.status is not new.status:
         return replace(new, since=now)
-    same = old.reason == new.reason and old.message == new.message
+    same = (old.reason, old.message, old.severity) == (new.reason, new.message, new.severity)
     return old if same else replace(new, since=old.since)
 
 

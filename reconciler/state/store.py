@@ -12,7 +12,9 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, sel
 
 from reconciler.model import JSON, Owned, Ref, Status
 from reconciler.state import encode, tables
+from reconciler.state.alerts import Alerts
 from reconciler.state.database import Database, upsert
+from reconciler.state.deliveries import Deliveries
 from reconciler.state.lease import Lease
 from reconciler.state.merge import is_transition, merged
 from reconciler.state.records import DELETING, AuditEntry, Intent, Suspension, Writer
@@ -34,6 +36,10 @@ class Store:
         self._lease = Lease(database, now)
         self.work = Work(database, self._write, now)
         """What waits for admission and what was admitted."""
+        self.alerts = Alerts(database, self._write, now)
+        """What is not as it should be, and who wants to know."""
+        self.deliveries = Deliveries(database, now)
+        """What is said to whom."""
 
     @classmethod
     def open(cls, url_or_path: str | Path, *, read_only: bool, now: Callable[[], datetime]) -> Store:
@@ -114,17 +120,18 @@ class Store:
         return {each.ref: each for each in self._database.decoded(select(tables.statuses), encode.status_from)}
 
     def put_statuses(self, statuses: Iterable[Status], gone: Iterable[Ref] = ()) -> list[Status]:
-        """Keep them; drop those that are gone. Writes only what differs, nothing at all when nothing does.
+        """Keep them; drop those that are gone; alerts turn with them. Writes only what differs, nothing at all when nothing does.
 
         A condition's `since` stays while its status stays. Returns the transitions: new, or with another health or Ready."""
-        given = list(statuses)
+        given, away = list(statuses), list(gone)
         before = self._statuses_of([each.ref for each in given])
         now = self._now()
         after = [merged(each, before.get(each.ref), now) for each in given]
         changed = [each for each in after if each is not before.get(each.ref)]
-        dropped = list(self._statuses_of(list(gone)))
-        if changed or dropped:
+        dropped = list(self._statuses_of(away))
+        if changed or dropped or self.alerts.turns(given, away):
             with self._write() as connection:
+                self.alerts.follow(connection, given, away, now)
                 upsert(connection, tables.statuses, [encode.status_row(each) for each in changed])
                 for ref in dropped:
                     connection.execute(delete(tables.statuses).where(tables.is_ref(tables.statuses, ref)))

@@ -28,7 +28,7 @@ from sqlalchemy.types import TypeDecorator
 from reconciler.model import Ref
 from reconciler.model.demand import RESOURCES
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision; compared without loading Alembic when the Store is opened."""
 REF = ("kind", "project", "name", "key")
 """The columns that hold a Ref."""
@@ -175,6 +175,72 @@ leases = Table(
 )
 """What was granted its amounts and is not gone yet. `since`: when it was granted; `preemptor` and `why` as JSON."""
 learned = Table("learned", metadata, Column("template", Text, primary_key=True), Column("value", Text, nullable=False))
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", String, primary_key=True),
+    *_ref(key=False),
+    Column("reason", Text, nullable=False),
+    Column("severity", String, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("ended", Moment),
+    Index("alerts_ended", "ended"),
+)
+"""What is, or was, not as it should be. `ended` is NULL while it fires."""
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("policy", String, nullable=False),
+    Column("receiver", String, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("state", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_try", Moment),
+    Column("finished", Moment),
+    Column("error", Text, nullable=False),
+    Column("claimer", Text, nullable=False),
+    Column("claimed_until", Moment),
+    Index("deliveries_state", "state", "policy", "receiver"),
+    Index("deliveries_created", "created"),
+    sqlite_autoincrement=True,
+)
+"""Messages to receivers. `about`: the group, as JSON; `claimer`: the process that is sending it."""
+delivery_parts = Table(
+    "delivery_parts",
+    metadata,
+    *(Column(name, String, primary_key=True, nullable=False) for name in ("policy", "receiver", "subject", "phase")),
+    Column("nth", Integer, primary_key=True, autoincrement=False, nullable=False),
+    Column("delivery", Integer, nullable=False),
+    Index("delivery_parts_delivery", "delivery"),
+    Index("delivery_parts_subject", "subject"),
+)
+"""What the messages tell: the primary key lets nobody be told the same thing twice."""
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("start", Moment, nullable=False),
+    Column("until", Moment, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("covers", Text, nullable=False),
+)
+alert_marks = Table(
+    "alert_marks",
+    metadata,
+    Column("policy", String, primary_key=True),
+    Column("spec", String, nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("ended", Moment, nullable=False),
+    Column("audit", Integer, nullable=False),
+    Column("changes", Boolean, nullable=False),
+)
+"""How far each AlertPolicy has come. `spec`: digest of what it was then; `changes`: whether it followed the audit log."""
 
 
 def ref_columns(table: Table) -> list[Column[str]]:

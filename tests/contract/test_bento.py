@@ -22,7 +22,8 @@ from typing import Any
 import httpx
 import pytest
 
-from controllers.tools.bentoml import connect, import_path
+from controllers.tools.bentoml import connect
+from controllers.tools.ours import import_path
 from reconciler.controller import Context
 from reconciler.errors import Terminal
 from reconciler.model.packaging import BentoSpec, model_folder, tag_name
@@ -286,10 +287,10 @@ def test_another_interpreter_sees_our_packages_and_nothing_beside_them(tmp_path:
     other = tmp_path / "python"
     other.symlink_to(sys.executable)
     ctx = make_context(tmp_path / "one", platform={"ray": {"interpreter": str(other)}})
-    path = Path(import_path(ctx))
+    path = Path(import_path(ctx, str(other)))
     assert sorted(each.name for each in path.iterdir()) == ["reconciler", "schemas"]
     assert (path / "reconciler" / "serving" / "package.py").is_file()
-    assert import_path(ctx) == str(path)
+    assert import_path(ctx, str(other)) == str(path)
 
 
 @pytest.mark.parametrize("name", ["a" * 63, "a" * 64, "shop." + "x" * 80, "Übung.modell", "a-" * 40])

@@ -20,11 +20,16 @@ EXAMPLES = REPOSITORY / "manifests" / "kinds"
 SIZES = ("minimal", "full")
 BESIDE = sorted(discover().kinds.keys() - {"Platform"})
 """Kinds whose examples stand beside the playground; a Platform example takes the place of the playground's own."""
-HEAVY = ("Model", "Deployment", "Workflow")
+HEAVY = (("Model",), ("Deployment", "Monitor"), ("Workflow",))
 """Those that train, serve, or bring services of their own; the others share one installation, for time's sake."""
 KINDS = {kind.lower(): kind for kind in BESIDE}
-LIGHT = tuple(kind for kind in BESIDE if kind not in HEAVY)
-STANDS_ON = {"Model": {"Experiment"}, "Deployment": {"Experiment", "Model"}, "Workflow": {"Experiment", "Model"}}
+LIGHT = tuple(kind for kind in BESIDE if kind not in sum(HEAVY, ()))
+STANDS_ON = {
+    "Model": {"Experiment"},
+    "Deployment": {"Experiment", "Model"},
+    "Monitor": {"Experiment", "Model", "Deployment"},
+    "Workflow": {"Experiment", "Model"},
+}
 """What of the playground a kind's examples need beside its Platform, Project and Dataset; the rest is left out, for time's sake."""
 
 
@@ -34,7 +39,7 @@ def _furnished(root: Path, kinds: Collection[str]) -> Installation:
     The installation's and the playground's names get a tag, for the server is shared with other tests."""
     here, tag = Installation(root), uuid.uuid4().hex[:6]
     shutil.copytree(EXAMPLES, root / "manifests" / "kinds")
-    here.env = {"TAG": tag, "PLAYGROUND": f"playground-{tag}"}
+    here.env = {"TAG": tag, "PLAYGROUND": f"playground-{tag}", "OPS_WEBHOOK_SECRET": "s", "CHAT_ADDRESS": "json://127.0.0.1:9/"}
     needed = {"Platform", "Project", "Dataset"}.union(*(STANDS_ON.get(kind, set()) for kind in kinds))
     parts = [each for each in (EXAMPLES / "playground.yaml").read_text().split("---\n") if yaml.safe_load(each)["kind"] in needed]
     here.write({"manifests/playground.yaml": _tagged(here, "---\n".join(parts))})
@@ -68,7 +73,7 @@ def here(tmp_path: Path, mlflow_url: str, kinds: tuple[str, ...]) -> Iterator[In
         found.ok("--wait")
         yield found
     finally:
-        if {"Deployment", "Workflow"} & set(kinds):
+        if {"Deployment", "Monitor", "Workflow"} & set(kinds):
             found.run("platform", "down")
 
 
@@ -83,7 +88,7 @@ def _settled(here: Installation, refs: Collection[str]) -> None:
     assert here.run("--dry-run", "--detailed-exitcode").code == 0
 
 
-@pytest.mark.parametrize("kinds", [LIGHT, *((kind,) for kind in HEAVY)], ids="-".join)
+@pytest.mark.parametrize("kinds", [LIGHT, *HEAVY], ids="-".join)
 def test_examples_are_made_real_and_go_again(here: Installation, kinds: tuple[str, ...]) -> None:
     """All at once, for time's sake; that each stands on its own is shown without tools."""
     examples = [_example(here, kind, size) for kind in kinds for size in SIZES]
@@ -97,8 +102,8 @@ def test_examples_are_made_real_and_go_again(here: Installation, kinds: tuple[st
     if any(discover().kinds[kind].prune == "confirm" for kind in kinds):
         assert ran.code == 3, ran.text
         assert here.status().keys() >= {ref for ref in refs if discover().kinds[KINDS[ref.split("/")[0]]].prune == "confirm"}
-        while (asked := re.findall(r"--confirm ([\w/-]+)", ran.out)) and ran.code == 3:  # each, then the set, if it is a large one
-            ran = here.run(*(part for each in asked for part in ("--confirm", each)))
+    while (asked := re.findall(r"--confirm ([\w/-]+)", ran.out)) and ran.code == 3:  # each, then the set, if it is a large one
+        ran = here.run(*(part for each in asked for part in ("--confirm", each)))
     assert ran.code == 0, ran.text
     assert not here.status().keys() & refs
     assert "No changes" in here.ok().out

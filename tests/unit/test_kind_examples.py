@@ -17,7 +17,7 @@ from reconciler.validate import validate
 ROOT = Path(__file__).parents[2]
 EXAMPLES = Path("manifests/kinds")
 KINDS = discover()
-UNUSED = {"Platform": {"metadata.project"}, "Project": {"metadata.project"}}
+UNUSED = {kind: {"metadata.project"} for kind in ("AlertPolicy", "Platform", "Project")}
 """The envelope's fields that a kind does not take."""
 
 

@@ -146,7 +146,7 @@ def test_nobody_misses_a_ray_that_was_not_started(tmp_path: Path) -> None:
     assert set(shared.report()) == {"postgres", "mlflow"}
     with pytest.raises(Transient, match="ray was never started here"):
         shared.endpoint("ray")
-    assert [name for name, recipe in RECIPES.items() if recipe.on_demand] == ["ray", "gateway", *airflow.SERVICES]
+    assert [name for name, recipe in RECIPES.items() if recipe.on_demand] == ["ray", "gateway", "evidently", *airflow.SERVICES]
 
 
 def test_only_what_differs_from_the_defaults_makes_another_ray(tmp_path: Path) -> None:

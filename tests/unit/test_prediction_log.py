@@ -24,6 +24,8 @@ from hypothesis import strategies as st
 
 from reconciler.errors import Terminal, UsageError
 from reconciler.gateway import parts
+from reconciler.gateway.feedback import Feedback
+from reconciler.gateway.feedback import read as labels_of
 from reconciler.gateway.parquet import read_parts
 from reconciler.gateway.parts import Parts
 from reconciler.gateway.predictions import COLUMNS, PredictionWriter, ids_of, read, sampled, without
@@ -45,7 +47,7 @@ def until(told: Callable[[], bool], seconds: float = 10.0) -> None:
 
 def files(state: Path) -> list[str]:
     root = state / "serving/predictions"
-    return sorted(str(each.relative_to(root)) for each in root.rglob("*") if each.is_file() and each.name != ".retain")
+    return sorted(str(each.relative_to(root)) for each in root.rglob("*") if each.is_file() and each.name not in (".retain", ".rows"))
 
 
 def ask(writer: PredictionWriter, number: int = 1, route: Route = ROUTE, instance: Any = None) -> list[str]:
@@ -255,16 +257,35 @@ def test_nothing_is_raised_whatever_comes(tmp_path: Path) -> None:
     assert writer.dropped == 6, "nobody writes it any more"
 
 
-def test_a_disk_that_refuses_costs_rows_and_no_request_and_all_is_well_again_afterwards(tmp_path: Path) -> None:
+def test_what_a_disk_refuses_waits_and_comes_to_disk_in_its_order(tmp_path: Path) -> None:
     writer = PredictionWriter(tmp_path, flush=0.02)
     (tmp_path / "serving").write_text("in the way")
-    ask(writer)
-    until(lambda: writer.dropped == 1)
+    ask(writer, 1)
+    time.sleep(0.2)
+    ask(writer, 2)
+    assert (writer.written, writer.dropped) == (0, 0)
     (tmp_path / "serving").unlink()
-    ask(writer)
-    until(lambda: writer.written == 1)
+    until(lambda: writer.written == 2)
+    ask(writer, 3)
     writer.close()
-    assert read(tmp_path, "vision", "digits").num_rows == 1
+    assert [each["request_id"] for each in read(tmp_path, "vision", "digits").to_pylist()] == ["r1", "r2", "r3"]
+
+
+def test_a_full_disk_takes_no_label_that_it_could_lose(tmp_path: Path) -> None:
+    """What was acknowledged is written once there is room; what cannot wait is refused, so that the client sends it again."""
+    feedback = Feedback(tmp_path, flush=0.02)
+    (tmp_path / "serving").write_text("in the way")
+    labels = [{"id": f"a{number}", "label": number} for number in range(1000)]
+    taken = [feedback.add(ROUTE, labels) for _ in range(parts.QUEUE_ROWS // 1000 + 5)]
+    assert taken == [1000] * (parts.QUEUE_ROWS // 1000) + [0] * 5
+    busy = time.process_time()
+    time.sleep(0.3)
+    assert time.process_time() - busy < 0.25, "it does not try all the time"
+    (tmp_path / "serving").unlink()
+    until(lambda: feedback.written == sum(taken))
+    assert feedback.add(ROUTE, labels) == 1000
+    feedback.close()
+    assert labels_of(tmp_path, "vision", "digits").num_rows == sum(taken) + 1000
 
 
 FULL = """

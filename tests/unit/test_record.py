@@ -135,3 +135,13 @@ def test_health_that_breaks_down_is_told_and_harms_nobody_else() -> None:
 
     status = told(Result(Keep(A.ref), None), kinds=Kinds({"Widget": Broken(FakeTool())}))
     assert (status.health, conditions(status)["Ready"]) == (Health.UNKNOWN, (False, "ControllerFailed"))
+
+
+def test_how_bad_it_is_may_be_said_by_its_kind() -> None:
+    class Grave(WidgetController):
+        def health(self, resource: Resource[Any], seen: Present) -> HealthReport:
+            return HealthReport(Health.DEGRADED, "it drifts", "Drift", severity="critical")
+
+    status = told(Result(Keep(A.ref), None), kinds=Kinds({"Widget": Grave(FakeTool())}))
+    assert {each.type: each.severity for each in status.conditions} == {"Ready": "critical", "Synced": ""}
+    assert all(each.severity == "" for each in told(Result(Keep(A.ref), None)).conditions)

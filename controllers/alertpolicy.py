@@ -1,0 +1,92 @@
+"""AlertPolicy: who is told of what. The policy lives in the installation's own Store, where the sender reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reconciler.controller import Context
+from reconciler.diff import compare
+from reconciler.errors import Terminal
+from reconciler.model import (
+    JSON,
+    Absent,
+    Create,
+    Diff,
+    Done,
+    Fields,
+    Health,
+    HealthReport,
+    Mark,
+    Observation,
+    Outcome,
+    Owned,
+    Present,
+    Ref,
+    Replace,
+    Resource,
+    Update,
+)
+from schemas.alertpolicy import KIND, AlertPolicySpec
+from schemas.receiver import secrets
+
+PAGE = "policy"
+"""In the notebook: what the sender goes by."""
+
+
+class AlertPolicyController:
+    """See `reconciler.controller.Controller`."""
+
+    info = KIND
+    tool = ""
+    services = ()
+
+    def observe(self, resources: Sequence[Resource[AlertPolicySpec]], ctx: Context) -> Mapping[Ref, Observation]:
+        seen: dict[Ref, Observation] = {}
+        for each in resources:
+            declared = ctx.memo(each.ref).get(PAGE)
+            if declared is None:
+                seen[each.ref] = Absent()
+                continue
+            raw: dict[str, JSON] = {"missing": _missing(each.spec, ctx), "undelivered": dict(ctx.undelivered(each.ref.name))}
+            seen[each.ref] = Present(each.ref.path, declared, mark=Mark(ctx.installation, str(each.ref)), raw=raw)
+        return seen
+
+    def desired(self, resource: Resource[AlertPolicySpec]) -> Fields:
+        fields: Fields = resource.spec.model_dump(mode="json")
+        return fields
+
+    def diff(self, resource: Resource[AlertPolicySpec], seen: Present) -> Diff:
+        return compare(self.desired(resource), seen.fields)
+
+    def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
+        resource: Resource[Any] = action.resource
+        ctx.memo(resource.ref)[PAGE] = self.desired(resource)
+        return Done(resource.ref.path)
+
+    def delete(self, owned: Owned, ctx: Context) -> Outcome:
+        ctx.memo(owned.ref).clear()
+        return Done(owned.external_id)
+
+    def health(self, resource: Resource[AlertPolicySpec], seen: Present) -> HealthReport:
+        missing, undelivered = seen.raw["missing"], seen.raw["undelivered"]
+        if missing:
+            told = "; ".join(f"{name}: {why}" for name, why in sorted(missing.items()))
+            return HealthReport(Health.DEGRADED, told, "SecretMissing")
+        if undelivered:
+            told = "; ".join(f"{name}: {why}" for name, why in sorted(undelivered.items()))
+            return HealthReport(Health.DEGRADED, f"messages do not arrive: {told}", "ReceiverFailing")
+        receivers, routes = len(resource.spec.receivers), len(resource.spec.routes)
+        return HealthReport(Health.HEALTHY, f"{receivers} receiver{'s'[: receivers - 1]}, {routes} route{'s'[: routes - 1]}")
+
+
+def _missing(spec: AlertPolicySpec, ctx: Context) -> dict[str, JSON]:
+    """Receiver -> why a secret of it cannot be had here. No value is kept."""
+    found: dict[str, JSON] = {}
+    for receiver in spec.receivers:
+        for reference in secrets(receiver):
+            try:
+                ctx.secret(reference)
+            except Terminal as error:
+                found.setdefault(receiver.name, error.message)
+    return found
