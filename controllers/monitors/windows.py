@@ -50,7 +50,7 @@ def child(resource: Resource[MonitorSpec], scene: Scene, pending: Pending, ctx_d
         state_dir=str(ctx_dir),
         current=_current(resource, scene, pending),
         reference=_reference(scene.reference, pending),
-        checks=spec.checks.model_dump(mode="json", by_alias=True, exclude_none=True),
+        checks=spec.checks.model_dump(mode="json", by_alias=True),
         result=str(result_file(ctx_dir, resource.ref, pending.key)),
         min_rows=spec.min_rows,
         max_rows=spec.max_rows,
@@ -61,6 +61,7 @@ def child(resource: Resource[MonitorSpec], scene: Scene, pending: Pending, ctx_d
         snapshot=made_id(resource.ref, pending.start, pending.end or pending.count),
         retain=duration_value(spec.retain).total_seconds(),
         expected=scene.expected,
+        marks={"installation": scene.installation},
     )
     look = LookSpec(
         key=pending.key,
