@@ -67,11 +67,11 @@ def _carried_out(reaction: Reaction, ctx: Context, kinds: Kinds, by: str) -> str
     match reaction.verb:
         case "start":
             if not isinstance(controller, Starts):
-                raise Terminal(f"a {reaction.ref.kind} cannot be started")
+                raise Terminal(f"nothing of kind {reaction.ref.kind} can be started")
             return f"started {reaction.ref}, run {controller.start(reaction.ref, ctx, reaction.conf, by, reaction.id)}"
         case "roll_back":
             if not isinstance(controller, RollsBack):
-                raise Terminal(f"a {reaction.ref.kind} cannot be rolled back")
+                raise Terminal(f"nothing of kind {reaction.ref.kind} can be rolled back")
             return f"rolled back {reaction.ref}: {controller.roll_back(reaction.ref, ctx, reaction.why, by)}"
         case _:
             assert_never(reaction.verb)

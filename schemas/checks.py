@@ -108,7 +108,7 @@ class Operations(Strict):
 
 
 class Checks(Strict):
-    """Unset = `drift`, `quality` and `predictions`."""
+    """Unset = `drift`, `quality` and, of a deployment, `predictions`."""
 
     drift: Drift | None = None
     quality: Quality | None = None

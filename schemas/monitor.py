@@ -135,7 +135,7 @@ def _of_data(spec: MonitorSpec) -> Iterator[tuple[str, str]]:
     elif spec.reference.dataset == spec.dataset:
         yield "reference.dataset", "is the dataset itself: each version would be held against itself"
     for name in ("predictions", "performance", "operations"):
-        if spec.checks is not DEFAULT and getattr(spec.checks, name) is not None:
+        if spec.checks != DEFAULT and getattr(spec.checks, name) is not None:
             yield f"checks.{name}", "a dataset has no predictions: this needs a deployment"
 
 

@@ -50,7 +50,7 @@ def child(resource: Resource[MonitorSpec], scene: Scene, pending: Pending, ctx_d
         state_dir=str(ctx_dir),
         current=_current(resource, scene, pending),
         reference=_reference(scene.reference, pending),
-        checks=spec.checks.model_dump(mode="json", by_alias=True),
+        checks={**spec.checks.model_dump(mode="json", by_alias=True), **({"predictions": None} if scene.data is not None else {})},
         result=str(result_file(ctx_dir, resource.ref, pending.key)),
         min_rows=spec.min_rows,
         max_rows=spec.max_rows,

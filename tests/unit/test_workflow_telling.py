@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controllers.task import TaskController
 from controllers.workflows import asking, telling
+from controllers.workflows.waiting import answer_to
 from reconciler.exchange import Request
-from reconciler.model import KNOWN_AFTER_APPLY, Health, Present, Ref, Resource
-from reconciler.testing.context import make_resource
+from reconciler.model import KNOWN_AFTER_APPLY, Health, Present, Ref, Resource, Status
+from reconciler.testing.context import make_context, make_resource
 from schemas.workflow import KIND, WorkflowSpec
 
 DATA, MODEL = Ref("Dataset", "p", "d"), Ref("Model", "other", "m")
@@ -53,6 +56,48 @@ def test_a_new_trigger_only_listens_and_a_paused_workflow_hears_nothing() -> Non
     assert change.note == "watched from now on"
     moved = replace(made({**SPEC, "paused": True}), inputs={DATA: {"digest": "d9"}, MODEL: {"version": "9"}})
     assert paths(moved, seen(paused=True)) == []
+
+
+def test_a_breach_is_heard_once_its_end_starts_nothing_and_the_first_one_counts() -> None:
+    monitor = Ref("Monitor", "p", "drift")
+    flow = replace(made({**SPEC, "triggers": [{"monitor": "drift"}]}), references=(monitor,))
+
+    def told(breach: str, heard: str | None) -> list[str]:
+        fired = {} if heard is None else {str(monitor): {"value": heard, "number": 1}}
+        return [each.note for each in telling.changes(replace(flow, inputs={monitor: {"breach": breach}}), seen(fired=fired))]
+
+    assert told("none", None) == ["watched from now on"]
+    assert told("none", "none") == []
+    assert told("b1", "none") == ["starts a run: monitor/p/drift has a breach"]
+    assert told("b1", "b1") == []
+    assert told("none", "b1") == ["is over"]
+    assert told("b2", "b1") == ["starts a run: monitor/p/drift has a breach"]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "answer"),
+    [
+        ({"verdict": "pass", "judged": "99.0"}, None),
+        ({"verdict": "hold", "judged": "101.0"}, None),
+        ({"verdict": "", "judged": ""}, None),
+        ({"verdict": "pass", "judged": "101.0"}, True),
+        ({"verdict": "fail", "judged": "101.0"}, False),
+    ],
+)
+def test_a_step_waits_for_the_verdict_on_a_window_that_ends_after_it_began(
+    outputs: dict[str, str], answer: bool | None, tmp_path: Path
+) -> None:
+    monitor = Ref("Monitor", "p", "drift")
+    work = {"do": "wait", "step": "monitor", "ref": str(monitor), "timeout": None}
+    [child] = asking.children(made(), [Request("task-1", "p.flow", "r", "t", 1, 100.0, work)], [], {}, 100.0)
+    ctx = replace(
+        make_context(tmp_path),
+        told=lambda _: Status(monitor, Health.DEGRADED, (), message="2 of 3 columns drifted"),
+        told_since=datetime.fromtimestamp(200.0, UTC),
+    )
+    found = answer_to(replace(child, inputs={monitor: outputs}), ctx)
+    assert (found and found.ok) == answer
+    assert found is None or found.ok or "2 of 3 columns drifted" in found.why
 
 
 def test_what_was_changed_in_the_repository_or_deleted_in_airflow_is_delivered_again() -> None:
