@@ -10,6 +10,8 @@ from reconciler.model import JSON, Ref, digest_of
 from reconciler.model.monitoring import Found, WindowResult
 from schemas.monitor import MonitorSpec
 
+GRAVITY = ("operations", "performance", "quality", "drift", "labels", "predictions")
+"""Of several checks that fail at once, a breach is called by the first in this order."""
 MOST_COLUMNS = 20
 LATE = ("performance", "labels")
 """Checks that labels decide: all that a window says that is looked at once more."""
@@ -74,7 +76,9 @@ def _episode(ref: Ref, spec: MonitorSpec, notes: Notes, said: Sequence[Found], c
         if not bad:
             return notes
         first = min((notes.streaks[name] for name in bad), key=lambda each: each.since)
-        opened = Episode(digest_of([str(ref), first.key])[:12], first.since, first.until, now)
+        opened = Episode(
+            digest_of([str(ref), first.key])[:12], first.since, first.until, now, next(name for name in GRAVITY if name in bad)
+        )
         return replace(notes, episode=_filled(opened, dict.fromkeys(bad, ""), told, causes))
     still = {name: text for name, text in before.failing.items() if notes.streaks.get(name, Streak()).good < spec.clear_after}
     still = {name: text for name, text in still.items() if name in notes.streaks}  # what is not asked any more cannot fail

@@ -79,6 +79,8 @@ class Episode:
     """End of that window: what comes later is all of the breach."""
     opened: float
     """When it was found."""
+    first: str = ""
+    """The gravest check that failed when it was found: what it is called, for as long as it lasts."""
     failing: Mapping[str, str] = field(default_factory=dict)
     """Check -> what it said last."""
     columns: tuple[Mapping[str, JSON], ...] = ()

@@ -19,7 +19,7 @@ REASONS: Mapping[str, str] = {
     "labels": "TargetDrift",
     "predictions": "PredictionDrift",
 }
-"""Check -> the reason of a breach; of several the first in this order."""
+"""Check -> the reason of a breach that it began."""
 MOST_CAUSES = 3
 
 
@@ -89,7 +89,7 @@ def health(resource: Resource[MonitorSpec], scene: Scene) -> HealthReport:
 
 def breached(resource: Resource[MonitorSpec], episode: Episode) -> HealthReport:
     """A breach: what, since when, why probably, what was done, what would help."""
-    reason = next((each for name, each in REASONS.items() if name in episode.failing), "Breached")
+    reason = REASONS.get(episode.first, "Breached")
     parts = [f"{said(episode)}; since {moment(episode.since)} UTC"]
     if episode.causes:
         parts.append(f"probably: {'; '.join(episode.causes[:MOST_CAUSES])}")

@@ -75,8 +75,12 @@ def _alert(status: Status, before: Alert | None, now: datetime) -> Alert | None:
     if before is not None and before.reason == reason:
         same = (before.severity, before.message, before.location) == (severity, message, status.location)
         return before if same else replace(before, severity=severity, message=message, location=status.location)
-    name = hashlib.sha256("\0".join((str(status.ref), reason, now.isoformat())).encode("utf-8", "surrogatepass")).hexdigest()[:20]
-    return Alert(name, status.ref, reason, severity, message, now, location=status.location)
+    return Alert(alert_id(status.ref, reason, now), status.ref, reason, severity, message, now, location=status.location)
+
+
+def alert_id(ref: Ref, reason: str, since: datetime) -> str:
+    """The same for the same transition."""
+    return hashlib.sha256("\0".join((str(ref), reason, since.isoformat())).encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 def _trouble(status: Status, conditions: Mapping[str, Condition]) -> Condition | None:

@@ -5,15 +5,16 @@ Each write is one transaction; everything may raise StoreError."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, and_, case, delete, func, insert, or_, select, update
 
-from reconciler.alerting.opening import Turn, turn
+from reconciler.alerting.opening import Turn, alert_id, turn
 from reconciler.alerting.routing import TECHNICAL, seconds, wants_changes
 from reconciler.alerting.values import Alert, Mark, Policy, Scene, Silence, subject_of
 from reconciler.model import Ref, Status, digest_of
@@ -160,7 +161,16 @@ def _apply(connection: Connection, made: Turn, now: datetime) -> None:
         upsert(connection, tables.alerts, [alertrows.alert_row(each) for each in (*made.ended, *made.updated)])
     if made.opened:
         connection.execute(delete(tables.alerts).where(tables.alerts.c.ended < now - KEPT))
-        connection.execute(insert(tables.alerts), [alertrows.alert_row(each) for each in made.opened])
+        connection.execute(insert(tables.alerts), [alertrows.alert_row(each) for each in _apart(connection, made.opened)])
+
+
+def _apart(connection: Connection, opened: Sequence[Alert]) -> Iterator[Alert]:
+    """One that came, went and comes again within one tick of the clock is another one."""
+    for each in opened:
+        while connection.execute(select(tables.alerts.c.id).where(tables.alerts.c.id == each.id)).first() is not None:
+            since = each.since + timedelta(microseconds=1)
+            each = replace(each, id=alert_id(each.ref, each.reason, since), since=since)
+        yield each
 
 
 def _note(connection: Connection, entries: Iterable[AuditEntry]) -> None:

@@ -139,14 +139,14 @@ def test_a_shift_is_a_breach_told_once_and_its_end_too(here: Installation, inbox
     assert bad["message"].startswith("2 of 3 columns drifted; first: ward")
     assert [each["column"] for each in results(here)[-1]["checks"][0]["columns"]] == ["ward", "weight"]
     assert "dataset/p/now changed" in bad["message"]
-    assert told(inbox) == [("firing", "DataDrift")]
+    assert told(inbox) == [("firing", "DataQuality")]
     assert inbox.accepted()[0]["alerts"][0]["severity"] == "critical"
     here.run()
     looked(here, seed=4, shift=1.0)
-    assert told(inbox) == [("firing", "DataDrift")], "the same breach goes on"
+    assert told(inbox) == [("firing", "DataQuality")], "the same breach goes on"
     good = looked(here, seed=5)
     assert good["ready"], good
-    assert told(inbox) == [("firing", "DataDrift"), ("resolved", "DataDrift")]
+    assert told(inbox) == [("firing", "DataQuality"), ("resolved", "DataQuality")]
     assert "arrivals" in here.ok("alerts", "--all").out
 
 

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -194,6 +193,7 @@ OPEN = Episode(
     0.0,
     5.0,
     10.0,
+    "drift",
     {"drift": "moved"},
     ({"column": "a"}, {"column": "b"}, {"column": "a"}),
     ("another version of the model answers (1 -> 2)",),
@@ -260,12 +260,22 @@ def test_a_breach_says_what_since_when_why_and_what_would_help() -> None:
     assert "trains again" not in told.message
 
 
-@pytest.mark.parametrize(
-    ("failing", "reason"),
-    [({"drift": "", "operations": ""}, "ServingAbnormal"), ({"drift": "", "quality": ""}, "DataQuality"), ({"labels": ""}, "TargetDrift")],
-)
-def test_the_reason_is_that_of_the_gravest_check(failing: dict[str, str], reason: str) -> None:
-    assert breached(resource(), replace(OPEN, failing=failing)).reason == reason
+def test_a_breach_is_called_by_its_gravest_check_and_keeps_its_name() -> None:
+    notes = after(spec(), window(1, "fail", "fail"))
+    assert notes.episode is not None
+    assert breached(resource(), notes.episode).reason == "PerformanceLoss"
+    later = after(spec(), window(2, "fail", "pass"), start=notes)
+    assert later.episode is not None
+    assert set(later.episode.failing) == {"drift"}
+    assert breached(resource(), later.episode).reason == "PerformanceLoss", "one breach is one alert"
+
+
+def test_what_came_later_did_not_cause_it() -> None:
+    notes = after(spec(), window(1, "fail"))
+    pending = Pending("k2", 2 * HOUR, 3 * HOUR)
+    later = judge(REF, spec(), replace(notes, pending=pending), window(2, "fail"), ("another version",), 3 * HOUR)
+    assert later.episode is not None
+    assert later.episode.causes == ("because",)
 
 
 def test_without_a_workflow_training_again_is_only_advised() -> None:
