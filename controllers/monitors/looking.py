@@ -18,7 +18,7 @@ from controllers.tools.machine import probe
 from reconciler.controller import Context
 from reconciler.model import Progress, Ref, Resource
 from reconciler.model.monitoring import Found, Source, WindowResult
-from reconciler.model.serving import Target, ever_written, folder, replicas_folder
+from reconciler.model.serving import Route, Target, ever_written, folder, replicas_folder
 from schemas.monitor import MonitorSpec
 
 APPLIED = "applied"
@@ -28,15 +28,17 @@ APPLIED = "applied"
 def scenes(resources: Sequence[Resource[MonitorSpec]], ctx: Context) -> Mapping[Ref, Scene]:
     """What is known of each of them now."""
     jobs = ctx.jobs.look() if ctx.jobs is not None and resources else {}
-    return {each.ref: _scene(each, jobs, ctx) for each in resources}
+    routes = gateway.connect(ctx).routes().routes if any(each.spec.deployment is not None for each in resources) else {}
+    return {each.ref: _scene(each, jobs, routes, ctx) for each in resources}
 
 
-def _scene(resource: Resource[MonitorSpec], jobs: Mapping[str, Progress], ctx: Context) -> Scene:
+def _scene(resource: Resource[MonitorSpec], jobs: Mapping[str, Progress], routes: Mapping[str, Route], ctx: Context) -> Scene:
     spec, page = resource.spec, ctx.memo(resource.ref)
     notes = read(page)
     project = evidently.connect(ctx).projects().get(evidently.project_id(ctx.installation, resource.ref))
     watched = named(spec.deployment, resource.ref, "Deployment")
-    serving = _serving(watched, ctx)
+    route = routes.get(watched.path) if watched is not None else None
+    serving = max(route.targets, key=lambda each: each.weight, default=None) if route is not None else None
     training, untrained = _training(serving, ctx) if spec.reference.training else (None, "")
     machine = probe(ctx).machine()
     scene = Scene(
@@ -45,7 +47,7 @@ def _scene(resource: Resource[MonitorSpec], jobs: Mapping[str, Progress], ctx: C
         now=ctx.now().timestamp(),
         watched=watched,
         serving=serving,
-        unlogged=_unlogged(watched, ctx),
+        unlogged=_unlogged(watched, route),
         training=training,
         untrained=untrained,
         roots={name: ctx.root / each.spec.path for name, each in ctx.projects.items()},
@@ -57,7 +59,7 @@ def _scene(resource: Resource[MonitorSpec], jobs: Mapping[str, Progress], ctx: C
             "mlx": machine.packages.get("mlx", ""),
             "python": machine.python,
         },
-        expected=_inputs(watched, serving, ctx),
+        expected=_inputs(route, serving, ctx),
         result=_result(result_file(ctx.state_dir, resource.ref, notes.pending.key)) if notes.pending is not None else None,
         job=_job(notes, jobs),
         dashboard=project.dashboard if project is not None else None,
@@ -70,13 +72,7 @@ def _job(notes: Notes, jobs: Mapping[str, Progress]) -> Progress | None:
     return jobs.get(job_id(notes.pending.key, notes.pending.tries)) if notes.pending is not None else None
 
 
-def _serving(watched: Ref | None, ctx: Context) -> Target | None:
-    route = gateway.connect(ctx).routes().routes.get(watched.path) if watched is not None else None
-    return max(route.targets, key=lambda each: each.weight, default=None) if route is not None else None
-
-
-def _unlogged(watched: Ref | None, ctx: Context) -> str:
-    route = gateway.connect(ctx).routes().routes.get(watched.path) if watched is not None else None
+def _unlogged(watched: Ref | None, route: Route | None) -> str:
     if route is None or route.predictions.log:
         return ""
     return f"{watched} does not log what it answers: set `predictions: {{log: true}}` in its manifest"
@@ -103,9 +99,8 @@ def _logged(what: str, watched: Ref | None, ctx: Context) -> int:
     return ever_written(folder(ctx.state_dir) / what / watched.owner / watched.name) if watched is not None else 0
 
 
-def _inputs(watched: Ref | None, serving: Target | None, ctx: Context) -> tuple[str, ...]:
+def _inputs(route: Route | None, serving: Target | None, ctx: Context) -> tuple[str, ...]:
     """Fields that the served model asks for, as one of its replicas tells; without those that are never written."""
-    route = gateway.connect(ctx).routes().routes.get(watched.path) if watched is not None else None
     hidden = {path.partition(".")[0] for path in route.predictions.redact} if route is not None else set()
     for raw in _registrations(replicas_folder(ctx.state_dir) / serving.app) if serving is not None else ():
         properties = (raw.get("input") or {}).get("properties")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from controllers.monitors.notes import TRIES, Episode, Notes
+from controllers.monitors.reacting import spent
 from controllers.monitors.scene import Scene, moment, named
 from controllers.tools.evidently import Line, dashboard, panel
 from reconciler.diff import compare
@@ -69,7 +70,7 @@ def health(resource: Resource[MonitorSpec], scene: Scene) -> HealthReport:
     if notes.episode is not None and (scene.waits or unseen(scene)):
         return HealthReport(Health.PROGRESSING, f"the newest version is looked at; the one before: {said(notes.episode)}", "Looking")
     if notes.episode is not None:
-        return breached(resource, notes.episode)
+        return breached(resource, notes.episode, spent(resource, notes, scene.now))
     if scene.trouble:
         if scene.waits:
             return HealthReport(Health.PROGRESSING, scene.trouble, "Waiting")
@@ -87,13 +88,14 @@ def health(resource: Resource[MonitorSpec], scene: Scene) -> HealthReport:
     return HealthReport(Health.HEALTHY, "the last window is as it was")
 
 
-def breached(resource: Resource[MonitorSpec], episode: Episode) -> HealthReport:
-    """A breach: what, since when, why probably, what was done, what would help."""
+def breached(resource: Resource[MonitorSpec], episode: Episode, waits: Sequence[str] = ()) -> HealthReport:
+    """A breach: what, since when, why probably, what was done, what is not done now (`waits`), what would help."""
     reason = REASONS.get(episode.first, "Breached")
     parts = [f"{said(episode)}; since {moment(episode.since)} UTC"]
     if episode.causes:
         parts.append(f"probably: {'; '.join(episode.causes[:MOST_CAUSES])}")
     parts += [str(each.get("said")) for each in episode.acted.values()]
+    parts += waits
     if helps := suggestions(resource, episode):
         parts.append(f"what would help: {'; '.join(helps)}")
     return HealthReport(Health.DEGRADED, ". ".join(parts), reason, severity=severity(resource.spec))

@@ -6,7 +6,6 @@ made from installation and Ref, so that no second one can come to be; our mark s
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,10 +79,6 @@ class Workspace:
             raw = json.loads(path.read_bytes())
             self._write(id, {METADATA: {**raw, "description": f"{str(raw.get('description') or '').partition(_MARK)[0].strip()}\n\n{why}"}})
         self._told("PUT", id, True, began)
-
-    def remove(self, id: str) -> None:
-        """With all its reports. Already gone is fine."""
-        shutil.rmtree(self._folder / id, ignore_errors=True)
 
     def _listed(self) -> Iterator[ProjectInfo]:
         for path in self._folder.glob(f"*/{METADATA}"):

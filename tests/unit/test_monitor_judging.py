@@ -13,7 +13,7 @@ from controllers.monitors import notes as book
 from controllers.monitors.causes import causes
 from controllers.monitors.judging import judge
 from controllers.monitors.notes import Episode, Notes, Pending, Streak
-from controllers.monitors.reacting import done, due
+from controllers.monitors.reacting import done, due, spent
 from controllers.monitors.telling import breached, suggestions
 from reconciler.model import Health, Ref
 from reconciler.model.monitoring import Found, Verdict, WindowResult
@@ -236,6 +236,9 @@ def test_the_pause_doubles_and_the_budget_ends() -> None:
         now += 60.0
     assert [round(later - times[0]) for later in times] == [0, 600, 1800], "10 minutes, then 20, then no more that day"
     assert due(wanted, replace(notes, episode=replace(OPEN, id="next")), times[0] + 86_401.0) != ()
+    [said] = spent(wanted, replace(notes, episode=replace(OPEN, id="next")), now)
+    assert said.startswith("run workflow/demo/retrain waits: it was done 3 times")
+    assert said in breached(wanted, OPEN, [said]).message
 
 
 def test_what_could_not_be_carried_out_costs_no_budget() -> None:
