@@ -136,7 +136,7 @@ def _present(resource: Resource[MonitorSpec], scene: Scene, ctx: Context) -> Obs
     at = schedule.next_look(resource.spec, scene.notes) if scene.notes.episode is None and scene.notes.pending is None else None
     return Present(
         evidently.project_id(ctx.installation, resource.ref),
-        {**scene.applied, "windows": len(scene.notes.windows)},
+        scene.applied,
         telling.outputs(scene.notes),
         Mark(ctx.installation, str(resource.ref)),
         datetime.fromtimestamp(at, UTC) if at is not None else None,

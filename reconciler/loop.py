@@ -195,7 +195,7 @@ def _react(proposal: Proposal, results: Sequence[Result], ctx: Context, house: H
         return
     free = [each.action.ref for each in results if not isinstance(each.action, Blocked | Delete)]
     done = react(proposal.resources, free, ctx, house.kinds, house.tell)
-    house.store.audit(
+    entries = [
         AuditEntry(
             at=house.now(),
             actor=str(each.by),
@@ -206,7 +206,9 @@ def _react(proposal: Proposal, results: Sequence[Result], ctx: Context, house: H
         )
         for each in done
         if not each.reaction.refused
-    )
+    ]
+    if entries:
+        house.store.audit(entries)
 
 
 def _admitted(proposal: Proposal, ctx: Context, house: House) -> tuple[Plan, Context, Admission | None]:

@@ -13,6 +13,7 @@ from controllers.monitors.notes import Notes, read
 from controllers.monitors.scene import Scene, bound, named
 from controllers.monitors.windows import job_id, result_file
 from controllers.tools import evidently, gateway
+from controllers.tools.dvc import Dvc
 from controllers.tools.dvc_open import open_dvc
 from controllers.tools.machine import probe
 from reconciler.controller import Context
@@ -89,7 +90,7 @@ def _training(serving: Target | None, ctx: Context) -> tuple[Source | None, str]
     name, digest = next(iter(serving.datasets.items()))
     if digest.endswith(".dir"):
         return None, f"{name}, on which {serving.model} was trained, is a folder: name a `reference: {{dataset: ...}}` that is a table"
-    path = open_dvc(ctx).cache.path(digest)
+    path = ctx.client(Dvc, open_dvc).cache.path(digest)
     if not path.exists():
         return None, f"{name} as {serving.model} was trained on it ({digest[:8]}) is not in DVC's cache any more"
     return Source("data", path=str(path), digest=digest), ""

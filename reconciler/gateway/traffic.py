@@ -50,7 +50,6 @@ class _Before:
     requests: int = 0
     errors: int = 0
     latency: tuple[int, ...] = ()
-    unserved: int = 0
 
 
 @dataclass
@@ -60,7 +59,10 @@ class Traffic:
     state_dir: Path
     flush: float = FLUSH
     clock: Callable[[], float] = time.time
-    _before: dict[str, _Before] = field(default_factory=dict)
+    _apps: dict[str, _Before] = field(default_factory=dict)
+    """What each application had counted at the last mark."""
+    _refused: dict[str, int] = field(default_factory=dict)
+    """The same of what each route had refused for want of a replica."""
 
     def __post_init__(self) -> None:
         self._parts = Parts(folder(self.state_dir) / "traffic", COLUMNS, flush=self.flush, clock=self.clock)
@@ -78,14 +80,14 @@ class Traffic:
             heat = _heat(self.state_dir, now) if math.isnan(heat) else heat
             rows = [(*row, heat) for row in rows]
             self._parts.put(route.project, route.name, rows, 300 * len(rows), route.predictions.retain)
-            self._before[path] = _Before(unserved=_unserved(path, counts))
+            self._refused[path] = _unserved(path, counts)
 
     def close(self) -> None:
         """Write what waits."""
         self._parts.close()
 
     def _rows(self, route: Route, counts: Counts, replicas: Replicas, now: float, seconds: float) -> Iterator[Row]:
-        unserved = _unserved(route.path, counts) - self._before.get(route.path, _Before()).unserved
+        unserved = _unserved(route.path, counts) - self._refused.get(route.path, 0)
         for target in route.targets:
             count = counts.app(target.app)
             requests, errors, latency = self._since(target.app, count)
@@ -97,10 +99,10 @@ class Traffic:
             unserved = 0
 
     def _since(self, app: str, count: AppCount) -> tuple[int, int, list[int]]:
-        before = self._before.get(app, _Before())
+        before = self._apps.get(app, _Before())
         earlier = before.latency or (0,) * len(count.latency.buckets)
         latency = [now - then for now, then in zip(count.latency.buckets, earlier, strict=True)]
-        self._before[app] = _Before(count.requests, count.errors, tuple(count.latency.buckets))
+        self._apps[app] = _Before(count.requests, count.errors, tuple(count.latency.buckets))
         return count.requests - before.requests, count.errors - before.errors, latency
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from reconciler.errors import Terminal
+from reconciler.ownpackages import linked
 from reconciler.platform.spec import Probe, Site
 
 EXTRAS = {"evidently": "monitoring"}
@@ -34,15 +34,7 @@ def import_path(site: Site) -> Mapping[str, str]:
     there are other versions of everything. Empty where the interpreter is ours, which finds them anyway."""
     if site.spec.interpreter is None:
         return {}
-    code = site.home / "code"
-    code.mkdir(mode=0o700, exist_ok=True)
-    for name in ("reconciler", "schemas"):
-        found = importlib.util.find_spec(name)
-        link, where = code / name, next(iter(found.submodule_search_locations or ()), "") if found else ""
-        if where and (not link.is_symlink() or link.readlink() != Path(where)):
-            link.unlink(missing_ok=True)
-            link.symlink_to(where)
-    return {"PYTHONPATH": str(code)}
+    return {"PYTHONPATH": str(linked(site.home / "code"))}
 
 
 def compare(site: Site, version: str, package: str = "") -> Probe:

@@ -127,7 +127,10 @@ def test_its_reports_are_on_evidentlys_pages_which_only_the_owner_may_change(her
     assert report["id"] == results(here)[0]["snapshot"]
     charts = pages(here, f"v2/dashboards/{found['id']}")
     assert [each["title"] for each in charts["panels"]] == ["Rows", "Share of columns that drifted", "Missing values"]
+    record = json.loads((here.root / ".mlops/services/evidently/record.json").read_text())
+    listening = [each.laddr for each in psutil.Process(record["pid"]).net_connections() if each.status == psutil.CONN_LISTEN]
     port = (here.root / ".mlops/services/evidently/port").read_text().strip()
+    assert {(each.ip, each.port) for each in listening} == {("127.0.0.1", int(port))}
     request = urllib.request.Request(f"http://127.0.0.1:{port}/api/projects/", b'{"name": "mine"}', {"Content-Type": "application/json"})
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20)
