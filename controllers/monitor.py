@@ -169,8 +169,7 @@ def _after(resource: Resource[MonitorSpec], scene: Scene) -> Notes:
     heat = found.measured.get("heat")
     context = {**kept.pending.context, "heat": HEAT[int(heat)] if heat is not None else kept.good.get("heat", "")}
     kept = replace(kept, pending=replace(kept.pending, context=context))
-    after = judging.judge(resource.ref, spec, kept, found, causes(found, context, kept.good), scene.now)
-    return replace(after, version=scene.data.digest) if scene.data is not None else after
+    return judging.judge(resource.ref, spec, kept, found, causes(found, context, kept.good), scene.now)
 
 
 def _unseen(scene: Scene) -> WindowResult:

@@ -24,8 +24,7 @@ def judge(ref: Ref, spec: MonitorSpec, notes: Notes, found: WindowResult, causes
     said = tuple(each for each in found.checks if not again or each.check in LATE)
     streaks = {**notes.streaks, **{each.check: _streak(notes.streaks.get(each.check, Streak()), each, found) for each in said}}
     streaks = {name: each for name, each in streaks.items() if getattr(spec.checks, name, None) is not None}
-    after = replace(notes, streaks=streaks, pending=None, said=found.why or found.verdict)
-    after = _moved(spec, after, found, again)
+    after = replace(_moved(spec, notes, found, again), streaks=streaks, pending=None, said=found.why or found.verdict)
     after = replace(after, windows=_remembered(notes, found, again, pending.labels_then if pending else 0, now))
     if found.verdict == "pass" and not again and pending is not None:
         after = replace(after, good=dict(pending.context))
@@ -51,8 +50,9 @@ def _streak(before: Streak, said: Found, window: WindowResult) -> Streak:
 def _moved(spec: MonitorSpec, notes: Notes, found: WindowResult, again: int) -> Notes:
     if again:
         return notes
+    version = notes.pending.version if notes.pending is not None else ""  # not that of now: another one may have come meanwhile
     taken = notes.taken + found.rows if not isinstance(spec.window, str) else notes.taken
-    return replace(notes, cursor=max(notes.cursor, found.end), taken=taken)
+    return replace(notes, cursor=max(notes.cursor, found.end), taken=taken, version=version or notes.version)
 
 
 def _remembered(notes: Notes, found: WindowResult, again: int, labels_then: int, now: float) -> tuple[Looked, ...]:

@@ -51,7 +51,7 @@ def _scene(resource: Resource[MonitorSpec], jobs: Mapping[str, Progress], routes
         unlogged=_unlogged(watched, route),
         training=training,
         untrained=untrained,
-        roots={name: ctx.root / each.spec.path for name, each in ctx.projects.items()},
+        versions=ctx.client(Dvc, open_dvc).cache.path,
         rows=_logged("predictions", watched, ctx),
         labels=_logged("feedback", watched, ctx),
         machine={

@@ -43,6 +43,8 @@ class Pending:
     end: float
     """0 = as many rows as `count` says."""
     count: int = 0
+    version: str = ""
+    """Digest of the dataset's version that is looked at, for a monitor that watches versions."""
     again: int = 0
     """Above 0: it was judged before; labels have come since."""
     tries: int = 0

@@ -4,14 +4,14 @@ What depends on other resources (versions of data) is not known before these wer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from controllers.monitors.notes import Notes, Pending
-from reconciler.errors import Transient
+from reconciler.errors import Terminal, Transient
 from reconciler.model import JSON, KNOWN_AFTER_APPLY, Progress, Ref, Resource, digest_of, output
 from reconciler.model.monitoring import Source, WindowResult
 from reconciler.model.serving import Target
@@ -36,8 +36,8 @@ class Scene:
     """What the served model was trained on, where that is asked for."""
     untrained: str = ""
     """Why that cannot be had."""
-    roots: Mapping[str, Path] = field(default_factory=dict)
-    """Project -> its folder."""
+    versions: Callable[[str], Path] = Path
+    """Where the bytes of a version lie in DVC's cache, by digest: the file itself may be another version by the time it is read."""
     machine: Mapping[str, str] = field(default_factory=dict)
     rows: int = 0
     """Predictions that were ever logged."""
@@ -87,6 +87,8 @@ def bound(scene: Scene, resource: Resource[MonitorSpec]) -> Scene:
         reference = _reference(resource, scene)
     except Transient as error:
         trouble, waits = trouble or error.message, not trouble
+    except Terminal as error:
+        trouble = trouble or error.message
     if reference is None and not trouble:
         trouble = scene.untrained
     context = _context(resource, scene, reference)
@@ -103,19 +105,19 @@ def named(name: str | None, of: Ref, kind: str) -> Ref | None:
 
 
 def _version(ref: Ref | None, resource: Resource[MonitorSpec], scene: Scene) -> Source | None:
-    """A dataset as it is now. Raises Transient while its version is not known."""
+    """A dataset as it is now. Raises Transient while its version is not known, Terminal when it is no table."""
     if ref is None:
         return None
-    found = resource.inputs.get(ref, {})
-    digest, path = output(found, "digest"), output(found, "path")
-    root = resource.root if ref.owner == resource.ref.owner else scene.roots.get(ref.owner)
-    if digest in ("", KNOWN_AFTER_APPLY) or not path or root is None:
+    digest = output(resource.inputs.get(ref, {}), "digest")
+    if digest in ("", KNOWN_AFTER_APPLY):
         raise Transient(f"{ref} is no version yet")
-    return Source("data", path=str((root / path).absolute()), digest=digest)
+    if digest.endswith(".dir"):
+        raise Terminal(f"{ref} is a folder: a Monitor looks at tables, CSV or Parquet")
+    return Source("data", path=str(scene.versions(digest)), digest=digest)
 
 
 def _reference(resource: Resource[MonitorSpec], scene: Scene) -> Source | None:
-    """What is normal; None when it cannot be had. Raises Transient while it is not known."""
+    """What is normal; None when it cannot be had. Raises as `_version`."""
     wanted = resource.spec.reference
     if resource.spec.deployment is not None and scene.serving is None:
         raise Transient(f"{scene.watched} does not answer yet")

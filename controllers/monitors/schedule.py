@@ -88,7 +88,7 @@ def _again(spec: MonitorSpec, notes: Notes, about: str, now: float, labels: int)
 
 
 def _pending(about: str, start: float, end: float, version: str = "") -> Pending:
-    return Pending(digest_of([about, version or [start, end]])[:16], start, end)
+    return Pending(digest_of([about, version or [start, end]])[:16], start, end, version=version)
 
 
 def _grid(at: float, step: float) -> float:

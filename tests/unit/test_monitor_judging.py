@@ -14,6 +14,7 @@ from controllers.monitors.causes import causes
 from controllers.monitors.judging import judge
 from controllers.monitors.notes import Episode, Notes, Pending, Streak
 from controllers.monitors.reacting import done, due, spent
+from controllers.monitors.schedule import due as next_due
 from controllers.monitors.telling import breached, suggestions
 from reconciler.model import Health, Ref
 from reconciler.model.monitoring import Found, Verdict, WindowResult
@@ -111,6 +112,16 @@ def test_late_labels_say_something_of_performance_only() -> None:
     assert set(late.episode.failing) == {"performance"}
     assert [(each.key, each.again) for each in late.windows] == [("k1b", 1), ("k2", 0)], "the same window, looked at again"
     assert late.cursor == notes.cursor
+
+
+def test_the_version_that_was_looked_at_is_done_and_not_the_one_that_came_meanwhile() -> None:
+    wanted = spec(deployment=None, dataset="a", reference={"dataset": "b"}, checks={"drift": {}})
+    pending = Pending("k1", HOUR, HOUR, version="v1")
+    notes = judge(REF, wanted, Notes(since=1.0, version="v0", pending=pending), window(1), (), 2 * HOUR)
+    assert notes.version == "v1"
+    following = next_due(wanted, notes, "about", 2 * HOUR, 0, 0, "v2")
+    assert following is not None
+    assert following.version == "v2"
 
 
 def test_what_is_not_asked_any_more_cannot_fail() -> None:
