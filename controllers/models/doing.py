@@ -126,8 +126,7 @@ class Doer:
     def _try(self, version: Version, scene: Scene) -> Scene | None:
         """Launch the trial. A version whose files are not what they were has shown enough."""
         ctx, ref = self._ctx, self._resource.ref
-        lease = ctx.granted.get(ref)
-        if ctx.jobs is None or lease is None:
+        if ctx.jobs is None or ref not in ctx.granted:
             raise Terminal(f"{ref} has no lease", hint="work starts only when admission has granted what it needs")
         data = data_digest(self._resource)
         if data is None:
@@ -144,25 +143,20 @@ class Doer:
         _write(told, json.dumps(asdict(self._told(folder, version, key, data))))
         seconds = duration_value(self._spec.trial.timeout).total_seconds()
         id = job_id(ref, key, number)
-        ctx.jobs.launch(
-            Job(
-                id=id,
-                ref=str(ref),
-                backend="local",
-                cwd=str(place),
-                entrypoint=PROGRAM,
-                arguments=(str(told),),
-                requirements=(),
-                interpreter=interpreter(ctx),
-                project=ref.owner,
-                env={"PYTHONPATH": paths} if (paths := import_path(ctx, interpreter(ctx))) else {},
-                timeout=seconds,
-                memory=lease.amounts.memory,
-                cpu=lease.amounts.cpu,
-                gpu=lease.amounts.gpu,
-                queued=max(0.0, (lease.since - lease.queued).total_seconds()),
-            )
+        made = Job(
+            id=id,
+            ref=str(ref),
+            backend="local",
+            cwd=str(place),
+            entrypoint=PROGRAM,
+            arguments=(str(told),),
+            requirements=(),
+            interpreter=interpreter(ctx),
+            project=ref.owner,
+            env={"PYTHONPATH": paths} if (paths := import_path(ctx, interpreter(ctx))) else {},
+            timeout=seconds,
         )
+        ctx.jobs.launch(launch.under_lease(made, ref, ctx))
         self._page[TRIES], self.launched = asdict(replace(tries, launched=number)), id
         return None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from controllers.monitors.notes import Pending
 from controllers.monitors.scene import Scene
+from controllers.runs.launch import under_lease
 from controllers.tools.evidently import made_id, project_id
 from controllers.tools.ours import import_path, worker
 from reconciler.controller import Context
@@ -103,7 +104,7 @@ def demand(spec: LookSpec, ref: Ref) -> Demand:
 
 def job(found: Resource[LookSpec], tries: int, ctx: Context) -> Job:
     """The worker as it is handed to the runner, its instructions written. Needs the lease of `found` in `ctx.granted`."""
-    spec, lease = found.spec, ctx.granted[found.ref]
+    spec = found.spec
     place = Path(spec.told["result"]).parent
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = place / f"{spec.key}.spec"
@@ -111,7 +112,7 @@ def job(found: Resource[LookSpec], tries: int, ctx: Context) -> Job:
     path.write_text(json.dumps(spec.told), encoding="utf-8")
     program = worker(ctx)
     env: Mapping[str, str] = {"PYTHONPATH": paths} if (paths := import_path(ctx, program)) else {}
-    return Job(
+    made = Job(
         id=job_id(spec.key, tries),
         ref=str(found.ref),
         backend="local",
@@ -123,11 +124,8 @@ def job(found: Resource[LookSpec], tries: int, ctx: Context) -> Job:
         project=found.ref.owner,
         env={"DO_NOT_TRACK": "1", **env},
         timeout=spec.timeout,
-        memory=lease.amounts.memory,
-        cpu=lease.amounts.cpu,
-        gpu=lease.amounts.gpu,
-        queued=max(0.0, (lease.since - lease.queued).total_seconds()),
     )
+    return under_lease(made, found.ref, ctx)
 
 
 def job_id(key: str, tries: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,7 @@ def job(child: Resource[RunSpec], run_id: str, experiment: str, ctx: Context) ->
         *(_option("data", first) if first else ()),
         *(word for each in sorted(spec.params) for word in _option(each, argument(spec.params[each]))),
     ]
-    waited = (lease.since - lease.queued).total_seconds()
-    return Job(
+    made = Job(
         id=run_id,
         ref=str(child.ref),
         backend=spec.runs.backend,
@@ -102,15 +102,19 @@ def job(child: Resource[RunSpec], run_id: str, experiment: str, ctx: Context) ->
         project=child.ref.owner,
         env={**spec.runs.env, "MLOPS_DATASETS": json.dumps(paths)},
         timeout=duration_value(spec.runs.timeout).total_seconds() if spec.runs.timeout else None,
-        memory=lease.amounts.memory,
-        cpu=lease.amounts.cpu,
-        gpu=lease.amounts.gpu,
         tracking=ctx.services.endpoint("mlflow"),
         experiment=experiment,
         checkpoint=checkpoint(key(child)),
         tags={Tag.NODE: lease.node, "mlops.preempted": str(lease.preempted)},
-        queued=max(0.0, waited),
     )
+    return under_lease(made, child.ref, ctx)
+
+
+def under_lease(job: Job, ref: Ref, ctx: Context) -> Job:
+    """The job with what the lease of `ref`, in `ctx.granted`, gives it, and how long it waited for that."""
+    lease = ctx.granted[ref]
+    waited = max(0.0, (lease.since - lease.queued).total_seconds())
+    return replace(job, memory=lease.amounts.memory, cpu=lease.amounts.cpu, gpu=lease.amounts.gpu, queued=waited)
 
 
 def data_paths(child: Resource[RunSpec], ctx: Context) -> Mapping[str, str]:

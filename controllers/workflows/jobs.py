@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from controllers.runs.launch import place
+from controllers.runs.launch import place, under_lease
 from controllers.tools import artifacts
 from controllers.tools.bentoml import interpreter
 from controllers.tools.ours import import_path
@@ -62,14 +62,11 @@ def job(child: Resource[TaskSpec], ctx: Context) -> Job:
         requirements=(),
         project=child.ref.owner,
         timeout=spec.work.get("timeout"),
-        memory=lease.amounts.memory,
-        cpu=lease.amounts.cpu,
-        gpu=lease.amounts.gpu,
-        queued=max(0.0, (lease.since - lease.queued).total_seconds()),
         out=str(shared / spec.task),
         node="" if ctx.is_here(lease.node) else lease.node,
         answers=str(place),
     )
+    given = under_lease(given, child.ref, ctx)
     match spec.work["do"]:
         case "command":
             return _command(given, child, str(shared), ctx)

@@ -27,6 +27,8 @@ VARIES = (
     (re.compile(r"(?<=\"seconds\": )[\d.]+|(?<=passed in )[\d.]+"), "NUMBER"),
 )
 """What differs from run to run although it means the same."""
+PROGRESS = re.compile(r"^\[\d+ (?:s|min|h)\] .*\n", re.M)
+"""Lines on stderr, one every ten seconds: how many there are tells how busy the machine is."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Walk:
         elif step.text.startswith("cd "):
             self.folder = self.folder / step.text.removeprefix("cd ")
         else:
-            said = self._page(self._run(self._here(step.text)))
+            said = PROGRESS.sub("", self._page(self._run(self._here(step.text))))
             for shown, found in zip(CONFIRM.findall("\n".join(step.shown)), CONFIRM.findall(said), strict=False):
                 self.words[f"--confirm {shown}"] = f"--confirm {found}"
             self.printed[step.line] = said
