@@ -64,7 +64,8 @@ def looks_like(normal: pd.Series, seen: pd.Series) -> str:
         if _close(by, slope, SPREAD) and abs(now - (slope * then + offset)) < 0.25 * spread_now:
             return words
     for offset, words in ((273.15, "kelvins instead of degrees Celsius"), (-273.15, "degrees Celsius instead of kelvins")):
-        if abs(by - 1) < 0.25 and abs(now - then - offset) < 0.5 * spread_now:
+        # numbers that are spread as wide as the scales lie apart can be moved so by anything
+        if abs(offset) > 2 * spread_then and abs(by - 1) < 0.25 and abs(now - then - offset) < 0.5 * spread_now:
             return words
     return ""
 

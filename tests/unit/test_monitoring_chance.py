@@ -117,6 +117,8 @@ def test_who_only_guesses_is_rarely_right_by_more() -> None:
 
 
 HEIGHT = pd.Series(np.random.default_rng(4).normal(170, 10, 500))
+AREA = pd.Series(np.random.default_rng(6).lognormal(6.3, 0.45, 400))
+"""Spread over hundreds: what is moved within that is no other scale."""
 CELSIUS = pd.Series(np.random.default_rng(5).normal(15, 8, 400))
 
 
@@ -135,6 +137,8 @@ CELSIUS = pd.Series(np.random.default_rng(5).normal(15, 8, 400))
         (HEIGHT, HEIGHT, ""),
         (HEIGHT, HEIGHT * 1.3, ""),
         (HEIGHT, HEIGHT + 100, ""),
+        (AREA, AREA - 273.15, ""),
+        (AREA, pd.concat([AREA[:300], AREA[300:] / 100]), ""),
         (HEIGHT, pd.Series([1.0]), ""),
         (pd.Series([5.0] * 9), pd.Series([500.0] * 9), ""),
     ],
