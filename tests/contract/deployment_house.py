@@ -20,7 +20,7 @@ from reconciler.admission.values import Lease
 from reconciler.controller import Call, Context
 from reconciler.errors import Terminal
 from reconciler.model import Absent, Change, Create, HealthReport, Observation, Owned, Present, Ref, Resource, Update
-from reconciler.model.serving import folder
+from reconciler.model.serving import folder, routes_file
 from reconciler.serving.content import digest
 from reconciler.testing import make_resource
 from schemas.deployment import KIND
@@ -101,6 +101,11 @@ class House:
         self.controller.delete(Owned(ref, ref.path, "root", "", {}, "auto"), ctx)
 
     def ask(self, *instances: Mapping[str, float]) -> httpx.Response:
+        """What the gateway answers once it works by the routes as they are: it looks at them by the clock."""
+        wanted, deadline = state_of(routes_file(self.ctx.state_dir))["generation"], time.monotonic() + 10
+        while (works_by := httpx.get(f"{self.gateway}/healthz", trust_env=False).json()["generation"]) < wanted:
+            assert time.monotonic() < deadline, f"the gateway works by generation {works_by}, not by {wanted}"
+            time.sleep(0.05)
         headers = {"authorization": f"Bearer {self.key}"}
         url = f"{self.gateway}/predict/demo/{self.name}"
         return httpx.post(url, json={"instances": list(instances)}, headers=headers, timeout=15, trust_env=False)
