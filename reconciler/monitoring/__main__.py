@@ -20,7 +20,7 @@ from reconciler.model.values import JSON
 from reconciler.monitoring.look import look
 from reconciler.serving.trial import peak_memory
 
-YIELDS = 10
+YIELDS = 5
 """Added to its niceness: replicas, the gateway and the loop go first where cores are few."""
 T = TypeVar("T")
 
