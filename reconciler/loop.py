@@ -18,6 +18,7 @@ from typing import Any
 
 from reconciler.admit import Admission, consider, give_back, grant
 from reconciler.apply import apply, owned
+from reconciler.attribution import Drift, attribute
 from reconciler.bind import Bound, Differ, bind
 from reconciler.controller import Context, Expands
 from reconciler.diff import compare
@@ -129,7 +130,8 @@ def propose(selection: Selection, house: House) -> Proposal:
         unwanted = below.extra
         observed = below.onto(observed)
         bound = bind([each for some in expanded.children.values() for each in some], observed.seen, inventory, differ, bound)
-    policy = _policy(selection, house, desired, bound, observed, unfinished)
+    drift = attribute(bound, observed.seen, inventory, ctx, house)
+    policy = _policy(selection, house, desired, bound, observed, unfinished, drift)
     planned, admission = plan(bound, observed.seen, inventory, policy, unwanted), None
     if ctx:
         planned, admission = consider(planned, bound.resources, inventory, policy, ctx, house)
@@ -229,7 +231,9 @@ def _unmatched(confirmed: str) -> Diagnostic:
     )
 
 
-def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, observed: Observed, unfinished: frozenset[Ref]) -> Policy:
+def _policy(
+    selection: Selection, house: House, desired: Desired, bound: Bound, observed: Observed, unfinished: frozenset[Ref], drift: Drift
+) -> Policy:
     now = house.now()
     return Policy(
         installation=desired.installation,
@@ -242,6 +246,8 @@ def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, 
         confirmed=selection.confirmed,
         kinds=frozenset(house.kinds.kinds),
         recent_deletions=[ref for _, ref in house.store.deletions_since(now - DELETION_WINDOW)],
+        put_back=drift.put_back,
+        writers=drift.writers,
         preview=_previews(bound, observed.seen, house),
         unfinished=unfinished,
         released={kind: each.released for kind, each in house.kinds.controllers.items() if isinstance(each, Expands)},
