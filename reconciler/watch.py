@@ -16,6 +16,7 @@ from reconciler.converge import converge, outdated, soon
 from reconciler.errors import ReconcilerError, StalePlan
 from reconciler.house import House
 from reconciler.loop import Report
+from reconciler.pulse import Pulse
 from reconciler.selection import Selection
 
 if TYPE_CHECKING:
@@ -37,20 +38,25 @@ def run_forever(
     stop: threading.Event,
     on_report: Callable[[Report], None],
     on_trouble: Callable[[ReconcilerError, float], None],
+    pulse: Pulse | None = None,
 ) -> None:
     """Reconcile until `stop` is set: at once when a watched file changes, every `every` seconds (drift made by hand), and when runs end.
 
-    A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop."""
+    A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop. `pulse` is kept."""
+    pulse = pulse or Pulse(every)
     files, watch, report, failures = threading.Event(), Watch(None), None, 0
     quiet = every
     with watching(selection, house, files, stop), telling(house):
         while not stop.is_set():
             began = time.monotonic()
+            pulse.turn()
             try:
                 changed = watch.changed()
                 if report is None or files.is_set() or watch.wants_pass(quiet=quiet):
                     files.clear()
+                    pulse.pass_begins()
                     report = converge(selection, house, stop=stop)
+                    pulse.pass_ends()
                     watch.note_pass(began, report.proposal.context)
                     watch.pending = bool(outdated(report))
                     quiet = min(every, max(soon(report) or every, watch.cost / SHARE))
@@ -71,8 +77,9 @@ def run_forever(
                 watch.pending = True
             except Exception as error:  # a defect costs one pass, not the loop
                 failures += 1
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1))
-                on_trouble(_told(error, house), pause)
+                pause, told = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1)), _told(error, house)
+                pulse.pass_fails(str(told))
+                on_trouble(told, pause)
                 _sleep(pause, files, stop)
             _sleep(LOOK, files, stop)
 
