@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 STILL = 180.0
-"""Seconds without a turn of the loop, outside of a pass, after which it is stuck: it turns four times a second, and pauses for a minute at most."""
+"""Seconds without a turn of the loop, outside of a pass, after which it is stuck: it turns four times a second, or pauses for 60 s."""
 LONG = 1800.0
 """Seconds after which a pass that goes on is stuck: each wait on a tool ends before."""
 
