@@ -6,6 +6,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from benchmarks.site import Site, installation
 TITLE = "The loop"
 SMALL, LARGE = 100, 1_000
 """Resources of the two installations that it is measured over."""
-SAVES = 30
+SAVES, TURNS = 30, 3
 IDLE_SECONDS = 60.0
 SETTLE_SECONDS = 5.0
 """Between the start of the loop, or the last save, and what is measured."""
@@ -67,22 +68,35 @@ def measured(folder: Path, resources: int, *, idle: bool) -> Loop:
     return Loop(resources, *saved, drifts=drifts, idle=waited)
 
 
-def _saves(site: Site, pid: int) -> tuple[tuple[float, ...], float, float]:
+def beside(folder: Path, work: Callable[[], AbstractContextManager[None]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Seconds from a save to converged, without and with `work` at the same time: in turns, so that both see the same machine."""
+    with installation(folder, SMALL) as site:
+        site.reconcile("--wait", "--timeout", "600s")
+        with site.loop(f"{EVERY:.0f}s") as pid:
+            alone, busy = list[float](), list[float]()
+            for turn in range(TURNS):
+                alone += _saves(site, pid, SAVES // TURNS, f"alone-{turn}")[0]
+                with work():
+                    busy += _saves(site, pid, SAVES // TURNS, f"beside-{turn}")[0]
+    return tuple(alone), tuple(busy)
+
+
+def _saves(site: Site, pid: int, saves: int = SAVES, word: str = "turn") -> tuple[tuple[float, ...], float, float]:
     """Change the same tag of experiments one after the other, each as an editor saves a file."""
     file = site.root / "manifests" / "team-000" / "experiments.yaml"
     tags = Tags(site)
     time.sleep(SETTLE_SECONDS)
-    _save(site, tags, file, 0, "warm")
+    _save(site, tags, file, 0, f"{word}-warm")
     latencies: list[float] = []
     before, half = measure.used(pid), measure.used(pid)
-    for turn in range(SAVES):
-        if turn == SAVES // 2:
+    for turn in range(saves):
+        if turn == saves // 2:
             half = measure.used(pid)
-        latencies.append(_save(site, tags, file, turn % 10, f"turn-{turn}"))
+        latencies.append(_save(site, tags, file, turn % 10, f"{word}-{turn}"))
         time.sleep(1.0 + (turn % 7) * 0.13)  # not in step with anything that the loop does at fixed times
     after = measure.used(pid)
-    growth = (after.memory - half.memory) * 1024 / (SAVES - SAVES // 2)
-    return tuple(latencies), (after.cpu - before.cpu) / SAVES, growth
+    growth = (after.memory - half.memory) * 1024 / (saves - saves // 2)
+    return tuple(latencies), (after.cpu - before.cpu) / saves, growth
 
 
 def _save(site: Site, tags: Tags, file: Path, index: int, value: str) -> float:

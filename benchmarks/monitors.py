@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import MIB, Run, checked
+from benchmarks import loop
+from benchmarks.measure import MIB, Run, checked, percentile
 from benchmarks.measure import run as measured
 from benchmarks.page import Budget, Section, budgets, machine
 from benchmarks.streams import ROWS, Data, Window, clean, digits, draw, load, numbers, shifts
@@ -48,6 +53,7 @@ def run(folder: Path) -> Section:
     """Both parts."""
     told = streams(folder)
     large, small = _cost(folder / "large", LARGE), _cost(folder / "small", 500)
+    alone, busy = loop.beside(folder / "loop", partial(_looking, folder / "large"))
     missed = sum(_is_missed(said) for each in told for said in each.shifts.values())
     rows = [
         Budget(
@@ -67,8 +73,37 @@ def run(folder: Path) -> Section:
         "",
         f"A look at {LARGE:,} rows of 20 columns against as many: {_figures(large)}; at 500 rows of the same: {_figures(small)}.",
         "Whole processes, the import of Evidently included; drift and quality of every column, one snapshot written.",
+        "",
+        f"The loop over {loop.SMALL} resources, from a saved file to converged, by itself: {_saved(alone)}; while that large window",
+        f"is looked at, again and again: {_saved(busy)}. {len(busy)} saves each, in turns.",
     ]
     return Section(TITLE, [*budgets(rows), *lines])
+
+
+def _saved(seconds: Sequence[float]) -> str:
+    return f"p50 {percentile(seconds, 0.5):.2f} s, p95 {percentile(seconds, 0.95):.2f} s"
+
+
+@contextmanager
+def _looking(folder: Path) -> Iterator[None]:
+    """Looks at the window of `_cost` in `folder` one after the other, until the block ends."""
+    stop, command = threading.Event(), [sys.executable, "-m", "reconciler.monitoring", str(folder / "spec.json")]
+
+    def again() -> None:
+        while not stop.is_set():
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while process.poll() is None:
+                if stop.wait(0.1):
+                    process.kill()
+                    process.wait()
+
+    thread = threading.Thread(target=again, name="looking")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _figures(cost: Run) -> str:

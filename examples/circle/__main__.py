@@ -1,8 +1,10 @@
-"""The whole circle, without a hand's touch: `python -m examples.circle [--keep]`.
+"""The whole circle, without a hand's touch: `python -m examples.circle [--held] [--keep]`.
 
 A model serves; a scanner starts to report in centimetres instead of millimetres. What follows is the platform's own doing: drift is found,
-the ward is told, training runs on the new records, the gate passes, a canary takes over, the monitor is green again. Everything is real and
-lives in a temporary folder: MLflow, DVC, Airflow, Ray Serve, the gateway, Evidently, a receiver of alerts. Each step's time is printed."""
+the ward is told, training runs on the new records, the gate passes, a canary takes over, the monitor is green again. With `--held` the ward
+mixes up what it writes down meanwhile: the new version is no good, the gate holds it back, and the old one goes on serving. Everything is
+real and lives in a temporary folder: MLflow, DVC, Airflow, Ray Serve, the gateway, Evidently, a receiver of alerts. Each step's time is
+printed."""
 
 from __future__ import annotations
 
@@ -44,6 +46,7 @@ FIELDS = {
 }
 """Measure -> its column in scikit-learn's breast cancer data."""
 CENTIMETRES = {"mean_radius": 10.0, "mean_perimeter": 10.0, "mean_area": 100.0, "worst_radius": 10.0}
+MODEL, MONITOR, WORKFLOW = "model/scanner/benign", "monitor/scanner/benign", "workflow/scanner/retrain"
 PER_REQUEST = 10
 PATIENCE = 420.0
 """Seconds that any one step may take."""
@@ -62,6 +65,8 @@ class Ward:
         self.data = root / "scanner" / "data"
         self.data.mkdir()
         self._draw = np.random.default_rng(11)
+        self.mixed_up = False
+        """Whether what is written down belongs to other patients."""
         self.write("records", *(each[:200] for each in self.known))
         self.write("later", *(each[200:] for each in self.known))
         with (self.data / "ward.csv").open("w", newline="", encoding="utf-8") as file:
@@ -82,6 +87,8 @@ class Ward:
 
     def record(self, patients: list[dict[str, float]], labels: list[int]) -> None:
         now = datetime.now(UTC).isoformat()
+        if self.mixed_up:
+            labels = [int(each) for each in self._draw.integers(2, size=len(labels))]
         with (self.data / "ward.csv").open("a", newline="", encoding="utf-8") as file:
             lines = csv.writer(file, lineterminator="\n")
             lines.writerows([now, *patient.values(), label] for patient, label in zip(patients, labels, strict=True))
@@ -148,9 +155,9 @@ class _Page(BaseHTTPRequestHandler):
 class Installation:
     """The folder, and the `reconcile` program in it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, fresh: bool = True) -> None:
         self.root = root
-        for name in ("manifests", "scanner"):
+        for name in ("manifests", "scanner") if fresh else ():
             shutil.copytree(HERE / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
 
     def run(self, *arguments: str) -> str:
@@ -164,6 +171,11 @@ class Installation:
             [RECONCILE, "status", "--all", "-o", "json"], cwd=self.root, capture_output=True, text=True, check=False, env=environment()
         )
         return {each["ref"]: each for each in json.loads(done.stdout)["resources"]}
+
+    def version(self) -> str:
+        """Of the model, the one that has the alias."""
+        told: str = self.status()[MODEL]["message"]
+        return next((word for word in told.replace(",", " ").split() if word.isdigit()), "")
 
     def route(self) -> dict[str, Any]:
         """The deployment as the gateway is told."""
@@ -209,8 +221,9 @@ def loop(root: Path) -> Iterator[None]:
             process.wait(60)
 
 
-def play(root: Path) -> Clock:
-    """The circle in the folder `root`. Raises SystemExit when a step does not come."""
+def play(root: Path, *, held: bool = False) -> Clock:
+    """The circle in the folder `root`, to the end where the new version is promoted, or to the one where it is `held` back. Raises
+    SystemExit when a step does not come."""
     here, ward, secret = Installation(root), Ward(root), secrets.token_urlsafe(32)
     receiver = Receiver(secret)
     (root / "secrets").mkdir(mode=0o700)
@@ -225,7 +238,7 @@ def play(root: Path) -> Clock:
     with loop(root):
         stream.start()
         try:
-            return _turn(here, ward, stream, receiver)
+            return _turn(here, ward, stream, receiver, held=held)
         finally:
             stream.stopped.set()
             stream.join(30)
@@ -233,25 +246,31 @@ def play(root: Path) -> Clock:
             receiver.shutdown()
 
 
-def _turn(here: Installation, ward: Ward, stream: Stream, receiver: Receiver) -> Clock:
+def _turn(here: Installation, ward: Ward, stream: Stream, receiver: Receiver, *, held: bool) -> Clock:
     first = here.route()["targets"][0]["version"]
 
-    def monitor() -> dict[str, Any]:
-        return here.status()["monitor/scanner/benign"]
+    def told(ref: str, text: str) -> Callable[[], bool]:
+        return lambda: text in here.status()[ref]["message"]
 
-    def told(text: str) -> Callable[[], bool]:
-        return lambda: text in monitor()["message"]
+    def monitor() -> dict[str, Any]:
+        return here.status()[MONITOR]
 
     clean = Clock()
     print("A clean stream:", flush=True)
-    clean.step("a first window is as it was", told("the last window is as it was"))
+    clean.step("a first window is as it was", told(MONITOR, "the last window is as it was"))
     print("The scanner changes to centimetres:", flush=True)
-    stream.centimetres, clock = True, Clock()
+    ward.mixed_up, stream.centimetres, clock = held, True, Clock()
     clock.step("drift is found", lambda: monitor()["health"] == "Degraded")
     print(f"           {monitor()['message'][:600]}", flush=True)
     clock.step("the ward is told", lambda: receiver.has("firing"))
-    clock.step("the retraining is started", told("started workflow/scanner/retrain"))
-    clock.step("the gate passes: a new version has the alias", lambda: _version(here, "model/scanner/benign") != first)
+    clock.step("the retraining is started", told(MONITOR, "started workflow/scanner/retrain"))
+    if held:
+        clock.step("the gate holds the new version back", told(MODEL, "nor does"))
+        print(f"           {here.status()[MODEL]['message'][:600]}", flush=True)
+        clock.step("the retraining ends, without success", lambda: here.status()[WORKFLOW]["health"] == "Degraded")
+        print(f"           {here.status()[WORKFLOW]['message'][:600]}", flush=True)
+        return clock
+    clock.step("the gate passes: a new version has the alias", lambda: here.version() != first)
     clock.step("a canary gets a part of the requests", lambda: len(here.route()["targets"]) > 1)
     clock.step("the canary is promoted", lambda: len(served := here.route()["targets"]) == 1 and served[0]["version"] != first)
     clock.step("the monitor is green again", lambda: monitor()["health"] == "Healthy")
@@ -259,20 +278,19 @@ def _turn(here: Installation, ward: Ward, stream: Stream, receiver: Receiver) ->
     return clock
 
 
-def _version(here: Installation, ref: str) -> str:
-    told: str = here.status()[ref]["message"]
-    return next((word for word in told.replace(",", " ").split() if word.isdigit()), "")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m examples.circle", description="From drift to a new version, by itself.")
+    parser.add_argument("--held", action="store_true", help="the ward's new records are no good: the new version is held back")
     parser.add_argument("--keep", action="store_true", help="keep the folder, with the reports and all logs")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended
     root = Path(tempfile.mkdtemp(prefix="circle-"))
     try:
-        clock = play(root)
-        print(f"The circle is closed: {clock.steps[-1][1]:.0f} s from the change to green.", flush=True)
+        seconds = play(root, held=asked.held).steps[-1][1]
+        if asked.held:
+            print(f"The new version is held back, the old one serves: {seconds:.0f} s from the change.", flush=True)
+        else:
+            print(f"The circle is closed: {seconds:.0f} s from the change to green.", flush=True)
     finally:
         subprocess.run([RECONCILE, "platform", "down"], cwd=root, stdout=subprocess.DEVNULL, check=False, env=environment())
         if asked.keep:

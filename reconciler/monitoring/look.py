@@ -183,7 +183,7 @@ def _operations(scene: _Scene) -> Found:
     seen, spec = scene.seen, scene.spec
     traffic = operations.read(Path(spec.state_dir), spec.current, seen.start, seen.end, seen.told)
     scene.measured |= {} if traffic is None else operations.measured(traffic)
-    return operations.judge(traffic, scene.checks.operations, spec.baseline, spec.min_rows)
+    return operations.judge(traffic, scene.checks.operations, spec.baseline, spec.min_rows, seen.whole)
 
 
 def _for_charts(scene: _Scene) -> None:

@@ -18,7 +18,7 @@ from schemas.checks import Operations
 
 P95 = 0.95
 HEAT = ("nominal", "fair", "serious", "critical")
-_COLUMNS = ("time", "revision", "requests", "errors", "unserved", "latency", "memory", "heat")
+_COLUMNS = ("time", "seconds", "revision", "requests", "errors", "unserved", "latency", "memory", "heat")
 
 
 @dataclass
@@ -26,6 +26,7 @@ class Traffic:
     """Sums over a window. `memory` and `heat` are the largest; NaN = not known."""
 
     seconds: float
+    rows: int = 0
     requests: float = 0.0
     errors: float = 0.0
     """Of them."""
@@ -35,16 +36,21 @@ class Traffic:
 
 
 def read(state_dir: Path, source: Source, start: float, end: float, told: list[str]) -> Traffic | None:
-    """What was asked in the window; None when the gateway has written nothing of this deployment at all."""
+    """What was asked in the window; None when the gateway has written nothing of this deployment at all.
+
+    A row belongs to the window by time in which it ends. A window by count may be shorter than what a row tells of: every row that tells
+    of a part of it belongs to it."""
     root = folder(state_dir) / "traffic"
     if not (root / source.project / source.name).is_dir():
         return None
-    found = Traffic(end - start)
-    for group in groups(root, source.project, source.name, start, end + 1e-6, told):
+    by_count, found = bool(source.count) and not source.end, Traffic(end - start)
+    for group in groups(root, source.project, source.name, start, math.inf if by_count else end + 1e-6, told):
         for batch in batches(group, _COLUMNS, told):
             for row in zip(*(column(batch, name).to_pylist() for name in _COLUMNS), strict=True):
-                at, revision, *numbers = row
-                if micros(start) < micros(at.timestamp()) <= micros(end) and source.revision in ("", revision):
+                at, seconds, revision, *numbers = row
+                last = micros(end) + (micros(seconds or 0.0) if by_count else 0)
+                if micros(start) < micros(at.timestamp()) <= last and source.revision in ("", revision):
+                    found.seconds = max(found.seconds, seconds or 0.0)
                     _add(found, *numbers)
     return found
 
@@ -62,9 +68,10 @@ def measured(traffic: Traffic) -> Mapping[str, float]:
     return found
 
 
-def judge(traffic: Traffic | None, asked: Operations, baseline: Mapping[str, float], least: int) -> Found:
-    """The check `operations`. Of fewer requests than `least` only their number is judged."""
-    if traffic is None:
+def judge(traffic: Traffic | None, asked: Operations, baseline: Mapping[str, float], least: int, answered: int = 0) -> Found:
+    """The check `operations`. Of fewer requests than `least` only their number is judged. `answered` predictions are in the log: where
+    nothing is known of the requests that asked for them, that is still to be written."""
+    if traffic is None or (answered and not traffic.rows):
         return Found("operations", "hold", "the gateway has written nothing of its traffic")
     said = [*_numbers(traffic, asked, baseline)]
     if traffic.requests < least:
@@ -109,6 +116,7 @@ def _numbers(traffic: Traffic, asked: Operations, baseline: Mapping[str, float])
 
 def _add(found: Traffic, requests: float, errors: float, unserved: float, latency: str, memory: float, heat: float) -> None:
     """One row. What found no replica is in no application's numbers."""
+    found.rows += 1
     found.requests += max(requests or 0.0, errors or 0.0) + (unserved or 0.0)
     found.errors += (errors or 0.0) + (unserved or 0.0)
     try:

@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ import pytest
 
 from reconciler.gateway.predictions import PredictionWriter
 from reconciler.model.monitoring import Source, WindowSpec
+from reconciler.monitoring.__main__ import text_of
+from reconciler.monitoring.look import look
 from tests.unit.monitoring_world import DAY, NOON, PROJECT, ROUTE, SNAPSHOT, TARGET, Log, person, rows, table
 
 pytestmark = pytest.mark.xdist_group("evidently")
@@ -71,7 +72,7 @@ def changed(change: Callable[[dict[str, Any]], Any]) -> list[Any]:
     return [change(dict(each)) for each in SEEN]
 
 
-# --- windows of every sort, two processes at a time --------------------------------------------------------------------
+# --- windows of every sort ---------------------------------------------------------------------------------------------
 
 
 def _clean(state: Path) -> WindowSpec:
@@ -157,8 +158,12 @@ CASES: Mapping[str, Callable[[Path], WindowSpec]] = {
 }
 
 
+PROCESSES = frozenset({"clean", "empty"})
+"""Looked at by a process; the others here, where Evidently is imported once for all of them."""
+
+
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, dict[str, Any]]]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, dict[str, Any]]:
     """What the program found in each of them."""
     specs = {}
     for name, make in CASES.items():
@@ -166,8 +171,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, dic
         table(state / "normal.parquet", [{**each, "truth": answer(each)} for each in NORMAL])
         spec = make(state)
         specs[name] = replace(spec, target="truth", expected=("height", "colour", "kids", "member", "home.rooms"))
-    with ThreadPoolExecutor(2) as pool:
-        yield dict(zip(specs, pool.map(run, specs.values()), strict=True))
+    return {name: run(spec) if name in PROCESSES else json.loads(text_of(look(spec))) for name, spec in specs.items()}
 
 
 def check(result: Mapping[str, Any], name: str) -> dict[str, Any]:

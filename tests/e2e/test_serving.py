@@ -10,10 +10,7 @@ import json
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,27 +24,16 @@ from reconciler.platform.process import fallen
 from reconciler.selection import Selection
 from reconciler.settings import Settings
 from tests.e2e.installation import RECONCILE, Installation
-from tests.e2e.serving import deployment, gateway, lab, model, route, train
+from tests.e2e.serving import deployment, gateway, model, route, train
 from tests.e2e.training import until
 
 pytestmark = pytest.mark.xdist_group("serving")
 BODY = json.dumps({"instances": [{"x": 2}]}).encode()
 
 
-@pytest.fixture(scope="module")
-def here(mlflow_url: str) -> Iterator[Installation]:
-    """One deployment of one model, trained, packaged, and up."""
-    root = Path(tempfile.mkdtemp(prefix="mlops-", dir="/tmp"))
-    made = lab(root / "root", mlflow_url)
-    train(made, factor=2, accuracy=0.5)
-    model(made)
-    deployment(made)
-    try:
-        made.ok("--wait", "--timeout", "240s", timeout=300)
-        yield made
-    finally:
-        made.run("platform", "down", timeout=180)
-        subprocess.run(["rm", "-rf", str(root)], check=False)
+@pytest.fixture
+def here(serving: Installation) -> Installation:
+    return serving
 
 
 def url(here: Installation, name: str = "double") -> str:

@@ -45,6 +45,24 @@ def test_what_is_measured(tmp_path: Path) -> None:
     assert have["heat"] == 1
 
 
+def test_a_window_by_count_may_be_shorter_than_what_a_row_tells_of(tmp_path: Path) -> None:
+    Log(tmp_path).traffic(ROWS)
+    by_count = Source("log", "vision", "digits", NOON + 26, count=60)
+    found = read(tmp_path, by_count, NOON + 26, NOON + 26.3, [])
+    assert found is not None
+    have = measured(found)
+    assert (have["requests"], have["requestRate"]) == (100, 20), "of the row's own five seconds"
+    assert read(tmp_path, by_count, NOON + 31, NOON + 31.3, []).rows == 0  # type: ignore[union-attr]
+
+
+def test_predictions_without_their_requests_are_no_silence(tmp_path: Path) -> None:
+    Log(tmp_path).traffic(ROWS)
+    asked = Operations.model_validate({"minRequests": 1})
+    found = read(tmp_path, HERE, NOON + 1000, NOON + 1060, [])
+    assert judge(found, asked, {}, 100).verdict == "fail"
+    assert judge(found, asked, {}, 100, answered=60).verdict == "hold"
+
+
 @pytest.mark.parametrize(
     ("asked", "verdict", "said"),
     [
