@@ -15,10 +15,11 @@ from reconciler.advance import LOOK, SHARE, Watch, advance, heard, saved
 from reconciler.alerting.courier import telling
 from reconciler.converge import converge, outdated, soon
 from reconciler.errors import ReconcilerError, StalePlan
-from reconciler.house import House
+from reconciler.house import House, secret
 from reconciler.loop import Report
 from reconciler.pulse import Pulse
 from reconciler.selection import Selection
+from reconciler.source.follow import Followings, Standing
 from reconciler.source.read import Desired, read
 from reconciler.touched import touched
 
@@ -64,13 +65,17 @@ def run_forever(
     on_report: Callable[[Report], None],
     on_trouble: Callable[[ReconcilerError, float], None],
     pulse: Pulse | None = None,
+    sources: Followings | None = None,
+    on_news: Callable[[Standing], None] = lambda _: None,
 ) -> None:
     """Reconcile until `stop` is set: at once when a watched file changes, every `every` seconds (drift made by hand), and when runs end.
 
-    A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop. `pulse` is kept."""
+    A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop. `pulse` is kept.
+    Repositories are followed by `sources`, which the Platform fills; `on_news` is told what came of each new commit."""
     files, pulse, failures = Changed(), pulse or Pulse(every), 0
-    loop = _Loop(selection, house, every, stop, on_report, files, pulse)
-    with watching(selection, house, files, stop), telling(house):
+    sources = sources or Followings(house.settings.root, house.settings.state, secret)
+    loop = _Loop(selection, house, every, stop, on_report, files, pulse, sources)
+    with watching(selection, house, files, stop), following(sources, house, files, stop, on_news), telling(house):
         while not stop.is_set():
             pulse.turn()
             try:
@@ -99,6 +104,7 @@ class _Loop:
     on_report: Callable[[Report], None]
     files: Changed
     pulse: Pulse
+    sources: Followings
     watch: Watch = field(default_factory=lambda: Watch(None))
     report: Report | None = None
     quiet: float = 0.0
@@ -126,6 +132,8 @@ class _Loop:
         self.pulse.pass_begins()
         self.report = converge(self.selection, self.house, stop=self.stop)
         self.pulse.pass_ends()
+        if (ctx := self.report.proposal.context) is not None:
+            self.sources.take(ctx.platform, own=True)
         self.watch.note_pass(began, self.report.proposal.context)
         self.watch.pending = bool(outdated(self.report))
         self.quiet = min(self.every, max(soon(self.report) or self.every, self.watch.cost / SHARE))
@@ -199,6 +207,32 @@ def watching(selection: Selection, house: House, files: Changed, stop: threading
                 done.wait(5.0)
 
     thread = threading.Thread(target=wait, name="watch-files", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(timeout=5.0)
+
+
+@contextmanager
+def following(
+    sources: Followings, house: House, files: Changed, stop: threading.Event, on_news: Callable[[Standing], None]
+) -> Iterator[None]:
+    """Looks at the repositories, each when it is due or was pushed to, and tells `files` when one has moved."""
+    done = threading.Event()
+
+    def wait() -> None:
+        while not done.wait(LOOK) and not stop.is_set():
+            try:
+                for each in sources.look():
+                    on_news(each)
+                    files.tell()
+            except Exception as error:  # a defect costs a look, not the loop
+                house.log.warning("follow_failed", error=repr(error))
+                done.wait(FIRST_PAUSE)
+
+    thread = threading.Thread(target=wait, name="follow-repositories", daemon=True)
     thread.start()
     try:
         yield
