@@ -276,10 +276,28 @@ def await_services(house: House, services: Services, names: Sequence[str], deadl
         stop.wait(0.5)
 
 
+def bring(platform: PlatformSpec | None, house: House) -> bool:
+    """Fetch what the Platform's repositories have that is new, once; True when files have changed. The installation's own folder stays as
+    somebody has it: `reconcile watch` follows that."""
+    from reconciler.source.follow import Followings
+
+    if platform is None or not any(each.git is not None for each in platform.sources):
+        return False
+    house.tell(Event("phase", "fetching repositories"))
+    sources = Followings(house.settings.root, house.settings.state, secret)
+    sources.take(platform, own=False)
+    return bool(sources.look(at_once=True))
+
+
 def _platform(resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned]) -> PlatformSpec | None:
     for ref, resource in resources.items():
         if ref.kind == "Platform" and isinstance(resource.spec, PlatformSpec):
             return resource.spec
+    return recorded_platform(inventory)
+
+
+def recorded_platform(inventory: Mapping[Ref, Owned]) -> PlatformSpec | None:
+    """The Platform as it was applied last; None = never, or by a version that wrote it otherwise."""
     for ref, owned in inventory.items():
         if ref.kind == "Platform":
             with suppress(ValidationError):  # recorded by another version: the same as not known
