@@ -98,11 +98,12 @@ class Lease:
 
     def guard(self, connection: Connection) -> None:
         """Raise StoreError when we held the lease and somebody took it over. In a write's own transaction: nobody can in between."""
-        if self._held is None:
+        held = self._held  # taken once: another thread may give the lease back meanwhile
+        if held is None:
             return
         # FOR SHARE holds off a take-over in PostgreSQL until this write is done; SQLite's write lock does it there.
         token = connection.execute(select(table.c.token).with_for_update(read=True)).scalar()
-        if token != self._held.token:
+        if token != held.token:
             raise _lost(connection)
 
     def _take(self, actor: str, ttl: float) -> int:
