@@ -170,7 +170,7 @@ def context(
     from reconciler.hardware.detector import detect
     from reconciler.runs.nodes import names
 
-    spec = _platform(resources, inventory)
+    spec = platform_in(resources, inventory)
     if spec is None:
         return None
     kinds = {ref.kind for ref in (*resources, *inventory)} & house.kinds.controllers.keys()
@@ -276,7 +276,8 @@ def await_services(house: House, services: Services, names: Sequence[str], deadl
         stop.wait(0.5)
 
 
-def _platform(resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned]) -> PlatformSpec | None:
+def platform_in(resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned]) -> PlatformSpec | None:
+    """The Platform: as it is declared, else as it was applied last; None where there is neither."""
     for ref, resource in resources.items():
         if ref.kind == "Platform" and isinstance(resource.spec, PlatformSpec):
             return resource.spec

@@ -9,6 +9,7 @@ import typer
 
 from reconciler.cli import (
     alerts,
+    backup,
     day_two,
     inspect,
     keys,
@@ -125,6 +126,7 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
 
 for module in (inspect, queue, simulate, leaderboard, models, serving, alerts, offline, day_two, rollback, run, watch, worker):
     module.register(app)
+backup.register(platform.app)
 app.add_typer(platform.app, name="platform")
 app.add_typer(keys.app, name="keys")
 
