@@ -20,6 +20,7 @@ from reconciler.cli import (
     queue,
     rollback,
     run,
+    service,
     serving,
     simulate,
     watch,
@@ -129,6 +130,7 @@ for module in (inspect, queue, simulate, leaderboard, models, serving, alerts, o
 backup.register(platform.app)
 app.add_typer(platform.app, name="platform")
 app.add_typer(keys.app, name="keys")
+app.add_typer(service.app, name="service")
 
 
 def build() -> Command:
