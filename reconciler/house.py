@@ -170,7 +170,7 @@ def context(
     from reconciler.hardware.detector import detect
     from reconciler.runs.nodes import names
 
-    spec = _platform(resources, inventory)
+    spec = platform_in(resources, inventory)
     if spec is None:
         return None
     kinds = {ref.kind for ref in (*resources, *inventory)} & house.kinds.controllers.keys()
@@ -289,15 +289,11 @@ def bring(platform: PlatformSpec | None, house: House) -> bool:
     return bool(sources.look(at_once=True))
 
 
-def _platform(resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned]) -> PlatformSpec | None:
+def platform_in(resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned]) -> PlatformSpec | None:
+    """The Platform: as it is declared, else as it was applied last; None where there is neither."""
     for ref, resource in resources.items():
         if ref.kind == "Platform" and isinstance(resource.spec, PlatformSpec):
             return resource.spec
-    return recorded_platform(inventory)
-
-
-def recorded_platform(inventory: Mapping[Ref, Owned]) -> PlatformSpec | None:
-    """The Platform as it was applied last; None = never, or by a version that wrote it otherwise."""
     for ref, owned in inventory.items():
         if ref.kind == "Platform":
             with suppress(ValidationError):  # recorded by another version: the same as not known

@@ -46,7 +46,7 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
     from reconciler.alerting.courier import tell_once
     from reconciler.cli.refs import must_select
     from reconciler.converge import converge
-    from reconciler.house import bring, open_house, recorded_platform
+    from reconciler.house import bring, open_house, platform_in
     from reconciler.loop import propose
     from reconciler.report.progress import progress
 
@@ -61,7 +61,7 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
             must_select(proposal)
         else:
             with stop_on_signal() as stop:
-                since, recorded = house.now(), recorded_platform(house.store.inventory())
+                since, recorded = house.now(), platform_in({}, house.store.inventory())
                 bring(recorded, house)
                 report = converge(selection, house, wait=asked.wait, timeout=seconds, stop=stop, on_proposal=must_select)
                 ctx = report.proposal.context
