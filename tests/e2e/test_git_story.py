@@ -163,7 +163,7 @@ def test_a_bad_commit_keeps_what_was_and_is_named(story: Story) -> None:
     story.said(f"root is at {commit}")
     story.said("manifests/rate.yaml:5")
     assert "experiment/p/rate" in story.here.status(), "its last good state stays"
-    assert "did you mean" in story.log.read_text()
+    assert "Did you mean" in story.log.read_text()
     story.dev.git("revert", "--no-edit", "HEAD")
     story.dev.git("push", "-q", "origin", "HEAD:main")
     story.ready("experiment/p/rate")
