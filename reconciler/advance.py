@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -99,17 +99,29 @@ def heard(report: Report, selection: Selection, house: House, stop: threading.Ev
     if not kinds:
         return report, None
     part = carry_out(propose(replace(selection, kinds=kinds), house), house, stop)
+    return folded(report, part, lambda ref: ref.kind in kinds), part
+
+
+def saved(report: Report, refs: frozenset[Ref], selection: Selection, house: House, stop: threading.Event) -> tuple[Report, Report]:
+    """A pass over `refs` alone, whose manifests have changed: the report with what came of it, and that alone.
+
+    Raises StoreError while another process writes, and StalePlan when one wrote just now."""
+    part = carry_out(propose(replace(selection, refs=refs), house), house, stop)
+    return folded(report, part, lambda ref: replace(ref, key="") in refs), part
+
+
+def folded(report: Report, part: Report, inside: Callable[[Ref], bool]) -> Report:
+    """`report` with what a pass over a part of it says; `inside` tells what is in that part."""
     before, now = report.proposal, part.proposal
-    others = {ref: each for ref, each in before.observations.items() if ref.kind not in kinds}
-    left = {ref: each for ref, each in before.resources.items() if ref.kind not in kinds}
+    others = {ref: each for ref, each in before.observations.items() if not inside(ref)}
+    left = {ref: each for ref, each in before.resources.items() if not inside(ref)}
     proposal = replace(before, lease=now.lease, observations={**others, **now.observations}, resources={**left, **now.resources})
-    whole = replace(
+    return replace(
         report,
         proposal=proposal,
-        results=(*(each for each in report.results if each.action.ref.kind not in kinds), *part.results),
-        statuses=(*(each for each in report.statuses if each.ref.kind not in kinds), *part.statuses),
+        results=(*(each for each in report.results if not inside(each.action.ref)), *part.results),
+        statuses=(*(each for each in report.statuses if not inside(each.ref)), *part.statuses),
     )
-    return whole, part
 
 
 def merged(before: tuple[Result, ...], after: tuple[Result, ...]) -> tuple[Result, ...]:

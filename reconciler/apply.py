@@ -23,6 +23,7 @@ from tenacity import (
 from reconciler.bind import recorded
 from reconciler.controller import Context
 from reconciler.diff import without_ignored
+from reconciler.drift import PUT_BACK, by_hand
 from reconciler.errors import Terminal, Transient
 from reconciler.events import Event, Listener
 from reconciler.model import (
@@ -253,6 +254,8 @@ def _journalled(result: Result, here: _Pass) -> Result:
     assert not isinstance(action, Keep | Blocked)
     verb, glyph = type(action).__name__.lower(), str(action.glyph)
     detail = {"changes": [each.path for each in getattr(action, "changes", ())], "why": action.why, "seconds": round(result.seconds, 3)}
+    if isinstance(action, Update) and (back := by_hand(action.changes, here.inventory.get(action.ref))):
+        detail[PUT_BACK] = [each.path for each in back]
     try:
         match action, outcome:
             case _, Failed(error):

@@ -170,7 +170,7 @@ def context(
     from reconciler.hardware.detector import detect
     from reconciler.runs.nodes import names
 
-    spec = _platform(resources, inventory)
+    spec = platform_in(resources, inventory)
     if spec is None:
         return None
     kinds = {ref.kind for ref in (*resources, *inventory)} & house.kinds.controllers.keys()
@@ -276,7 +276,21 @@ def await_services(house: House, services: Services, names: Sequence[str], deadl
         stop.wait(0.5)
 
 
-def _platform(resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned]) -> PlatformSpec | None:
+def bring(platform: PlatformSpec | None, house: House) -> bool:
+    """Fetch what the Platform's repositories have that is new, once; True when files have changed. The installation's own folder stays as
+    somebody has it: `reconcile watch` follows that."""
+    from reconciler.source.follow import Followings
+
+    if platform is None or not any(each.git is not None for each in platform.sources):
+        return False
+    house.tell(Event("phase", "fetching repositories"))
+    sources = Followings(house.settings.root, house.settings.state, secret)
+    sources.take(platform, own=False)
+    return bool(sources.look(at_once=True))
+
+
+def platform_in(resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned]) -> PlatformSpec | None:
+    """The Platform: as it is declared, else as it was applied last; None where there is neither."""
     for ref, resource in resources.items():
         if ref.kind == "Platform" and isinstance(resource.spec, PlatformSpec):
             return resource.spec

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +23,10 @@ class StoreJournal:
     revisions: Mapping[str, str]
     """Source -> revision of this pass."""
     locations: Mapping[Ref, Location]
+    sources: Mapping[Ref, str] = field(default_factory=dict)
+    """Which source each resource comes from; the root where it is not told."""
+    author: Callable[[str], str] = lambda _: ""
+    """Source -> who made the commit that asks for this; asked for what is written only."""
 
     def intend(self, ref: Ref, action: str, digest: str) -> None:
         self.store.intend(ref, action, digest)
@@ -55,6 +59,8 @@ class StoreJournal:
     def _entry(self, ref: Ref, action: str, result: Literal["done", "started", "failed"], glyph: str, detail: Mapping[str, Any]) -> Any:
         from reconciler.state import AuditEntry
 
+        source = self.sources.get(ref) or self.sources.get(replace(ref, key=""), "root")
+        author = self.author(source)
         return AuditEntry(
             at=self.now(),
             actor=self.actor,
@@ -62,7 +68,7 @@ class StoreJournal:
             action=action,
             result=result,
             glyph=glyph,
-            detail=detail,
-            revision=self.revisions.get("root", ""),
+            detail={**detail, "author": author} if author else detail,
+            revision=self.revisions.get(source, ""),
             location=self.locations.get(ref, Location("")),
         )

@@ -14,10 +14,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from reconciler.admit import Admission, consider, give_back, grant
 from reconciler.apply import apply, owned
+from reconciler.attribution import Drift, attribute
 from reconciler.bind import Bound, Differ, bind
 from reconciler.controller import Context, Expands
 from reconciler.diff import compare
@@ -51,7 +54,9 @@ from reconciler.policy import Policy
 from reconciler.react import react
 from reconciler.record import refused, statuses, summed, told
 from reconciler.selection import Selection
+from reconciler.source.follow import place_of
 from reconciler.source.read import Desired, read
+from reconciler.source.revision import author_of
 from reconciler.state.records import AuditEntry
 from reconciler.verify import verify
 
@@ -129,7 +134,8 @@ def propose(selection: Selection, house: House) -> Proposal:
         unwanted = below.extra
         observed = below.onto(observed)
         bound = bind([each for some in expanded.children.values() for each in some], observed.seen, inventory, differ, bound)
-    policy = _policy(selection, house, desired, bound, observed, unfinished)
+    drift = attribute(bound, observed.seen, inventory, ctx, house)
+    policy = _policy(selection, house, desired, bound, observed, unfinished, drift)
     planned, admission = plan(bound, observed.seen, inventory, policy, unwanted), None
     if ctx:
         planned, admission = consider(planned, bound.resources, inventory, policy, ctx, house)
@@ -229,7 +235,9 @@ def _unmatched(confirmed: str) -> Diagnostic:
     )
 
 
-def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, observed: Observed, unfinished: frozenset[Ref]) -> Policy:
+def _policy(
+    selection: Selection, house: House, desired: Desired, bound: Bound, observed: Observed, unfinished: frozenset[Ref], drift: Drift
+) -> Policy:
     now = house.now()
     return Policy(
         installation=desired.installation,
@@ -242,6 +250,8 @@ def _policy(selection: Selection, house: House, desired: Desired, bound: Bound, 
         confirmed=selection.confirmed,
         kinds=frozenset(house.kinds.kinds),
         recent_deletions=[ref for _, ref in house.store.deletions_since(now - DELETION_WINDOW)],
+        put_back=drift.put_back,
+        writers=drift.writers,
         preview=_previews(bound, observed.seen, house),
         unfinished=unfinished,
         released={kind: each.released for kind, each in house.kinds.controllers.items() if isinstance(each, Expands)},
@@ -277,7 +287,20 @@ def _blind(resources: Sequence[Resource[Any]]) -> Observed:
 def _journal(proposal: Proposal, house: House) -> StoreJournal:
     revisions = {each.name: each.revision for each in proposal.sources}
     locations = {ref: each.location for ref, each in proposal.resources.items()}
-    return StoreJournal(house.store, house.actor, house.now, revisions, locations)
+    sources = {ref: each.source for ref, each in proposal.resources.items()} | {
+        ref: each.source for ref, each in proposal.inventory.items()
+    }
+    return StoreJournal(house.store, house.actor, house.now, revisions, locations, sources, cache(partial(_author, proposal, house)))
+
+
+def _author(proposal: Proposal, house: House, source: str) -> str:
+    """Who made the commit that a source is at."""
+    revision = next((each.revision for each in proposal.sources if each.name == source), "")
+    spec, root = proposal.context.platform if proposal.context is not None else None, house.settings.root.absolute()
+    found = next((each for each in spec.sources if each.name == source), None) if spec is not None else None
+    first = proposal.selection.paths[0] if proposal.selection.paths else Path()
+    place = place_of(found, root, house.settings.state) / found.path if found is not None else root / first
+    return author_of(place if place.is_dir() else place.parent, revision)
 
 
 def _record(

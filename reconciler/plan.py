@@ -9,6 +9,7 @@ from typing import Any
 
 from reconciler.bind import Bound
 from reconciler.diff import without_ignored
+from reconciler.drift import FIGHT, by_hand, fought
 from reconciler.model import (
     KNOWN_AFTER_APPLY,
     Absent,
@@ -35,6 +36,7 @@ from reconciler.model import (
 from reconciler.policy import Policy
 from reconciler.prune import prune
 
+BY_HAND = "changed in the tool since it was applied"
 UNMANAGED = "unmanaged:"
 """Marks objects that code inside a project made through the client library; a manifest of that name adopts them."""
 
@@ -147,10 +149,38 @@ def _present(
         begun = "made by an earlier pass that was cut short" if ref in policy.unfinished else "carries this installation's mark"
         return _allowed(Adopt(resource, seen, changes, begun if ours else "lifecycle.adopt is set"), resource, policy)
     if changes:
-        return _allowed(Update(resource, seen, changes), resource, policy)
+        return _allowed(_corrected(Update(resource, seen, changes), owned, policy), resource, policy)
     if ref in policy.settling:
         return Blocked(ref, "Settling", policy.settling[ref], "`reconcile --wait` goes on once it has settled", location=resource.location)
     return Keep(ref)
+
+
+def _corrected(update: Update, owned: Owned | None, policy: Policy) -> Write | Blocked:
+    """The update, less what somebody else is to be left, or blocked where that is all of it."""
+    resource, ref, drift = update.resource, update.ref, by_hand(update.changes, owned)
+    if not drift:
+        return update
+    noted = tuple(replace(each, note=each.note or BY_HAND) if each in drift else each for each in update.changes)
+    who = f" ({policy.writers[ref]})" if ref in policy.writers else ""
+    update = replace(update, changes=noted, why=update.why or (f"changed in the tool{who}" if who else ""))
+    if str(ref) in policy.confirmed:
+        return update
+    if resource.lifecycle.drift == "report" and len(drift) == len(update.changes):
+        why = f"{_paths(drift)} was changed in the tool{who}; lifecycle.drift is report"
+        return Blocked(ref, "Drifted", why, f"to put it back: reconcile --confirm {ref}", update, resource.location)
+    lost = fought(update.changes, owned, policy.put_back.get(ref, ()), policy.now)
+    if not lost:
+        return update
+    rest = tuple(each for each in update.changes if each not in lost)
+    why = f"{_paths(lost)} has two writers: {resource.location} and somebody in the tool{who}; it was put back {FIGHT} times within an hour"
+    if rest:
+        return replace(update, changes=rest, why=f"left alone: {why}")
+    hint = "say the same in both, or leave the field to the other one with lifecycle.ignore"
+    return Blocked(ref, "Fight", why, hint, update, resource.location)
+
+
+def _paths(changes: Diff) -> str:
+    return ", ".join(each.path for each in changes)
 
 
 def _ignored(resource: Resource[Any], changes: Diff, left: int) -> str:
@@ -184,8 +214,10 @@ def _whose(mark: Mark | None, resource: Resource[Any]) -> str:
     return f"this {kind} is marked as {mark.ref} of installation '{mark.installation}'"
 
 
-def _allowed(action: Write, resource: Resource[Any], policy: Policy) -> Action:
+def _allowed(action: Write | Blocked, resource: Resource[Any], policy: Policy) -> Action:
     """The action, unless somebody said that this resource is not to be written."""
+    if isinstance(action, Blocked):
+        return action
     ref = resource.ref
     if resource.lifecycle.mode == "observe":
         return Blocked(

@@ -236,6 +236,9 @@ class Lifecycle(Strict):
 
     mode: Literal["manage", "observe"] = "manage"
     """`observe` reports drift and never writes."""
+    drift: Literal["heal", "report"] = "heal"
+    """What becomes of a field that somebody changed in the tool: it is put back, or told until the manifest says the same or somebody
+    confirms. What the manifest itself changes is applied in either case."""
     suspend: bool = False
     """True: no writes until it is false again; shown as Suspended."""
     prune: PrunePolicy | None = None

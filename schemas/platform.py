@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from schemas.base import DnsLabel, Duration, Immutable, KindInfo, Quantity, RelativePath, SecretRef, Spec, Strict
+from schemas.gitsource import Follow, Git
+from schemas.gitsource import check as git_check
 from schemas.resourcequota import Amounts
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
@@ -17,8 +19,10 @@ class ManifestSource(Strict):
     """A further place that manifests come from. It can name only the projects and kinds listed here."""
 
     name: DnsLabel
-    path: RelativePath
-    """Folder, relative to the installation's root."""
+    path: RelativePath = "."
+    """Folder, relative to the installation's root; of a repository, within it."""
+    git: Git | None = None
+    """The repository that it lies in; unset = a folder that is there."""
     projects: tuple[DnsLabel, ...]
     kinds: tuple[str, ...] | None = None
     """Unset = every kind that does not belong to the root source."""
@@ -161,6 +165,8 @@ class PlatformSpec(Spec):
     """Marks everything that is created in a tool; two installations can share a server without touching each other."""
     sources: tuple[ManifestSource, ...] = ()
     """Further sources; the folder given on the command line is the root source."""
+    follow: Follow | None = None
+    """What `reconcile watch` brings the installation's own folder to; unset = the files are taken as they are."""
     database: Database = Database()
     mlflow: Mlflow = Mlflow()
     dvc: Dvc = Dvc()
@@ -183,6 +189,15 @@ def check(spec: PlatformSpec) -> Iterator[tuple[str, str]]:
         yield "airflow.endpoint", "`managed: false` needs the address of an existing Airflow"
     if spec.airflow.managed and spec.airflow.endpoint is not None:
         yield "airflow.managed", "`endpoint` names an existing Airflow: set `managed: false` with it"
+    for number, source in enumerate(spec.sources):
+        if source.git is None and source.path == ".":
+            yield f"sources.{number}.path", "is the root itself: name the folder of this source"
+        if source.git is not None:
+            yield from ((f"sources.{number}.git.{field}", why) for field, why in git_check(source.git))
+        if source.name == "root":
+            yield f"sources.{number}.name", "is the name of the folder given on the command line"
+    if spec.follow is not None:
+        yield from ((f"follow.{field}", why) for field, why in git_check(spec.follow))
     for what in (spec.sources, spec.dvc.remotes):
         names = [each.name for each in what]
         for name in sorted({each for each in names if names.count(each) > 1}):

@@ -9,6 +9,7 @@ import typer
 
 from reconciler.cli import (
     alerts,
+    backup,
     day_two,
     inspect,
     keys,
@@ -19,6 +20,7 @@ from reconciler.cli import (
     queue,
     rollback,
     run,
+    service,
     serving,
     simulate,
     watch,
@@ -125,8 +127,10 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
 
 for module in (inspect, queue, simulate, leaderboard, models, serving, alerts, offline, day_two, rollback, run, watch, worker):
     module.register(app)
+backup.register(platform.app)
 app.add_typer(platform.app, name="platform")
 app.add_typer(keys.app, name="keys")
+app.add_typer(service.app, name="service")
 
 
 def build() -> Command:

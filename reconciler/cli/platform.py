@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from reconciler.platform.shared import Shared
 
 app = typer.Typer(
-    help="The shared services: start, look, stop, read their logs. `reconcile` starts by itself what the manifests need.",
+    help="The shared services: start, look, stop, read their logs; the Store: back up, restore. "
+    "`reconcile` starts by itself what the manifests need.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )

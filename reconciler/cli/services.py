@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from reconciler.cli.options import Globals
     from reconciler.controller import Context
     from reconciler.house import House
+    from reconciler.model import Owned, Ref, Resource
     from reconciler.platform.services import Services
     from reconciler.platform.shared import Shared
     from reconciler.platform.spec import ServiceStatus
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 def platform_of(house: House, asked: Globals) -> PlatformSpec | None:
     """What the Platform manifest asks for; what was applied last where there are no manifests; None where there is neither."""
-    found = _context(house, asked)
-    return found.platform if found else None
+    from reconciler.house import platform_in
+
+    return platform_in(*_known(house, asked))
 
 
 def shared(house: House, asked: Globals) -> Shared:
@@ -43,14 +45,19 @@ def wanted(house: House, asked: Globals, services: Shared) -> list[str]:
 
 def _context(house: House, asked: Globals) -> Context | None:
     from reconciler.house import context
+
+    return context(house, *_known(house, asked))
+
+
+def _known(house: House, asked: Globals) -> tuple[Mapping[Ref, Resource[Any]], Mapping[Ref, Owned]]:
+    """What the manifests declare, nothing where there are none, and what was applied."""
     from reconciler.selection import Selection
     from reconciler.source.read import read
 
     paths, inventory = asked.paths(house.settings), house.store.inventory()
-    resources: Mapping[Any, Any] = {}
-    if all(path.exists() for path in paths):
-        resources = read(Selection(paths=paths), house.kinds, house.settings, inventory).graph.resources
-    return context(house, resources, inventory)
+    if not all(path.exists() for path in paths):
+        return {}, inventory
+    return read(Selection(paths=paths), house.kinds, house.settings, inventory).graph.resources, inventory
 
 
 def everything(house: House) -> Services:

@@ -1,1 +1,3 @@
-"""Where manifests come from: files now; what reads them gives the same values for every kind of source."""
+"""Where manifests come from: folders of files, and repositories whose files are brought here (`git/`).
+
+What reads them gives the same values for every kind of source."""

@@ -36,13 +36,14 @@ class Loaded:
         )
 
 
-def load(paths: Sequence[Path], *, root: Path, cache: Path | None = None, source: str = "root") -> Loaded:
+def load(paths: Sequence[Path], *, root: Path, cache: Path | None = None, source: str = "root", within: Path | None = None) -> Loaded:
     """Read every manifest below `paths`: files, or folders with all that is in them, in the order of their names.
 
     Hidden files and folders, `overlays/`, folders with a `.reconcileignore` and links that lead out of their tree are left out. Places
-    are told relative to `root` where they are below it. `cache` is a private folder that parsed files are kept in, by digest; None = none.
+    are told relative to `root` where they are below it. A source other than the root must lie `within` (unset: the root). `cache` is a
+    private folder that parsed files are kept in, by digest; None = none.
     Raises nothing: what cannot be read is a diagnostic, and makes the source incomplete."""
-    reading = _Reading(source, root.absolute(), Parsed(cache, source))
+    reading = _Reading(source, root.absolute(), Parsed(cache, source), (within or root).absolute())
     for path in paths:
         reading.read(root / path)
     reading.parsed.save()
@@ -63,8 +64,8 @@ class _Found:
 class _Reading:
     """One source while it is read."""
 
-    def __init__(self, source: str, root: Path, parsed: Parsed) -> None:
-        self.source, self.root, self.parsed = source, root, parsed
+    def __init__(self, source: str, root: Path, parsed: Parsed, within: Path) -> None:
+        self.source, self.root, self.parsed, self.within = source, root, parsed, within
         self.manifests: list[Manifest] = []
         self.faulty: list[Manifest] = []
         self.diagnostics: list[Diagnostic] = []
@@ -128,8 +129,8 @@ class _Reading:
         name, shown = str(path), self._shown(path)
         try:
             resolved = path.resolve(strict=True)
-            if self.source != "root" and not resolved.is_relative_to(self.root.resolve()):
-                yield _Found(name, shown, Fault(f"the folder of source {self.source} is not inside the installation's root"))
+            if self.source != "root" and not resolved.is_relative_to(self.within.resolve()):
+                yield _Found(name, shown, Fault(f"the folder of source {self.source} is not inside {self._whose()}"))
             elif resolved.is_dir():
                 yield from self._below(name, "" if shown == "." else shown, resolved)
             else:
@@ -177,6 +178,9 @@ class _Reading:
         if not resolved.is_file():
             return _Found(path, shown, Fault("this is not a regular file"))
         return _Found(path, shown, None, str(resolved))
+
+    def _whose(self) -> str:
+        return "the installation's root" if self.within == self.root else "its repository"
 
     def _shown(self, path: Path) -> str:
         """Relative to the root where that is possible; a file is opened again by joining this to the root."""

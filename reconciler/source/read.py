@@ -9,14 +9,15 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
-from reconciler.model import Diagnostic, Location, Owned, Ref
+from reconciler.model import Diagnostic, Location, Owned, Ref, Source
 from reconciler.registry import Kinds
 from reconciler.resolve import Graph, resolve
 from reconciler.selection import Selection, must_know
 from reconciler.settings import Settings
-from reconciler.source.load import load
+from reconciler.source.follow import place_of, standing
+from reconciler.source.load import Loaded, load
 from reconciler.validate import Validated, validate
-from schemas.platform import PlatformSpec
+from schemas.platform import ManifestSource, PlatformSpec
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,39 @@ def read(selection: Selection, kinds: Kinds, settings: Settings, inventory: Mapp
     validated = validate(loaded, kinds, root=root, incumbents=inventory)
     platform = next((each.spec for each in validated.resources if isinstance(each.spec, PlatformSpec)), None)
     if platform is not None and platform.sources:
-        extra = [load([root / each.path], root=root, cache=cache, source=each.name) for each in platform.sources]
+        extra = [_further(each, root, settings.state, cache) for each in platform.sources]
         validated = validate(reduce(add, extra, loaded), kinds, root=root, incumbents=inventory)
     graph = resolve(validated, kinds, known=inventory, partial=selection.partial)
     must_know(selection.projects, (*graph.resources, *graph.refused, *inventory))
-    told = _sorted(validated, graph) if whole else (*_narrower(paths, root_paths, root), *_sorted(validated, graph))
+    told = (*_stale(platform, settings.state, paths), *_sorted(validated, graph))
+    told = told if whole else (*_narrower(paths, root_paths, root), *told)
     return Desired(graph, told, platform.installation if platform else _recorded(inventory), selection)
+
+
+def _further(source: ManifestSource, root: Path, state: Path, cache: Path | None) -> Loaded:
+    """What a source beside the root holds. A repository that was never fetched is not known to hold nothing."""
+    place = place_of(source, root, state)
+    if source.git is None:
+        return load([place / source.path], root=root, cache=cache, source=source.name)
+    if not standing(state, source.name).commit:
+        why = f"source {source.name} was not fetched yet"
+        return Loaded((Source(source.name, "", complete=False, files=0, documents=0, why_incomplete=why),), (), ())
+    return load([place / source.path], root=root, cache=cache, source=source.name, within=place)
+
+
+def _stale(platform: PlatformSpec | None, state: Path, paths: Sequence[Path]) -> Iterator[Diagnostic]:
+    """A warning for each repository whose newest commit is not what is reconciled."""
+    followed = [each.name for each in platform.sources if each.git is not None] if platform is not None else []
+    for name in (*followed, *(["root"] if platform is not None and platform.follow is not None else [])):
+        found = standing(state, name)
+        stands = f"; {found.commit[:7]} stands" if found.commit else ""
+        if found.trouble:
+            yield Diagnostic(Location(str(paths[0])), f"{found.trouble}{stands}", severity="warning", reason="SourceStale")
+        elif not found.commit and name != "root":
+            hint = "`reconcile` fetches it, and `reconcile watch` follows it"
+            yield Diagnostic(
+                Location(str(paths[0])), f"source {name} was not fetched yet", hint=hint, severity="warning", reason="SourceStale"
+            )
 
 
 def _narrower(paths: Sequence[Path], root_paths: str, root: Path) -> Iterator[Diagnostic]:

@@ -22,27 +22,38 @@ def revision_of(paths: Sequence[Path]) -> str:
     if not there:
         return ""
     folder = there[0] if there[0].is_dir() else there[0].parent
-    environment = {name: value for name, value in os.environ.items() if name not in _STEERS} | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
-    command = [
-        "git",
-        *_QUIET,
-        "-C",
-        str(folder),
-        "status",
-        "--porcelain=v2",
-        "--branch",
-        "--untracked-files=normal",
-        "--",
-        *map(str, there),
-    ]
-    try:
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_SECONDS
-        )
-    except (OSError, subprocess.TimeoutExpired):
+    done = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--", *map(str, there))
+    if done is None:
         return ""
     lines = done.stdout.splitlines()
     commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), "(initial)")
     if done.returncode != 0 or commit == "(initial)":
         return ""
     return commit[:7] + ("+dirty" if any(not line.startswith("#") for line in lines) else "")
+
+
+def author_of(folder: Path, revision: str) -> str:
+    """Who made a commit, as `Name <mail>: subject`; empty when git cannot tell. For what is written down, not for every pass."""
+    commit = revision.removesuffix("+dirty")
+    done = _git(folder, "log", "-1", "--format=%an <%ae>: %s", "--end-of-options", commit) if commit else None
+    told = done.stdout.strip() if done is not None and done.returncode == 0 else ""
+    return "".join(each if each.isprintable() else " " for each in told)[:300]
+
+
+def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str] | None:
+    """None when git is missing or does not answer."""
+    environment = {name: value for name, value in os.environ.items() if name not in _STEERS} | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+    command = ["git", *_QUIET, "-C", str(folder), *words]
+    try:
+        return subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, Select, Table, create_engine, event, exc, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, Select, Table, create_engine, event, exc, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import QueuePool
 
 from reconciler.errors import StoreError
+from reconciler.state.address import FORMS, file_of, parsed, shown
 from reconciler.state.schema import SchemaState, migrate, missing_tables, state_of
 
 T = TypeVar("T")
@@ -43,11 +44,11 @@ class Database:
     @classmethod
     def open(cls, url_or_path: str | Path, *, read_only: bool) -> Database:
         """Connect, check the schema and bring it up to date. Raises StoreError."""
-        url = _url(url_or_path) if isinstance(url_or_path, str) and "://" in url_or_path else None
+        url = parsed(url_or_path) if isinstance(url_or_path, str) and "://" in url_or_path else None
         if url is not None and url.get_backend_name() != "sqlite":
-            database = cls(_postgresql(url, read_only), _shown(url), read_only=read_only)
+            database = cls(_postgresql(url, read_only), shown(url), read_only=read_only)
         else:
-            path = Path(_file(url) if url is not None else url_or_path).absolute()
+            path = Path(file_of(url) if url is not None else url_or_path).absolute()
             database = cls(_sqlite(path, read_only), str(path), read_only=read_only)
         try:
             database._prepare()
@@ -69,10 +70,23 @@ class Database:
         """All rows of each query, as they were at one moment. Raises StoreError."""
         if self._engine is None:
             return [[] for _ in statements]
-        with told(self.place), self._engine.connect() as connection:
-            if len(statements) > 1 and connection.dialect.name == "postgresql":
-                connection.execution_options(isolation_level="REPEATABLE READ")  # SQLite reads from one moment anyway
+        with self.snapshot() if len(statements) > 1 else self._reading() as connection:
             return [[] if self._missing and self._lacks(connection, each) else connection.execute(each).all() for each in statements]
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Everything as it is at one moment, whoever writes meanwhile, for as long as the block lasts. Raises StoreError."""
+        with self._reading() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ")  # SQLite reads from one moment anyway
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        if self._engine is None:
+            raise StoreError(f"there is no Store at {self.place} yet", hint="the first pass makes it")
+        with told(self.place), self._engine.connect() as connection:
+            yield connection
 
     def decoded(self, statement: Select[Any], decode: Callable[[Sequence[Any]], T]) -> list[T]:
         """All rows of one query as values. Raises StoreError, also for what cannot be decoded."""
@@ -144,28 +158,6 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others), list(rows))
 
 
-_FORMS = "use a path or sqlite:///path for SQLite, or postgresql+psycopg://..."
-
-
-def _url(given: str) -> URL:
-    """Never shows what it could not read: a password may be in it."""
-    try:
-        return make_url(given)
-    except (exc.ArgumentError, ValueError) as error:
-        raise StoreError("the Store's URL cannot be understood", hint=_FORMS) from error
-
-
-def _shown(url: URL) -> str:
-    """For people: no password, and of the options only where it is, since a password may be among them too."""
-    return url.set(query={name: url.query[name] for name in ("host", "port") if name in url.query}).render_as_string(hide_password=True)
-
-
-def _file(url: URL) -> str:
-    if not url.database or url.database == ":memory:":
-        raise StoreError("the Store must outlive the program: its SQLite URL names no file", hint=_FORMS)
-    return url.database
-
-
 @contextmanager
 def told(place: str) -> Iterator[None]:
     """Turn what the database or a damaged value raises into a StoreError that says what to do. Never shows parameters or passwords."""
@@ -179,7 +171,8 @@ def told(place: str) -> Iterator[None]:
 
 def damaged(place: str, what: str) -> StoreError:
     """The Store can be read, but what it says makes no sense."""
-    hint = "restore a backup, or move it away (SQLite: with its -wal and -shm files) and run again: ownership is read from the tools' marks"
+    away = "move it away (SQLite: with its -wal and -shm files), then restore a backup (`reconcile platform restore FILE`)"
+    hint = f"{away} or run again: ownership is read from the tools' marks"
     return StoreError(f"the Store {place} is damaged: {what}", hint=hint)
 
 
@@ -275,9 +268,9 @@ def _configure(connection: sqlite3.Connection, read_only: bool) -> None:
 
 
 def _postgresql(url: URL, read_only: bool) -> Engine:
-    shown = _shown(url)
+    place = shown(url)
     if url.get_backend_name() != "postgresql":
-        raise StoreError(f"the Store cannot live in {shown}", hint=_FORMS)
+        raise StoreError(f"the Store cannot live in {place}", hint=FORMS)
     options = {} if "options" in url.query else {"options": f"-c lock_timeout={BUSY_SECONDS:.0f}s"}
     try:
         return create_engine(
@@ -290,6 +283,6 @@ def _postgresql(url: URL, read_only: bool) -> Engine:
         )
     except ModuleNotFoundError as error:
         hint = "install mlops-reconciler[postgres], or name an installed driver in the URL"
-        raise StoreError(f"the Store {shown} needs the Python package {error.name}", hint=hint) from error
+        raise StoreError(f"the Store {place} needs the Python package {error.name}", hint=hint) from error
     except exc.NoSuchModuleError as error:
-        raise StoreError(f"the Store {shown} names a driver that does not exist", hint=_FORMS) from error
+        raise StoreError(f"the Store {place} names a driver that does not exist", hint=FORMS) from error

@@ -98,23 +98,32 @@ class Lease:
 
     def guard(self, connection: Connection) -> None:
         """Raise StoreError when we held the lease and somebody took it over. In a write's own transaction: nobody can in between."""
-        if self._held is None:
+        held = self._held  # taken once: another thread may give the lease back meanwhile
+        if held is None:
             return
         # FOR SHARE holds off a take-over in PostgreSQL until this write is done; SQLite's write lock does it there.
         token = connection.execute(select(table.c.token).with_for_update(read=True)).scalar()
-        if token != self._held.token:
+        if token != held.token:
             raise _lost(connection)
+
+    def refuse_live(self, connection: Connection) -> None:
+        """Raise WriterBusy while a live process holds the lease. In a write's own transaction: nobody can take it in between."""
+        row = connection.execute(_holder().with_for_update()).one_or_none()
+        if row is not None and self.is_live(other := Writer(*row)):
+            left = other.ttl - (self._now() - other.heartbeat_at).total_seconds()
+            hint = f"wait for it or stop it; if it has died, its lease runs out in {max(left, 0):.0f} s"
+            raise WriterBusy(f"{other} is reconciling this installation", hint=hint)
+
+    def leave(self, connection: Connection, token: int) -> None:
+        """Note that `token` was the last one, and that nobody holds the lease."""
+        upsert(connection, table, [{**_row(token, "", 0.0, self._now()), "actor": None}])
 
     def _take(self, actor: str, ttl: float) -> int:
         if self._held is not None:
             raise StoreError("the Store's lease is already held by this process")
         sent = time.clock_gettime(_CLOCK)
         with self._database.write() as connection:
-            row = connection.execute(_holder().with_for_update()).one_or_none()
-            if row is not None and self.is_live(other := Writer(*row)):
-                left = other.ttl - (self._now() - other.heartbeat_at).total_seconds()
-                hint = f"wait for it or stop it; if it has died, its lease runs out in {max(left, 0):.0f} s"
-                raise WriterBusy(f"{other} is reconciling this installation", hint=hint)
+            self.refuse_live(connection)
             token = (connection.execute(select(table.c.token)).scalar() or 0) + 1
             upsert(connection, table, [_row(token, actor, ttl, self._now())])
         self._held = _Held(token, ttl, sent)

@@ -33,26 +33,37 @@ def state_of(connection: Connection, place: str) -> SchemaState:
             hint = "name another file or database for the Store"
             raise StoreError(f"{place} is not a Store, but has tables named {', '.join(taken)}", hint=hint)
         return SchemaState.EMPTY
-    revision = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
+    revision = revision_of(connection)
     if revision == HEAD:
         return SchemaState.CURRENT
     if revision is None:
         return SchemaState.EMPTY
-    if revision not in _known():
+    if not is_known(revision):
         message = f"the Store {place} was made by a newer version: its schema is {revision}, this program knows up to {HEAD}"
         raise StoreError(message, hint="update mlops-reconciler")
     return SchemaState.OLDER
 
 
-def migrate(connection: Connection, place: str) -> None:
-    """Run what is missing, inside the caller's transaction: all of it or nothing. Raises StoreError."""
+def revision_of(connection: Connection) -> str | None:
+    """The revision that a Store's tables are at; None where they were never made whole."""
+    found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
+    return None if found is None else str(found)
+
+
+def is_known(revision: str) -> bool:
+    """Whether this program can read and bring up to date what is at `revision`."""
+    return revision == HEAD or revision in _known()
+
+
+def migrate(connection: Connection, place: str, to: str = "head") -> None:
+    """Run what is missing up to the revision `to`, inside the caller's transaction: all of it or nothing. Raises StoreError."""
     from alembic import command
     from alembic.util import CommandError
 
     config = _config()
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
     except CommandError as error:
         raise StoreError(f"the Store {place} cannot be brought up to date: {error}") from error
 

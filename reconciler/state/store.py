@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, tuple_, update
 
@@ -19,6 +20,10 @@ from reconciler.state.lease import Lease
 from reconciler.state.merge import is_transition, merged
 from reconciler.state.records import DELETING, AuditEntry, Intent, Suspension, Writer
 from reconciler.state.work import Work
+
+if TYPE_CHECKING:
+    from reconciler.state.archive import Archive, Contents
+    from reconciler.state.backup import Restored
 
 _FEW = 100
 """Up to so many Refs are looked up by name; above, reading the whole table is cheaper."""
@@ -64,6 +69,26 @@ class Store:
     def damage(self) -> tuple[str, ...]:
         """What SQLite's check of the whole file finds; empty = sound. Reads everything: for `doctor`, not for each pass."""
         return self._database.damage()
+
+    def back_up(self, file: Path, *, over: bool = False) -> Contents:
+        """Write all of it, as it is at this moment, to `file`; only with `over` where a file is already. Others may write meanwhile."""
+        from reconciler.state.backup import back_up
+
+        return back_up(self._database, file, self._now(), over=over)
+
+    def restore(self, backup: Archive, actor: str, aside: Path | None = None) -> Restored:
+        """Make this Store what `backup` holds: all of it, or nothing. The audit log tells who did it.
+
+        What was here is backed up to `aside` first; without one the Store must be empty. Raises WriterBusy while somebody reconciles.
+        `reconciler.state.backup.check` tells beforehand whether the file is sound; here each row is held against it once more."""
+        from reconciler.state.backup import restore
+
+        with self._database.write() as connection:
+            done = restore(connection, self.place, self._lease, backup, self._now(), aside)
+            moment = f"{done.contents.at:%Y-%m-%dT%H:%M:%SZ}"
+            detail = {"backup": str(backup.path), "of": moment, "before": str(done.aside or "")}
+            self._append(connection, [AuditEntry(self._now(), actor, None, "restore", detail=detail)])
+        return done
 
     # --- inventory and journal ---
 

@@ -24,8 +24,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
     """Where a Store may be made; nothing is there yet."""
+    return _new(request, tmp_path / "a folder, 100 % new #1?" / "store.db")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    """Another such place."""
+    return _new(request, tmp_path / "elsewhere" / "store.db")
+
+
+def _new(request: pytest.FixtureRequest, file: Path) -> str | Path:
     if request.param == "sqlite":
-        return tmp_path / "a folder, 100 % new #1?" / "store.db"
+        return file
     server: Endpoint = request.getfixturevalue("server")
     name = f"store_{time.monotonic_ns()}"
     with admin(server.for_database("postgres", "psycopg").url) as connection:

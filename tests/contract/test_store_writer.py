@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -140,6 +142,24 @@ def test_a_writer_that_sleeps_is_not_taken_for_dead(store: Store, place: str | P
         os.kill(child.pid, signal.SIGSTOP)
         with pytest.raises(StoreError, match="the child"), here.writer("ann"):
             raise AssertionError
+
+
+def test_a_thread_may_be_writing_while_the_lease_is_given_back(store: Store) -> None:
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            store.set_meta("x", "y")
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        try:
+            for _ in range(30):
+                with store.writer("ann"):
+                    store.set_meta("a", "b")
+        finally:
+            stop.set()
+        writing.result()
 
 
 def test_the_last_token_tells_that_somebody_wrote(store: Store) -> None:

@@ -1,0 +1,82 @@
+"""The application: whether the loop lives, whether it is ready, and the door that forges knock at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from reconciler.api.hooks import MOST_BYTES, genuine
+from reconciler.pulse import Pulse
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+Secrets = Callable[[], Mapping[str, Callable[[], str]]]
+"""Sources that may be pushed to, by name, each with its secret, fetched when it is needed."""
+
+
+def application(pulse: Pulse, hooks: Secrets, wake: Callable[[str], None]) -> Starlette:
+    """`wake` is told the source that somebody pushed to."""
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    doors = _Doors(pulse, hooks, wake)
+    return Starlette(
+        routes=[
+            Route("/healthz", doors.healthz),
+            Route("/readyz", doors.readyz),
+            Route("/hooks/git/{source}", doors.push, methods=["POST"]),
+        ]
+    )
+
+
+class _Doors:
+    def __init__(self, pulse: Pulse, hooks: Secrets, wake: Callable[[str], None]) -> None:
+        self._pulse, self._hooks, self._wake = pulse, hooks, wake
+
+    async def healthz(self, _: Request) -> Response:
+        return self._told(self._pulse.stuck())
+
+    async def readyz(self, _: Request) -> Response:
+        return self._told(self._pulse.not_ready())
+
+    async def push(self, request: Request) -> Response:
+        from starlette.responses import Response
+
+        secrets = self._hooks()
+        secret = secrets.get(str(request.path_params["source"]))
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > MOST_BYTES:
+                return Response(status_code=413)
+        # One answer for a source that is not there and for a wrong signature: nobody learns which sources there are.
+        if secret is None or not genuine(_value(secret), request.headers, body):
+            return Response("this source is not known, or the signature is wrong\n", status_code=401)
+        self._wake(str(request.path_params["source"]))
+        return Response(status_code=202)
+
+    def _told(self, why: str) -> Response:
+        from starlette.responses import JSONResponse
+
+        pulse, age = self._pulse, self._pulse.age()
+        body = {
+            "status": "unavailable" if why else "ok",
+            "why": why,
+            "role": "standby" if pulse.leader else "leader",
+            "lastPassSecondsAgo": None if age is None else round(age, 1),
+            "lastPassSeconds": round(pulse.seconds, 3),
+        }
+        return JSONResponse(body, status_code=503 if why else 200)
+
+
+def _value(secret: Callable[[], str]) -> str:
+    """Empty, which nobody can sign with, when it cannot be had."""
+    from reconciler.errors import ReconcilerError
+
+    try:
+        return secret()
+    except ReconcilerError:
+        return ""

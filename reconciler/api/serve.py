@@ -1,0 +1,41 @@
+"""Listens on loopback, in a thread of its own, as long as the loop runs."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from reconciler.errors import UsageError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+HOST = "127.0.0.1"
+"""A forge elsewhere reaches it through a reverse proxy, which brings TLS."""
+
+
+@contextmanager
+def listening(app: Starlette, port: int) -> Iterator[int]:
+    """Serve `app`; yields the port (a free one for 0). Raises UsageError when it is taken."""
+    import uvicorn
+
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as error:
+            raise UsageError(
+                f"port {port} cannot be had: {error.strerror}", hint="name another one with --listen, 0 for a free one"
+            ) from error
+        settings = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=5)
+        server = uvicorn.Server(settings)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
+        thread.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10.0)

@@ -1,0 +1,46 @@
+"""Differences that nobody declared: what the manifest asked for before and still asks for, and the tool does not say any more. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from reconciler.model import JSON, Change, Diff, Fields, Owned
+
+PREFIX = "spec."
+PUT_BACK = "putBack"
+"""In the audit log's detail: the fields that an update took back to what had been applied before."""
+FIGHT, WITHIN = 3, timedelta(hours=1)
+"""A field that was put back so often within this time is somebody else's too: it is left alone until nobody has written it for so long.
+(Config Sync calls more than five updates a minute of an object a fight; here it is a field, and rarer: a loop looks every 30 s.)"""
+
+
+def by_hand(changes: Diff, owned: Owned | None) -> Diff:
+    """Those of `changes` that take a field back to what was applied last: since then, somebody changed it in the tool."""
+    if owned is None:
+        return ()
+    return tuple(each for each in changes if each.path.startswith(PREFIX) and _was_applied(each, owned.applied))
+
+
+def fought(changes: Diff, owned: Owned | None, put_back: Sequence[tuple[datetime, Sequence[str]]], now: datetime) -> Diff:
+    """Those of `changes` over which two writers fight. `put_back` is when which fields of this resource were put back."""
+    lately = [paths for at, paths in put_back if now - at < WITHIN]
+    return tuple(each for each in by_hand(changes, owned) if sum(each.path in paths for paths in lately) >= FIGHT)
+
+
+def _was_applied(change: Change, applied: Fields) -> bool:
+    """A field that was not set, and is not wanted, is ours no more than one that was."""
+    values = list(_at(applied, change.path.removeprefix(PREFIX)))
+    return change.want in values if values else change.want is None
+
+
+def _at(fields: Any, path: str) -> Iterator[JSON]:
+    """Values at a dotted path; a key may hold dots itself, so that there can be several."""
+    if not isinstance(fields, Mapping):
+        return
+    for key, value in fields.items():
+        if key == path:
+            yield value
+        elif path.startswith(f"{key}."):
+            yield from _at(value, path.removeprefix(f"{key}."))
