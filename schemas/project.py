@@ -41,7 +41,8 @@ class Sync(Strict):
     """When the project's resources may be changed."""
 
     windows: tuple[Window, ...] = ()
-    """Unset = always. Outside of every `allow` window, and within a `deny` window, changes wait, drift included; what is under way goes on."""
+    """Unset = always. Outside of every `allow` window, and within a `deny` window, changes wait, drift by hand included; what is under way
+    goes on."""
 
 
 class ProjectSpec(Spec):
