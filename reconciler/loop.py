@@ -58,6 +58,7 @@ from reconciler.source.follow import place_of
 from reconciler.source.read import Desired, read
 from reconciler.source.revision import author_of
 from reconciler.state.records import AuditEntry
+from reconciler.syncwindow import closed_projects
 from reconciler.verify import verify
 
 DELETION_WINDOW = timedelta(hours=24)
@@ -247,6 +248,7 @@ def _policy(
         refused=desired.graph.refused,
         blocked={ref: each for ref, each in desired.graph.blocked.items() if ref in bound.resources or not selection.partial},
         suspended={ref: each.reason for ref, each in house.store.suspensions().items()},
+        closed=closed_projects(desired.graph.resources, now),
         confirmed=selection.confirmed,
         kinds=frozenset(house.kinds.kinds),
         recent_deletions=[ref for _, ref in house.store.deletions_since(now - DELETION_WINDOW)],

@@ -225,11 +225,15 @@ def _allowed(action: Write | Blocked, resource: Resource[Any], policy: Policy) -
         )
     if resource.lifecycle.suspend:
         return Blocked(ref, "Suspended", "lifecycle.suspend is true in its manifest", "set it to false", action, resource.location)
-    for holder in (ref, replace(ref, key=""), Ref("Project", None, ref.owner)):
+    everything = [each for each in policy.suspended if each.kind == "Platform"]
+    for holder in (ref, replace(ref, key=""), Ref("Project", None, ref.owner), *everything):
         if holder in policy.suspended:
             return Blocked(
                 ref, "Suspended", policy.suspended[holder] or "suspended by hand", f"reconcile resume {holder}", action, resource.location
             )
+    if not ref.key and ref.owner in policy.closed and str(ref) not in policy.confirmed:
+        hint = f"it is done when the window opens; to do it now: reconcile --confirm {ref}"
+        return Blocked(ref, "OutsideWindow", policy.closed[ref.owner], hint, action, resource.location)
     return action
 
 

@@ -25,7 +25,9 @@ class Policy:
     blocked: Mapping[Ref, Blocked] = field(default_factory=dict)
     """Found by resolve."""
     suspended: Mapping[Ref, str] = field(default_factory=dict)
-    """Ref -> why, from `reconcile suspend`; a Project's entry covers the project."""
+    """Ref -> why, from `reconcile suspend`; a Project's entry covers the project, the Platform's everything."""
+    closed: Mapping[str, str] = field(default_factory=dict)
+    """Project -> why nothing of it may be changed at this time."""
     confirmed: frozenset[str] = frozenset()
     """Digests of deletion sets, or Refs, that somebody said yes to."""
     recent_deletions: Sequence[Ref] = ()

@@ -33,7 +33,7 @@ class Pulse:
     trouble: str = ""
     """Why the last one could not."""
     leader: str = ""
-    """Who reconciles instead of this process; empty = this one does."""
+    """Who leads instead of this process, as a sentence; empty = this one does."""
 
     def __post_init__(self) -> None:
         self.turned = self.clock()
@@ -66,7 +66,7 @@ class Pulse:
     def not_ready(self) -> str:
         """Why what it says is not what there is; empty = it is."""
         if self.leader:
-            return f"standby: {self.leader} reconciles this installation"
+            return f"standby: {self.leader}"
         if self.failures:
             return f"{self.failures} passes in a row could not be made: {self.trouble}"
         return "no pass has ended yet" if self.passed is None else self.stuck()

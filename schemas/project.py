@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, StringConstraints
 
 from schemas.base import DnsLabel, KindInfo, RelativePath, Spec, Strict
+from schemas.resourcequota import Window, windows_trouble
 
 Shared = Annotated[
     str,
@@ -35,6 +37,14 @@ class Allow(Strict):
     """Hosts (and `s3://bucket`) that data may be fetched from. Deny by default."""
 
 
+class Sync(Strict):
+    """When the project's resources may be changed."""
+
+    windows: tuple[Window, ...] = ()
+    """Unset = always. Outside of every `allow` window, and within a `deny` window, changes wait, drift by hand included; what is under way
+    goes on."""
+
+
 class ProjectSpec(Spec):
     """A code base with its owners, its requirements and what it shares."""
 
@@ -49,6 +59,12 @@ class ProjectSpec(Spec):
     shares: tuple[Shared, ...] = ()
     """What other projects may reference."""
     allow: Allow = Allow()
+    sync: Sync = Sync()
+
+
+def check(spec: ProjectSpec) -> Iterator[tuple[str, str]]:
+    """Times that no calendar has."""
+    yield from ((f"sync.{field}", why) for field, why in windows_trouble(spec.sync.windows))
 
 
 KIND = KindInfo(
@@ -58,4 +74,5 @@ KIND = KindInfo(
     prune="confirm",
     summary="A code base that gets a namespace in every tool, isolated from the other projects.",
     root_only=True,
+    check=check,
 )

@@ -25,7 +25,7 @@ class Amounts(Strict):
 
 
 class Window(Strict):
-    """A recurring time in which work may start, or may not."""
+    """A recurring time in which something may be done, or may not."""
 
     kind: Literal["allow", "deny"]
     cron: Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$")]
@@ -56,7 +56,12 @@ class ResourceQuotaSpec(Spec):
 
 def check(spec: ResourceQuotaSpec) -> Iterator[tuple[str, str]]:
     """Times that no calendar has: a window that can never be evaluated must not reach admission."""
-    for number, window in enumerate(spec.windows):
+    return windows_trouble(spec.windows)
+
+
+def windows_trouble(windows: tuple[Window, ...]) -> Iterator[tuple[str, str]]:
+    """(field, what is wrong with it)."""
+    for number, window in enumerate(windows):
         if trouble := zone_trouble(window.timezone):
             yield f"windows.{number}.timezone", trouble
         elif trouble := cron_trouble(window.cron):

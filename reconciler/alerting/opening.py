@@ -17,7 +17,7 @@ VITAL = frozenset({"Platform", "Deployment"})
 """Kinds that others stand on: degraded, they are critical."""
 CONSEQUENCES = frozenset({"DependencyBlocked", "DependencyFailed", "DependencyInvalid", "DependencyMissing"})
 """What is in the way has an alert of its own."""
-DECISIONS = frozenset({"ObserveOnly", "Drifted", "ConfirmDelete", "InUse", "LaunchBudget"})
+DECISIONS = frozenset({"ObserveOnly", "Drifted", "OutsideWindow", "ConfirmDelete", "InUse", "LaunchBudget"})
 """As somebody wants it, or until somebody says yes."""
 PASSING = frozenset({"DependencyProgressing", "Settling", "Stopped"})
 """Nothing is known yet."""

@@ -36,7 +36,7 @@ def suspend(
 ) -> None:
     """Leave a resource alone until it is resumed.
 
-    It is still looked at. A Project's suspension covers the whole project.
+    It is still looked at. A Project's suspension covers the whole project, the Platform's everything.
 
     \b
     Example:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -48,6 +49,7 @@ def watch(
     from reconciler.cli.output import say, tell
     from reconciler.cli.pass_ import open_for, stop_on_signal, timeout_seconds
     from reconciler.house import secret
+    from reconciler.leader import lead
     from reconciler.pulse import Pulse
     from reconciler.report.show import clean
     from reconciler.report.watch import moment_lines, report_line
@@ -79,18 +81,31 @@ def watch(
 
     pulse, sources = Pulse(timeout_seconds(every)), Followings(house.settings.root, house.settings.state, secret)
     tell(f"Watching {', '.join(str(each) for each in selection.paths)}; Ctrl-C ends it. Runs and services go on without it.")
-    with stop_on_signal() as stop, _answering(listen, pulse, sources):
+
+    def loop(over: threading.Event) -> None:
         run_forever(
             selection,
             house,
             every=timeout_seconds(every),
-            stop=stop,
+            stop=over,
             on_report=on_report,
             on_trouble=on_trouble,
             pulse=pulse,
             sources=sources,
             on_news=on_news,
         )
+
+    def on_standby(who: str) -> None:
+        standing_by.set()
+        tell(f"{datetime.now().astimezone():%H:%M:%S}  standing by: {clean(who)}")
+
+    def on_lead() -> None:
+        if standing_by.is_set():
+            tell(f"{datetime.now().astimezone():%H:%M:%S}  leads from now on")
+
+    standing_by = threading.Event()
+    with stop_on_signal() as stop, _answering(listen, pulse, sources):
+        lead(house, pulse, stop, loop, on_standby=on_standby, on_lead=on_lead)
     raise typer.Exit(Exit.OK)
 
 

@@ -53,7 +53,12 @@ DONE: Mapping[Verb, str] = {
     "keep": "unchanged",
 }
 VERBS: Mapping[Verb, str] = {verb: verb for verb in WORDS}
-HELD: Mapping[str, str] = {"Suspended": "suspended", "ObserveOnly": "observed", "Drifted": "drifted"}
+HELD: Mapping[str, str] = {
+    "Suspended": "suspended",
+    "ObserveOnly": "observed",
+    "Drifted": "drifted",
+    "OutsideWindow": "outside of its window",
+}
 """Reason -> how totals name what is not written because somebody wants it so: nothing is in its way."""
 RELEASED: Mapping[str, str] = {"to delete": "to let go", "deleted": "let go", "delete": "release"}
 """How a deletion is called, and the letting go of a run that is kept in the tool."""

@@ -24,7 +24,7 @@ from reconciler.state import archive, tables
 from reconciler.state.archive import Archive, Contents, Row
 from reconciler.state.database import Database, damaged
 from reconciler.state.encode import from_text
-from reconciler.state.lease import Lease
+from reconciler.state.lease import WRITER, Lease
 from reconciler.state.schema import is_known, migrate, revision_of
 
 BATCH = 500
@@ -204,7 +204,7 @@ def _drop(connection: Connection, names: Iterable[str]) -> None:
 
 
 def _token(connection: Connection) -> int:
-    return int(connection.execute(select(tables.lease.c.token)).scalar() or 0)
+    return int(connection.execute(select(tables.lease.c.token).where(tables.lease.c.id == WRITER)).scalar() or 0)
 
 
 def _last_number(connection: Connection, name: str) -> int:

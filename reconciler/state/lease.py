@@ -1,4 +1,4 @@
-"""The one lease for writing to tools: a heartbeat says that its holder lives, a token that only grows says who was first.
+"""The leases for writing to tools and for leading: a heartbeat says that the holder lives, a token that only grows says who was first.
 
 No tool checks our tokens, so a holder asks `check` before each write to one; every write to the Store is checked in its own transaction.
 The lease's age is wall time, compared between hosts: those that share one Store need clocks that agree within a third of its ttl."""
@@ -40,12 +40,19 @@ class _Held:
     """When the last heartbeat was sent, on _CLOCK."""
 
 
-class Lease:
-    """This process' view of the lease; holds it at most once at a time."""
+WRITER, LEADER = 1, 2
+"""What a lease is for, by the number of its row: one pass, or a loop as long as it runs."""
+WORDS = {WRITER: "is reconciling", LEADER: "leads"}
 
-    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+
+class Lease:
+    """This process' view of a lease; holds it at most once at a time."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime], slot: int = WRITER) -> None:
         self._database = database
         self._now = now
+        self._slot = slot
+        self._mine = table.c.id == slot
         self._held: _Held | None = None
 
     @contextlib.contextmanager
@@ -66,12 +73,12 @@ class Lease:
 
     def last(self) -> int:
         """Token of the latest holder; 0 = there has been none."""
-        rows = self._database.rows(select(table.c.token))
+        rows = self._database.rows(select(table.c.token).where(self._mine))
         return int(rows[0][0]) if rows else 0
 
     def holder(self) -> Writer | None:
         """Who holds the lease, living or not; None when nobody does."""
-        rows = self._database.rows(_holder())
+        rows = self._database.rows(self._holder())
         return Writer(*rows[0]) if rows else None
 
     def is_live(self, writer: Writer) -> bool:
@@ -84,9 +91,9 @@ class Lease:
         held = self._must_hold()
         sent = time.clock_gettime(_CLOCK)
         with self._database.write() as connection:
-            mine = (table.c.token == held.token) & table.c.actor.is_not(None)
+            mine = self._mine & (table.c.token == held.token) & table.c.actor.is_not(None)
             if connection.execute(update(table).where(mine).values(heartbeat_at=self._now())).rowcount != 1:
-                raise _lost(connection)
+                raise self._lost(connection)
         held.beaten = sent
 
     def check(self) -> int:
@@ -102,21 +109,21 @@ class Lease:
         if held is None:
             return
         # FOR SHARE holds off a take-over in PostgreSQL until this write is done; SQLite's write lock does it there.
-        token = connection.execute(select(table.c.token).with_for_update(read=True)).scalar()
+        token = connection.execute(select(table.c.token).where(self._mine).with_for_update(read=True)).scalar()
         if token != held.token:
-            raise _lost(connection)
+            raise self._lost(connection)
 
     def refuse_live(self, connection: Connection) -> None:
         """Raise WriterBusy while a live process holds the lease. In a write's own transaction: nobody can take it in between."""
-        row = connection.execute(_holder().with_for_update()).one_or_none()
+        row = connection.execute(self._holder().with_for_update()).one_or_none()
         if row is not None and self.is_live(other := Writer(*row)):
             left = other.ttl - (self._now() - other.heartbeat_at).total_seconds()
             hint = f"wait for it or stop it; if it has died, its lease runs out in {max(left, 0):.0f} s"
-            raise WriterBusy(f"{other} is reconciling this installation", hint=hint)
+            raise WriterBusy(f"{other} {WORDS[self._slot]} this installation", hint=hint)
 
     def leave(self, connection: Connection, token: int) -> None:
         """Note that `token` was the last one, and that nobody holds the lease."""
-        upsert(connection, table, [{**_row(token, "", 0.0, self._now()), "actor": None}])
+        upsert(connection, table, [{**self._row(token, "", 0.0), "actor": None}])
 
     def _take(self, actor: str, ttl: float) -> int:
         if self._held is not None:
@@ -124,8 +131,8 @@ class Lease:
         sent = time.clock_gettime(_CLOCK)
         with self._database.write() as connection:
             self.refuse_live(connection)
-            token = (connection.execute(select(table.c.token)).scalar() or 0) + 1
-            upsert(connection, table, [_row(token, actor, ttl, self._now())])
+            token = (connection.execute(select(table.c.token).where(self._mine)).scalar() or 0) + 1
+            upsert(connection, table, [self._row(token, actor, ttl)])
         self._held = _Held(token, ttl, sent)
         return token
 
@@ -133,7 +140,7 @@ class Lease:
         self._held = None
         # A Store that fails now must not hide why the block ended; the lease runs out by itself.
         with contextlib.suppress(StoreError), self._database.write() as connection:
-            connection.execute(update(table).where(table.c.token == token).values(actor=None))
+            connection.execute(update(table).where(self._mine, table.c.token == token).values(actor=None))
 
     def _keep_alive(self, ended: threading.Event, pause: float) -> None:
         while not ended.wait(pause):
@@ -146,20 +153,23 @@ class Lease:
             raise StoreError("this process does not hold the Store's lease")
         return self._held
 
+    def _holder(self) -> Select[Any]:
+        columns = ("token", "actor", "host", "machine", "pid", "birth", "since", "heartbeat_at", "ttl")
+        return select(*(table.c[name] for name in columns)).where(self._mine, table.c.actor.is_not(None))
 
-def _holder() -> Select[Any]:
-    columns = ("token", "actor", "host", "machine", "pid", "birth", "since", "heartbeat_at", "ttl")
-    return select(*(table.c[name] for name in columns)).where(table.c.actor.is_not(None))
+    def _row(self, token: int, actor: str, ttl: float) -> dict[str, Any]:
+        from reconciler.platform.process import birth
 
+        pid, now = os.getpid(), self._now()
+        return {
+            **{"id": self._slot, "token": token, "actor": actor, "host": platform.node(), "machine": machine(), "pid": pid},
+            **{"birth": birth(pid) or "", "since": now, "heartbeat_at": now, "ttl": ttl},
+        }
 
-def _row(token: int, actor: str, ttl: float, now: datetime) -> dict[str, Any]:
-    from reconciler.platform.process import birth
-
-    pid = os.getpid()
-    return {
-        **{"id": 1, "token": token, "actor": actor, "host": platform.node(), "machine": machine(), "pid": pid},
-        **{"birth": birth(pid) or "", "since": now, "heartbeat_at": now, "ttl": ttl},
-    }
+    def _lost(self, connection: Connection) -> StoreError:
+        row = connection.execute(self._holder()).one_or_none()
+        who = f"{Writer(*row)} has taken over" if row else "the lease was given back"
+        return StoreError(f"{who}: nothing more is written here", hint="run again when it has ended")
 
 
 def _is_dead(writer: Writer) -> bool:
@@ -167,12 +177,6 @@ def _is_dead(writer: Writer) -> bool:
     from reconciler.platform.process import birth
 
     return writer.machine == machine() and birth(writer.pid) != writer.birth
-
-
-def _lost(connection: Connection) -> StoreError:
-    row = connection.execute(_holder()).one_or_none()
-    who = f"{Writer(*row)} has taken over" if row else "the lease was given back"
-    return StoreError(f"{who}: nothing more is written here", hint="run again when it has ended")
 
 
 @cache

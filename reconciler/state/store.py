@@ -16,7 +16,7 @@ from reconciler.state import encode, tables
 from reconciler.state.alerts import Alerts
 from reconciler.state.database import Database, upsert
 from reconciler.state.deliveries import Deliveries
-from reconciler.state.lease import Lease
+from reconciler.state.lease import LEADER, Lease
 from reconciler.state.merge import is_transition, merged
 from reconciler.state.records import DELETING, AuditEntry, Intent, Suspension, Writer
 from reconciler.state.work import Work
@@ -39,6 +39,7 @@ class Store:
         self._database = database
         self._now = now
         self._lease = Lease(database, now)
+        self._leading = Lease(database, now, LEADER)
         self.work = Work(database, self._write, now)
         """What waits for admission and what was admitted."""
         self.alerts = Alerts(database, self._write, now)
@@ -242,11 +243,24 @@ class Store:
 
     # --- one writer ---
 
-    def writer(self, actor: str, ttl: float = 30.0) -> AbstractContextManager[int]:
+    def writer(self, actor: str, ttl: float = 10.0) -> AbstractContextManager[int]:
         """Hold the lease for writing to tools; yields its fencing token. `ttl` in seconds; renewed by itself meanwhile.
 
         Raises StoreError that names the holder when another live process has it. One that has died is taken over."""
         return self._lease.hold(actor, ttl)
+
+    def leader(self, actor: str, ttl: float) -> AbstractContextManager[int]:
+        """Lead: be the one loop of this installation. As `writer`, which each pass takes besides."""
+        return self._leading.hold(actor, ttl)
+
+    def check_leader(self) -> None:
+        """Raise StoreError when this process leads no more. Costs nothing while the lease is fresh."""
+        self._leading.check()
+
+    def current_leader(self) -> Writer | None:
+        """The live process that leads; None when none does."""
+        found = self._leading.holder()
+        return found if found is not None and self._leading.is_live(found) else None
 
     def last_token(self) -> int:
         """Token of the latest lease, held or given back; 0 = nobody has written yet. Unchanged = nobody wrote meanwhile."""

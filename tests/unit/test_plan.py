@@ -212,8 +212,22 @@ WRITES: list[Any] = [
         ({}, {"suspended": {ref("a"): "by ann"}}, "Suspended"),
         ({}, {"suspended": {Ref("Project", None, "p"): ""}}, "Suspended"),
         ({}, {"suspended": {Ref("Project", None, "q"): ""}}, None),
+        ({}, {"suspended": {Ref("Platform", None, "all"): "moving house"}}, "Suspended"),
+        ({}, {"closed": {"p": "deny `0 9 * * *` for 8h is on"}}, "OutsideWindow"),
+        ({}, {"closed": {"p": "deny"}, "confirmed": frozenset({str(ref("a"))})}, None),
+        ({}, {"closed": {"q": "deny"}}, None),
     ],
-    ids=["observe", "suspend in the manifest", "suspended by hand", "project suspended", "another project suspended"],
+    ids=[
+        "observe",
+        "suspend in the manifest",
+        "suspended by hand",
+        "project suspended",
+        "another project suspended",
+        "everything suspended",
+        "outside of its window",
+        "outside of its window, confirmed",
+        "outside of another's window",
+    ],
 )
 def test_no_write_against_what_people_said(seen: Any, diffs: Any, owns: Any, kind: type, lifecycle: Any, rules: Any, reason: Any) -> None:
     action = one([widget("a", **lifecycle)], seen, diffs, owns, **rules)
