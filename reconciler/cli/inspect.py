@@ -143,6 +143,7 @@ def overview(house: House) -> Overview:
     """Of what the statuses are, and how the services are now."""
     from reconciler.cli.services import service_words
     from reconciler.report.status import Overview
+    from reconciler.source.follow import standings
 
     last = house.store.last_change()
     platform = next((each.applied for ref, each in house.store.inventory().items() if ref.kind == "Platform"), {})
@@ -152,6 +153,7 @@ def overview(house: House) -> Overview:
         applied_at=last.at if last else None,
         applied_by=last.actor if last else "",
         tools=service_words(house),
+        sources=tuple(standings(house.settings.state).values()),
     )
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from reconciler.model import Health, Owned, Status
 from reconciler.report.show import clean, count, paint, rfc3339, since, value, wrap
+
+if TYPE_CHECKING:
+    from reconciler.source.follow import Standing
 
 _STYLE = {
     Health.HEALTHY: "green",
@@ -30,6 +34,8 @@ class Overview:
     applied_by: str = ""
     tools: Mapping[str, str] = field(default_factory=dict)
     """Tool or service -> `ok`, or what is wrong."""
+    sources: tuple[Standing, ...] = ()
+    """Repositories that are followed."""
 
 
 def status_text(
@@ -121,7 +127,14 @@ def _last_lines(ready: int, about: Overview, shown: bool) -> list[str]:
     hidden = "" if not ready else f"{count(ready, 'resource')} {'is' if ready == 1 else 'are'} Ready (`--all`)."
     if shown and ready:
         hidden = f"{ready} more {'is' if ready == 1 else 'are'} Ready (`--all`)."
-    return ["      ".join(each for each in (hidden, tools) if each)] if hidden or tools else []
+    last = ["      ".join(each for each in (hidden, tools) if each)] if hidden or tools else []
+    return [*last, *map(_source, about.sources)]
+
+
+def _source(found: Standing) -> str:
+    """Where a repository stands, and why not further."""
+    at = f"{found.commit[:7]} ({found.author}: {found.subject})" if found.commit else "not fetched yet"
+    return clean(f"source {found.source} @ {at}{f'; {found.trouble}' if found.trouble else ''}")
 
 
 def one_text(each: Status, now: datetime, owned: Owned | None = None, *, color: bool = False, width: int = 100) -> str:
@@ -164,4 +177,8 @@ def about_value(about: Overview) -> dict[str, object]:
         "appliedAt": rfc3339(about.applied_at),
         "appliedBy": about.applied_by,
         "tools": dict(sorted(about.tools.items())),
+        "sources": [
+            {"name": each.source, "commit": each.commit, "author": each.author, "checkedAt": each.checked or None, "trouble": each.trouble}
+            for each in about.sources
+        ],
     }

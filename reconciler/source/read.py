@@ -41,6 +41,7 @@ def read(selection: Selection, kinds: Kinds, settings: Settings, inventory: Mapp
     validated = validate(loaded, kinds, root=root, incumbents=inventory)
     platform = next((each.spec for each in validated.resources if isinstance(each.spec, PlatformSpec)), None)
     if platform is not None and platform.sources:
+        loaded = _without_others(loaded, platform.sources, root, settings.state)
         extra = [_further(each, root, settings.state, cache) for each in platform.sources]
         validated = validate(reduce(add, extra, loaded), kinds, root=root, incumbents=inventory)
     graph = resolve(validated, kinds, known=inventory, partial=selection.partial)
@@ -48,6 +49,24 @@ def read(selection: Selection, kinds: Kinds, settings: Settings, inventory: Mapp
     told = (*_stale(platform, settings.state, paths), *_sorted(validated, graph))
     told = told if whole else (*_narrower(paths, root_paths, root), *told)
     return Desired(graph, told, platform.installation if platform else _recorded(inventory), selection)
+
+
+def _without_others(loaded: Loaded, sources: Sequence[ManifestSource], root: Path, state: Path) -> Loaded:
+    """The root source less what lies in another repository's clone: that one would speak for everybody."""
+    for each in sources:
+        place = place_of(each, root, state)
+        if each.git is None or not any((root / one.location.file).is_relative_to(place) for one in (*loaded.manifests, *loaded.faulty)):
+            continue
+        said = f"the clone of source {each.name} lies among the root's own manifests, and counts as its own only"
+        told = Diagnostic(
+            Location(str(each.git.checkout)), said, hint="another `checkout`", severity="warning", reason="SourceWithinSource"
+        )
+        manifests, faulty = (
+            tuple(one for one in some if not (root / one.location.file).is_relative_to(place)) for some in (loaded.manifests, loaded.faulty)
+        )
+        others = tuple(one for one in loaded.diagnostics if not (root / one.location.file).is_relative_to(place))
+        loaded = Loaded(loaded.sources, manifests, (*others, told), faulty)
+    return loaded
 
 
 def _further(source: ManifestSource, root: Path, state: Path, cache: Path | None) -> Loaded:

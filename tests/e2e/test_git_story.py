@@ -121,6 +121,7 @@ def test_what_is_pushed_is_made_and_says_who_asked_for_it(story: Story) -> None:
 def test_a_team_brings_manifests_from_its_own_repository(story: Story) -> None:
     story.ready("experiment/team/probe")
     assert "author: Ada <ada@example.org>: first" in story.here.ok("history", "experiment/team/probe").out
+    assert re.search(r"^source team @ [0-9a-f]{7} \(Ada <ada@example.org>: first\)$", story.here.run("status").out, re.M)
 
 
 def test_a_push_wakes_the_loop_when_the_forge_has_signed_it(story: Story) -> None:
