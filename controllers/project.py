@@ -69,11 +69,12 @@ class ProjectController:
         return seen
 
     def desired(self, resource: Resource[ProjectSpec]) -> Fields:
-        fields: Fields = resource.spec.model_dump(mode="json")
+        unset = set() if resource.spec.sync.windows else {"sync"}
+        fields: Fields = resource.spec.model_dump(mode="json", exclude=unset)
         return fields
 
     def diff(self, resource: Resource[ProjectSpec], seen: Present) -> Diff:
-        changes = compare(self.desired(resource), seen.fields)
+        changes = compare(self.desired(resource), seen.fields, {name: seen.fields[name] for name in ("sync",) if name in seen.fields})
         if not seen.fields["checked"]:
             changes = (*changes, Change(UNJUDGED, "changed while only a part was looked at", "checked against the other projects'"))
         if not seen.fields["namespace"]:

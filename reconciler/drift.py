@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from reconciler.model import JSON, Change, Diff, Fields, Owned
+from reconciler.model import JSON, KNOWN_AFTER_APPLY, Change, Diff, Fields, Owned
 
 PREFIX = "spec."
 PUT_BACK = "putBack"
@@ -30,7 +30,10 @@ def fought(changes: Diff, owned: Owned | None, put_back: Sequence[tuple[datetime
 
 
 def _was_applied(change: Change, applied: Fields) -> bool:
-    """A field that was not set, and is not wanted, is ours no more than one that was."""
+    """A field that was not set, and is not wanted, is ours no more than one that was. What becomes known only when it is applied (the next
+    version of data) is news, not drift."""
+    if change.want == KNOWN_AFTER_APPLY:
+        return False
     values = list(_at(applied, change.path.removeprefix(PREFIX)))
     return change.want in values if values else change.want is None
 

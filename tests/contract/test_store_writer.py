@@ -69,7 +69,7 @@ def test_tokens_grow_and_a_lease_that_was_given_back_is_free(store: Store, other
 
 
 def test_a_live_writer_is_named(store: Store, other: Store, clock: Clock) -> None:
-    with store.writer("reconcile watch"):
+    with store.writer("reconcile watch", ttl=30):
         clock.pass_(20)
         for who in (other, store):
             with pytest.raises(StoreError, match=r"reconcile watch|already held") as caught, who.writer("bob"):

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from reconciler.drift import FIGHT, WITHIN, by_hand, fought
-from reconciler.model import Blocked, Change, Update
+from reconciler.model import KNOWN_AFTER_APPLY, Blocked, Change, Update
 from tests.unit.widgets import NOW, decide, owned, ref, there, widget
 
 SIZE = Change("spec.size", 9, 2)
 """The manifest asks for 2, as it did when it was applied."""
-MINE = owned("a", applied={"size": 2, "tags": {"a.b": "x", "a": {"c": 1}}})
+MINE = owned("a", applied={"version": KNOWN_AFTER_APPLY, "size": 2, "tags": {"a.b": "x", "a": {"c": 1}}})
 
 
 def one(changes: tuple[Change, ...], mine: Any = MINE, *, lifecycle: Any = None, **rules: Any) -> Any:
@@ -31,8 +31,18 @@ def one(changes: tuple[Change, ...], mine: Any = MINE, *, lifecycle: Any = None,
         (Change("spec.tags.new", "y", None), True),
         (Change("spec.tags.new", None, "y"), False),
         (Change("version", "1", "2"), False),
+        (Change("spec.version", "1", KNOWN_AFTER_APPLY), False),
     ],
-    ids=["by hand", "by the manifest", "a key with a dot", "nested", "added by hand", "added by the manifest", "no field of the manifest"],
+    ids=[
+        "by hand",
+        "by the manifest",
+        "a key with a dot",
+        "nested",
+        "added by hand",
+        "added by the manifest",
+        "no field of the manifest",
+        "known after apply",
+    ],
 )
 def test_a_field_that_the_manifest_asked_for_before_was_changed_by_hand(change: Change, drift: bool) -> None:
     assert by_hand((change,), MINE) == ((change,) if drift else ())
