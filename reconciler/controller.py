@@ -340,15 +340,6 @@ class Reacts(Protocol):
 
 
 @runtime_checkable
-class Attributes(Protocol):
-    """Optional: the tool keeps a record of who changed what."""
-
-    def changed_by(self, drifted: Mapping[Ref, tuple[Present, Diff]], ctx: Context) -> Mapping[Ref, str]:
-        """Who changed these fields, when and through what, as far as the tool tells, in words (`ada in Airflow, Mon 14:02 UTC`); without
-        those of which it tells nothing. Reads only, one batch."""
-
-
-@runtime_checkable
 class Adopts(Protocol):
     """Optional: an object that observe cannot find by name can still be found by its content."""
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from reconciler.advance import LOOK, Watch, advance, heard
 from reconciler.errors import StalePlan, WriterBusy
 from reconciler.events import Event
-from reconciler.house import ANSWERS, House, await_services
+from reconciler.house import ANSWERS, House, await_services, bring
 from reconciler.loop import Proposal, Report, carry_out, propose
 from reconciler.model import (
     Adopt,
@@ -51,15 +51,19 @@ def converge(
     stop: threading.Event | None = None,
     on_proposal: Callable[[Proposal], None] | None = None,
     until: Callable[[], bool] | None = None,
+    fetch: bool = False,
 ) -> Report:
     """One pass, with the services that it needs brought up first; with `wait`, passes until all is Ready or `timeout` seconds are over.
 
-    `on_proposal` is told the first proposal before it is carried out. `until` says that it is enough, whatever else still moves."""
+    `on_proposal` is told the first proposal before it is carried out. `until` says that it is enough, whatever else still moves.
+    With `fetch` the repositories that the Platform names are brought to what is newest first: a loop follows them by itself."""
     stop = stop or threading.Event()
     deadline = time.monotonic() + timeout
     turn = deadline if wait else min(deadline, time.monotonic() + WRITER_SECONDS)
     done: list[Result] = list(_revived(selection, house, stop, turn))
     proposal = propose(selection, house)
+    if fetch and proposal.context is not None and bring(proposal.context.platform, house):
+        proposal = propose(selection, house)
     (on_proposal or _nobody)(proposal)
     services = _services_only(proposal)
     if services is not None and services.context is not None:

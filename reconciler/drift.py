@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from reconciler.model import JSON, KNOWN_AFTER_APPLY, Change, Diff, Fields, Owned
+from reconciler.model import JSON, KNOWN_AFTER_APPLY, Change, Diff, Fields, Owned, Ref
 
+if TYPE_CHECKING:
+    from reconciler.state.records import AuditEntry
+
+PutBack: TypeAlias = Mapping[Ref, Sequence[tuple[datetime, Sequence[str]]]]
+"""Ref -> when which of its fields were put back."""
 PREFIX = "spec."
 PUT_BACK = "putBack"
 """In the audit log's detail: the fields that an update took back to what had been applied before."""
@@ -27,6 +33,16 @@ def fought(changes: Diff, owned: Owned | None, put_back: Sequence[tuple[datetime
     """Those of `changes` over which two writers fight. `put_back` is when which fields of this resource were put back."""
     lately = [paths for at, paths in put_back if now - at < WITHIN]
     return tuple(each for each in by_hand(changes, owned) if sum(each.path in paths for paths in lately) >= FIGHT)
+
+
+def put_back(refs: Collection[Ref], entries: Iterable[AuditEntry]) -> PutBack:
+    """When which fields of `refs` were put back, by the audit log."""
+    found: dict[Ref, list[tuple[datetime, Sequence[str]]]] = defaultdict(list)
+    for each in entries:
+        paths = each.detail.get(PUT_BACK)
+        if each.ref is not None and each.ref in refs and each.result != "failed" and isinstance(paths, list):
+            found[each.ref].append((each.at, [str(path) for path in paths]))
+    return found
 
 
 def _was_applied(change: Change, applied: Fields) -> bool:

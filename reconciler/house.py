@@ -276,12 +276,12 @@ def await_services(house: House, services: Services, names: Sequence[str], deadl
         stop.wait(0.5)
 
 
-def bring(platform: PlatformSpec | None, house: House) -> bool:
+def bring(platform: PlatformSpec, house: House) -> bool:
     """Fetch what the Platform's repositories have that is new, once; True when files have changed. The installation's own folder stays as
     somebody has it: `reconcile watch` follows that."""
     from reconciler.source.follow import Followings
 
-    if platform is None or not any(each.git is not None for each in platform.sources):
+    if not any(each.git is not None for each in platform.sources):
         return False
     house.tell(Event("phase", "fetching repositories"))
     sources = Followings(house.settings.root, house.settings.state, secret)

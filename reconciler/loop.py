@@ -20,10 +20,10 @@ from typing import Any
 
 from reconciler.admit import Admission, consider, give_back, grant
 from reconciler.apply import apply, owned
-from reconciler.attribution import Drift, attribute
 from reconciler.bind import Bound, Differ, bind
 from reconciler.controller import Context, Expands
 from reconciler.diff import compare
+from reconciler.drift import WITHIN, PutBack, by_hand, put_back
 from reconciler.events import Event
 from reconciler.expand import Expanded, expand
 from reconciler.house import TOLD_SINCE, House, context, writing
@@ -62,6 +62,8 @@ from reconciler.syncwindow import closed_projects
 from reconciler.verify import verify
 
 DELETION_WINDOW = timedelta(hours=24)
+MOST_LINES = 10_000
+"""Of the audit log that are read for what was put back lately: an hour of a very busy installation."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,7 @@ def propose(selection: Selection, house: House) -> Proposal:
         unwanted = below.extra
         observed = below.onto(observed)
         bound = bind([each for some in expanded.children.values() for each in some], observed.seen, inventory, differ, bound)
-    drift = attribute(bound, observed.seen, inventory, ctx, house)
-    policy = _policy(selection, house, desired, bound, observed, unfinished, drift)
+    policy = _policy(selection, house, desired, bound, observed, unfinished, inventory)
     planned, admission = plan(bound, observed.seen, inventory, policy, unwanted), None
     if ctx:
         planned, admission = consider(planned, bound.resources, inventory, policy, ctx, house)
@@ -237,7 +238,13 @@ def _unmatched(confirmed: str) -> Diagnostic:
 
 
 def _policy(
-    selection: Selection, house: House, desired: Desired, bound: Bound, observed: Observed, unfinished: frozenset[Ref], drift: Drift
+    selection: Selection,
+    house: House,
+    desired: Desired,
+    bound: Bound,
+    observed: Observed,
+    unfinished: frozenset[Ref],
+    inventory: Mapping[Ref, Owned],
 ) -> Policy:
     now = house.now()
     return Policy(
@@ -252,13 +259,18 @@ def _policy(
         confirmed=selection.confirmed,
         kinds=frozenset(house.kinds.kinds),
         recent_deletions=[ref for _, ref in house.store.deletions_since(now - DELETION_WINDOW)],
-        put_back=drift.put_back,
-        writers=drift.writers,
+        put_back=_put_back(bound, inventory, house, now),
         preview=_previews(bound, observed.seen, house),
         unfinished=unfinished,
         released={kind: each.released for kind, each in house.kinds.controllers.items() if isinstance(each, Expands)},
         settling=_settling(bound, observed.seen, house),
     )
+
+
+def _put_back(bound: Bound, inventory: Mapping[Ref, Owned], house: House, now: datetime) -> PutBack:
+    """When which fields of what has drifted were put back lately; the audit log is read only where something has."""
+    drifted = {ref for ref, changes in bound.diffs.items() if by_hand(changes, inventory.get(ref))}
+    return put_back(drifted, house.store.history(since=now - WITHIN, limit=MOST_LINES)) if drifted else {}
 
 
 def _previews(bound: Bound, seen: Mapping[Ref, Observation], house: House) -> dict[Ref, Diff]:

@@ -161,18 +161,17 @@ def _corrected(update: Update, owned: Owned | None, policy: Policy) -> Write | B
     if not drift:
         return update
     noted = tuple(replace(each, note=each.note or BY_HAND) if each in drift else each for each in update.changes)
-    who = f" ({policy.writers[ref]})" if ref in policy.writers else ""
-    update = replace(update, changes=noted, why=update.why or (f"changed in the tool{who}" if who else ""))
+    update = replace(update, changes=noted)
     if str(ref) in policy.confirmed:
         return update
     if resource.lifecycle.drift == "report" and len(drift) == len(update.changes):
-        why = f"{_paths(drift)} was changed in the tool{who}; lifecycle.drift is report"
+        why = f"{_paths(drift)} was changed in the tool; lifecycle.drift is report"
         return Blocked(ref, "Drifted", why, f"to put it back: reconcile --confirm {ref}", update, resource.location)
     lost = fought(update.changes, owned, policy.put_back.get(ref, ()), policy.now)
     if not lost:
         return update
     rest = tuple(each for each in update.changes if each not in lost)
-    why = f"{_paths(lost)} has two writers: {resource.location} and somebody in the tool{who}; it was put back {FIGHT} times within an hour"
+    why = f"{_paths(lost)} has two writers: {resource.location} and somebody in the tool; it was put back {FIGHT} times within an hour"
     if rest:
         return replace(update, changes=rest, why=f"left alone: {why}")
     hint = "say the same in both, or leave the field to the other one with lifecycle.ignore"

@@ -40,7 +40,5 @@ class Policy:
     """Kind -> what becomes of a child of it that is not wanted any more, in words."""
     put_back: Mapping[Ref, Sequence[tuple[datetime, Sequence[str]]]] = field(default_factory=dict)
     """When which fields were taken back to what their manifest says, lately: who does that again and again is not alone."""
-    writers: Mapping[Ref, str] = field(default_factory=dict)
-    """Who changed something in a tool, when and how, as far as the tool tells; in words."""
     preview: Mapping[Ref, Diff] = field(default_factory=dict)
     """What a Create would set, for showing."""

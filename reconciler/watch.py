@@ -206,13 +206,8 @@ def watching(selection: Selection, house: House, files: Changed, stop: threading
                 house.log.warning("watch_failed", error=str(error))
                 done.wait(5.0)
 
-    thread = threading.Thread(target=wait, name="watch-files", daemon=True)
-    thread.start()
-    try:
+    with _beside(wait, "watch-files", done):
         yield
-    finally:
-        done.set()
-        thread.join(timeout=5.0)
 
 
 @contextmanager
@@ -232,7 +227,14 @@ def following(
                 house.log.warning("follow_failed", error=repr(error))
                 done.wait(FIRST_PAUSE)
 
-    thread = threading.Thread(target=wait, name="follow-repositories", daemon=True)
+    with _beside(wait, "follow-repositories", done):
+        yield
+
+
+@contextmanager
+def _beside(work: Callable[[], None], name: str, done: threading.Event) -> Iterator[None]:
+    """Runs `work` in a thread until the block ends, which sets `done`."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     try:
         yield

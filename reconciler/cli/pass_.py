@@ -46,7 +46,7 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
     from reconciler.alerting.courier import tell_once
     from reconciler.cli.refs import must_select
     from reconciler.converge import converge
-    from reconciler.house import bring, open_house, platform_in
+    from reconciler.house import open_house
     from reconciler.loop import propose
     from reconciler.report.progress import progress
 
@@ -61,12 +61,8 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
             must_select(proposal)
         else:
             with stop_on_signal() as stop:
-                since, recorded = house.now(), platform_in({}, house.store.inventory())
-                bring(recorded, house)
-                report = converge(selection, house, wait=asked.wait, timeout=seconds, stop=stop, on_proposal=must_select)
-                ctx = report.proposal.context
-                if ctx is not None and (recorded is None or ctx.platform.sources != recorded.sources) and bring(ctx.platform, house):
-                    report = converge(selection, house, wait=asked.wait, timeout=seconds, stop=stop)  # what a source brought that is new
+                since = house.now()
+                report = converge(selection, house, wait=asked.wait, timeout=seconds, stop=stop, on_proposal=must_select, fetch=True)
                 if not stop.is_set():
                     tell_once(house, since)
             report = replace(report, seconds=time.monotonic() - began)  # of all passes, and of the services coming up

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import count
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,67 +46,84 @@ def watch(
       reconcile watch --every 5m --project lora-finetuning
       reconcile watch --listen 8480
     """
-    from reconciler.cli.output import say, tell
+    from reconciler.cli.output import tell
     from reconciler.cli.pass_ import open_for, stop_on_signal, timeout_seconds
     from reconciler.house import secret
     from reconciler.leader import lead
     from reconciler.pulse import Pulse
-    from reconciler.report.show import clean
-    from reconciler.report.watch import moment_lines, report_line
     from reconciler.source.follow import Followings
     from reconciler.watch import run_forever
 
     asked = given(ctx)
-    house = open_for(asked, read_only=False)
+    house, seconds, told = open_for(asked, read_only=False), timeout_seconds(every), _Told(output)
     selection = asked.selection(house.settings, house.kinds)
-    told: set[str] = set()
-    reports = count()
-
-    def on_report(report: Report) -> None:
-        now = datetime.now().astimezone()
-        if output is Format.JSON:
-            if line := report_line(report, now):
-                say(line)
-            return
-        for line in moment_lines(report, now, told, first=next(reports) == 0):
-            say(line)
-
-    def on_trouble(error: ReconcilerError, pause: float) -> None:
-        tell(f"{datetime.now().astimezone():%H:%M:%S}  {error}; trying again in {pause:.0f} s")
-
-    def on_news(news: Standing) -> None:
-        what = f"history was rewritten, it was {news.rewritten[:7]}; " if news.rewritten else ""
-        line = clean(f"{news.source} is at {news.commit[:7]} ({what}{news.author}: {news.subject})")
-        tell(f"{datetime.now().astimezone():%H:%M:%S}  {line}")
-
-    pulse, sources = Pulse(timeout_seconds(every)), Followings(house.settings.root, house.settings.state, secret)
-    tell(f"Watching {', '.join(str(each) for each in selection.paths)}; Ctrl-C ends it. Runs and services go on without it.")
+    pulse, sources = Pulse(seconds), Followings(house.settings.root, house.settings.state, secret)
 
     def loop(over: threading.Event) -> None:
         run_forever(
             selection,
             house,
-            every=timeout_seconds(every),
+            every=seconds,
             stop=over,
-            on_report=on_report,
-            on_trouble=on_trouble,
+            on_report=told.report,
+            on_trouble=told.trouble,
             pulse=pulse,
             sources=sources,
-            on_news=on_news,
+            on_news=told.news,
         )
 
-    def on_standby(who: str) -> None:
-        standing_by.set()
-        tell(f"{datetime.now().astimezone():%H:%M:%S}  standing by: {clean(who)}")
-
-    def on_lead() -> None:
-        if standing_by.is_set():
-            tell(f"{datetime.now().astimezone():%H:%M:%S}  leads from now on")
-
-    standing_by = threading.Event()
+    tell(f"Watching {', '.join(str(each) for each in selection.paths)}; Ctrl-C ends it. Runs and services go on without it.")
     with stop_on_signal() as stop, _answering(listen, pulse, sources):
-        lead(house, pulse, stop, loop, on_standby=on_standby, on_lead=on_lead)
+        lead(house, pulse, stop, loop, on_standby=told.standby, on_lead=told.leads)
     raise typer.Exit(Exit.OK)
+
+
+@dataclass
+class _Told:
+    """What the loop says, each thing when it is news."""
+
+    output: Format
+    reasons: set[str] = field(default_factory=set)
+    reports: int = 0
+    stood_by: bool = False
+
+    def report(self, report: Report) -> None:
+        from reconciler.cli.output import say
+        from reconciler.report.watch import moment_lines, report_line
+
+        now, first = datetime.now().astimezone(), self.reports == 0
+        self.reports += 1
+        if self.output is Format.JSON:
+            if line := report_line(report, now):
+                say(line)
+            return
+        for line in moment_lines(report, now, self.reasons, first=first):
+            say(line)
+
+    def trouble(self, error: ReconcilerError, pause: float) -> None:
+        self._line(f"{error}; trying again in {pause:.0f} s")
+
+    def news(self, news: Standing) -> None:
+        from reconciler.report.show import clean
+
+        what = f"history was rewritten, it was {news.rewritten[:7]}; " if news.rewritten else ""
+        self._line(clean(f"{news.source} is at {news.commit[:7]} ({what}{news.author}: {news.subject})"))
+
+    def standby(self, who: str) -> None:
+        from reconciler.report.show import clean
+
+        self.stood_by = True
+        self._line(f"standing by: {clean(who)}")
+
+    def leads(self) -> None:
+        if self.stood_by:
+            self._line("leads from now on")
+
+    @staticmethod
+    def _line(text: str) -> None:
+        from reconciler.cli.output import tell
+
+        tell(f"{datetime.now().astimezone():%H:%M:%S}  {text}")
 
 
 @contextmanager
