@@ -98,12 +98,19 @@ def heard(report: Report, selection: Selection, house: House, stop: threading.Ev
     kinds = asking & selection.kinds if selection.kinds else asking
     if not kinds:
         return report, None
+    return looked(report, kinds, selection, house, stop)
+
+
+def looked(report: Report, kinds: frozenset[str], selection: Selection, house: House, stop: threading.Event) -> tuple[Report, Report]:
+    """A pass over `kinds` alone: the report with what came of it, and that alone.
+
+    Raises StoreError while another process writes, and StalePlan when one wrote just now."""
     part = carry_out(propose(replace(selection, kinds=kinds), house), house, stop)
     return folded(report, part, lambda ref: ref.kind in kinds), part
 
 
 def saved(report: Report, refs: frozenset[Ref], selection: Selection, house: House, stop: threading.Event) -> tuple[Report, Report]:
-    """A pass over `refs` alone, whose manifests have changed: the report with what came of it, and that alone.
+    """A pass over `refs` alone, whose manifests have changed or whose time has come: the report with what came of it, and that alone.
 
     Raises StoreError while another process writes, and StalePlan when one wrote just now."""
     part = carry_out(propose(replace(selection, refs=refs), house), house, stop)

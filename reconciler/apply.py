@@ -20,6 +20,7 @@ from tenacity import (
     stop_when_event_set,
 )
 
+from reconciler.backoff import Backoff
 from reconciler.bind import recorded
 from reconciler.controller import Context
 from reconciler.diff import without_ignored
@@ -81,6 +82,8 @@ class _Pass:
     tell: Listener
     total: int
     stop: threading.Event
+    backoff: Backoff | None
+    gives_way: Callable[[], bool]
     results: dict[Ref, Result] = field(default_factory=dict)
     fresh: dict[Ref, Outputs] = field(default_factory=dict)
 
@@ -95,12 +98,15 @@ def apply(
     tell: Listener,
     stop: threading.Event | None = None,
     parallelism: int = 8,
+    backoff: Backoff | None = None,
+    gives_way: Callable[[], bool] = lambda: False,
 ) -> tuple[Result, ...]:
     """Carry out every write of `plan`; results come in the plan's order.
 
-    A failure blocks what depends on it and nothing else. When `stop` is set, writes under way finish and no further one starts."""
+    A failure blocks what depends on it and nothing else. When `stop` is set or `gives_way` says so, writes under way finish and no further
+    one starts. What `backoff` holds ends as it ended the last time, after no attempt."""
     stop = stop or threading.Event()
-    here = _Pass(plan, ctx, kinds, journal, inventory, tell, len(plan.writes), stop)
+    here = _Pass(plan, ctx, kinds, journal, inventory, tell, len(plan.writes), stop, backoff, gives_way)
     builds = [each for each in plan.writes if not isinstance(each, Delete)]
     deletes = [each for each in plan.writes if isinstance(each, Delete)]
     with ThreadPoolExecutor(max_workers=parallelism, thread_name_prefix="apply") as pool:
@@ -138,7 +144,7 @@ def _drain(queue: _Queue, here: _Pass, pool: ThreadPoolExecutor, parallelism: in
     running: dict[Future[Result], Ref] = {}
     while True:
         # No more than can run at once is handed over, so that a stop finds the rest still in the queue.
-        while len(running) < parallelism and not here.stop.is_set() and (write := queue.next()) is not None:
+        while len(running) < parallelism and not _is_over(here) and (write := queue.next()) is not None:
             running[pool.submit(_one, write, here)] = write.ref
         if not running:
             return
@@ -147,7 +153,13 @@ def _drain(queue: _Queue, here: _Pass, pool: ThreadPoolExecutor, parallelism: in
             here.results[ref] = result
             queue.tried(ref)
             kind: Literal["done", "failed"] = "failed" if isinstance(result.outcome, Failed) else "done"
+            if result.outcome is not None and not result.attempts:
+                continue  # it was not tried
             here.tell(Event(kind, _word(result), ref, len(here.results), here.total))
+
+
+def _is_over(here: _Pass) -> bool:
+    return here.stop.is_set() or here.gives_way()
 
 
 def _one(action: Write, here: _Pass) -> Result:
@@ -155,6 +167,9 @@ def _one(action: Write, here: _Pass) -> Result:
     began = time.monotonic()
     if (blocked := _held_back(action, here)) is not None:
         return Result(blocked, None)
+    planned, tool = action, here.kinds.of(action.ref).tool
+    if here.backoff is not None and (known := here.backoff.holds(action, tool)) is not None:
+        return Result(action, Failed(known))
     here.tell(Event("start", _doing(action), action.ref, len(here.results), here.total))
     attempts = 0
     try:
@@ -169,8 +184,10 @@ def _one(action: Write, here: _Pass) -> Result:
         if not isinstance(error, Transient | Terminal):
             here.ctx.log.warning("apply_failed", ref=str(action.ref), error=repr(error))
         outcome = Failed(error)
-    result = Result(action, outcome, attempts=attempts, seconds=time.monotonic() - began)
-    return _journalled(result, here)
+    result = _journalled(Result(action, outcome, attempts=attempts, seconds=time.monotonic() - began), here)
+    if here.backoff is not None:
+        here.backoff.tried(planned, tool, result.outcome)
+    return result
 
 
 def _held_back(action: Write, here: _Pass) -> Blocked | None:

@@ -70,6 +70,7 @@ def converge(
         done += _carry(services, selection, house, stop, turn, _services_only).results
         patience = min(deadline, time.monotonic() + SERVICES_SECONDS)
         await_services(house, services.context.services, services.context.wanted, patience, stop)
+        _forgive(house)
         proposal = propose(selection, house)
     report = _carry(proposal, selection, house, stop, turn)
     proposal = report.proposal
@@ -154,7 +155,17 @@ def _revived(selection: Selection, house: House, stop: threading.Event, turn: fl
         return ()
     platform = replace(selection, kinds=frozenset({"Platform"}))
     services = _services_only(propose(platform, house))  # None: nobody needs it any more
-    return _carry(services, platform, house, stop, turn, _services_only).results if services is not None else ()
+    if services is None:
+        return ()
+    results = _carry(services, platform, house, stop, turn, _services_only).results
+    _forgive(house)
+    return results
+
+
+def _forgive(house: House) -> None:
+    """What was started anew is asked at once, however long it was silent."""
+    if house.backoff is not None:
+        house.backoff.breaker.forgive()
 
 
 def _services_only(proposal: Proposal) -> Proposal | None:

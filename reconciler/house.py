@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from reconciler.backoff import Backoff
 from reconciler.controller import Call, Context, JobRunner, Needs, Services
 from reconciler.errors import StalePlan, StoreError, Terminal
 from reconciler.events import Event, Listener, silent
@@ -39,6 +40,8 @@ class Wire:
         self.count = 0
         self.writes = 0
         self.by_tool: dict[str, int] = {}
+        self.on_call: Callable[[Call], None] = lambda _: None
+        """Told of each call after it was counted."""
         self._log = log
         self._lock = threading.Lock()
 
@@ -51,6 +54,7 @@ class Wire:
                 line = {"tool": call.tool, "method": call.method, "target": call.target, "write": call.write, "status": call.status}
                 with self._log.open("a", encoding="utf-8") as out:
                     out.write(json.dumps({**line, "seconds": round(call.seconds, 4)}) + "\n")
+        self.on_call(call)
 
 
 TOLD_SINCE = "told_since"
@@ -112,6 +116,17 @@ class House:
     jobs: Callable[[PlatformSpec, Services], JobRunner]
     """The one runner of this process, which works with what was asked for last."""
     read_only: bool = False
+    backoff: Backoff | None = None
+    """What failed waits for its next try; None: everything is tried in each pass, as a person who runs one wants it."""
+
+    gives_way: Callable[[], bool] = lambda: False
+    """Whether what is left of a pass is to wait for something more urgent."""
+
+    def paced(self, gives_way: Callable[[], bool]) -> House:
+        """The house of a loop, in which what fails, and what takes long, does not hold up the rest."""
+        backoff = Backoff()
+        self.wire.on_call = backoff.breaker.heard
+        return replace(self, backoff=backoff, gives_way=gives_way)
 
 
 def open_house(

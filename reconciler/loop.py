@@ -28,6 +28,7 @@ from reconciler.events import Event
 from reconciler.expand import Expanded, expand
 from reconciler.house import TOLD_SINCE, House, context, writing
 from reconciler.journal import StoreJournal
+from reconciler.looks import kinds_read, note_looks
 from reconciler.model import (
     Absent,
     Blocked,
@@ -127,13 +128,14 @@ def propose(selection: Selection, house: House) -> Proposal:
     # Where a pass was cut short, something of ours may have been left, though nothing is declared there any more.
     unfinished = frozenset(house.store.open_intents())
     also = () if selection.partial else {ref.kind for ref in unfinished}
-    observed = observe(looked_at, ctx, house.kinds, house.settings.parallelism, also) if ctx else _blind(looked_at)
+    breaker = house.backoff.breaker if house.backoff else None
+    observed = observe(looked_at, ctx, house.kinds, house.settings.parallelism, also, breaker) if ctx else _blind(looked_at)
     differ = _differ(house)
     bound = bind(chosen.values(), observed.seen, inventory, differ)
     expanded = expand(bound, observed.seen, ctx, house.kinds) if ctx else Expanded()
     unwanted: Mapping[Ref, Observation] = {}
     if ctx and expanded.children:
-        below = observe_children(expanded.children, ctx, house.kinds, house.settings.parallelism)
+        below = observe_children(expanded.children, ctx, house.kinds, house.settings.parallelism, breaker)
         unwanted = below.extra
         observed = below.onto(observed)
         bound = bind([each for some in expanded.children.values() for each in some], observed.seen, inventory, differ, bound)
@@ -181,7 +183,20 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
             parallelism = house.settings.parallelism
             house.tell(Event("phase", "applying"))
             todo, ctx, admission = _admitted(proposal, ctx, house)
-            results = apply(todo, ctx, house.kinds, journal, proposal.inventory, tell=house.tell, stop=stop, parallelism=parallelism)
+            results = apply(
+                todo,
+                ctx,
+                house.kinds,
+                journal,
+                proposal.inventory,
+                tell=house.tell,
+                stop=stop,
+                parallelism=parallelism,
+                backoff=house.backoff,
+                gives_way=house.gives_way,
+            )
+            if house.backoff is not None and not proposal.selection.partial:
+                house.backoff.keep({each.ref for each in todo.writes})
             if admission is not None:
                 give_back(results, admission, house)
             noted = [proposal.resources[ref] for ref in sorted(house.memos.touched()) if ref in proposal.resources]
@@ -192,7 +207,7 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
         if ctx is not None:
             found = summed(found, proposal.resources, ctx, house.kinds)
         found += refused(proposal.refused, proposal.diagnostics)
-        interrupted = stop is not None and stop.is_set()
+        interrupted = (stop is not None and stop.is_set()) or any(map(_is_untried, results))
         _record(proposal, results, found, house, journal, whole=not interrupted)
     return Report(proposal, tuple(results), found, time.monotonic() - began, interrupted)
 
@@ -330,13 +345,22 @@ def _record(
             entry, action="adopt", glyph=str(Glyph.ADOPT), detail={"why": "carries this installation's mark and is in no manifest"}
         )
     gone = () if proposal.selection.partial else _gone(proposal, found, house)
-    house.store.put_statuses(found, gone)
+    untried = frozenset(each.action.ref for each in results if _is_untried(each))
+    known = house.store.statuses().keys() if untried else ()
+    house.store.put_statuses([each for each in found if each.ref not in untried or each.ref not in known], gone)
+    if (read_now := kinds_read(proposal.selection, proposal.observations)) and proposal.looked is not None:
+        note_looks(house.store, read_now, proposal.looked)
     if whole and not proposal.selection.partial and all(each.complete for each in proposal.sources):
         for key, value in (("applied_revision", proposal.sources[0].revision), ("root_paths", proposal.selection.root_paths)):
             if house.store.meta(key) != value:
                 house.store.set_meta(key, value)
     if whole and not proposal.selection.partial and proposal.looked is not None and _is_awaited(proposal):
         house.store.set_meta(TOLD_SINCE, proposal.looked.isoformat())
+
+
+def _is_untried(result: Result) -> bool:
+    """The pass ended before its turn came: what was said of it stands until then."""
+    return result.outcome is None and not isinstance(result.action, Keep | Blocked)
 
 
 def _is_awaited(proposal: Proposal) -> bool:

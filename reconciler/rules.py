@@ -160,18 +160,19 @@ def in_a_project(world: World) -> Iterator[Breach]:
 
 
 def known_kinds(world: World) -> Iterator[Breach]:
-    """A kind that is allowed or granted exists; a misspelt one would allow nothing, silently."""
+    """A kind that is allowed, granted or polled exists; a misspelt one would mean nothing, silently."""
     known = {name.lower() for name in world.infos}
     for each in world.declared.values():
-        lists: list[tuple[str, tuple[str, ...]]] = []
+        named: list[tuple[str, str]] = []
         if isinstance(each.spec, ProjectSpec):
-            lists = [("spec.allow.kinds", each.spec.allow.kinds or ())]
+            named = [(f"spec.allow.kinds.{n}", kind) for n, kind in enumerate(each.spec.allow.kinds or ())]
         elif isinstance(each.spec, PlatformSpec):
-            lists = [(f"spec.sources.{n}.kinds", source.kinds or ()) for n, source in enumerate(each.spec.sources)]
-        for path, kinds in lists:
-            for number, kind in enumerate(kinds):
-                if kind.lower() not in known:
-                    yield Breach(each, f"{path}.{number}", f"unknown kind {kind[:60]!r}", nearest(kind, world.infos), error=False)
+            sources = enumerate(each.spec.sources)
+            named = [(f"spec.sources.{n}.kinds.{m}", kind) for n, source in sources for m, kind in enumerate(source.kinds or ())]
+            named += [(f"spec.poll.{kind}", kind) for kind in each.spec.poll]
+        for path, kind in named:
+            if kind.lower() not in known:
+                yield Breach(each, path, f"unknown kind {kind[:60]!r}", nearest(kind, world.infos), error=False)
 
 
 def what_it_uses(world: World) -> Iterator[Breach]:

@@ -3,57 +3,32 @@
 from __future__ import annotations
 
 import gc
+import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from reconciler.advance import LOOK, SHARE, Watch, advance, heard, saved
+from reconciler.advance import LOOK, SHARE, Watch, advance, heard, looked, saved
 from reconciler.alerting.courier import telling
 from reconciler.converge import converge, outdated, soon
 from reconciler.errors import ReconcilerError, StalePlan
 from reconciler.house import House, secret
+from reconciler.looks import Looks
 from reconciler.loop import Report
+from reconciler.model import Ref
 from reconciler.pulse import Pulse
 from reconciler.selection import Selection
 from reconciler.source.follow import Followings, Standing
 from reconciler.source.read import Desired, read
-from reconciler.touched import touched
-
-if TYPE_CHECKING:
-    from watchfiles import Change
+from reconciler.touched import MOST, touched, with_dependants
+from reconciler.wakeups import Changed, following, watching
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before the loop tries again after a pass that could not be made at all; doubled each time."""
-DEBOUNCE_MS, STEP_MS = 200, 50
-"""A save of several files counts as one change when they come within this time; how often the system is asked."""
-IGNORED = frozenset({".git", ".mlops", ".venv", "__pycache__", ".ipynb_checkpoints", "node_modules"})
-"""Folders whose files mean nothing to a pass."""
-
-
-class Changed(threading.Event):
-    """Set when a watched file has changed; remembers which."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._paths: set[str] = set()
-        self._lock = threading.Lock()
-
-    def tell(self, *paths: str) -> None:
-        """No paths: something that no path names."""
-        with self._lock:
-            self._paths.update(paths or ("",))
-        self.set()
-
-    def take(self) -> frozenset[str]:
-        """What changed since this was asked the last time."""
-        self.clear()
-        with self._lock:
-            taken, self._paths = frozenset(self._paths), set()
-        return taken
+JITTER = 0.1
+"""Of the time between two looks, down: loops must not ask in step, and none may be later than it says."""
 
 
 def run_forever(
@@ -68,13 +43,15 @@ def run_forever(
     sources: Followings | None = None,
     on_news: Callable[[Standing], None] = lambda _: None,
 ) -> None:
-    """Reconcile until `stop` is set: at once when a watched file changes, every `every` seconds (drift made by hand), and when runs end.
+    """Reconcile until `stop` is set: at once when a watched file changes, every `every` seconds (drift made by hand; of kinds that the
+    Platform gives a time of their own, as often as that says), and when runs end.
 
     A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop. `pulse` is kept.
     Repositories are followed by `sources`, which the Platform fills; `on_news` is told what came of each new commit."""
     files, pulse, failures = Changed(), pulse or Pulse(every), 0
     sources = sources or Followings(house.settings.root, house.settings.state, secret)
-    loop = _Loop(selection, house, every, stop, on_report, files, pulse, sources)
+    loop = _Loop(selection, house.paced(lambda: loop.may_give_way and files.is_set()), every, stop, on_report, files, pulse, sources)
+    house = loop.house
     with watching(selection, house, files, stop), following(sources, house, files, stop, on_news), telling(house):
         while not stop.is_set():
             pulse.turn()
@@ -109,6 +86,13 @@ class _Loop:
     report: Report | None = None
     quiet: float = 0.0
     """Seconds after a whole pass until the next one, when nothing calls for it before."""
+    may_give_way: bool = False
+    """What is saved while a whole pass writes is acted on first; but not twice in a row, so that the pass gets to its end."""
+
+    looks: Looks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.looks = Looks(self.every)
 
     def turn(self) -> None:
         """Do the one thing that is due, if any. Raises what a pass raises."""
@@ -127,18 +111,60 @@ class _Loop:
             self.report, done = advance(self.report, self.house, self.stop)
             watch.note_decision(began, done)
             self._tell(done)
+        elif kinds := self.looks.due(self._kinds(self.report), began):
+            self.looks.note(kinds, began)
+            self.report, done = looked(self.report, kinds, self.selection, self.house, self.stop)
+            self._noted(began, done)
+        elif refs := self._again(self.report):
+            self.report, done = saved(self.report, refs, self.selection, self.house, self.stop)
+            self._noted(began, done)
 
     def _whole(self, began: float) -> None:
         self.pulse.pass_begins()
-        self.report = converge(self.selection, self.house, stop=self.stop)
+        self.may_give_way = self.report is not None and not self.report.interrupted
+        try:
+            self.report = converge(self.selection, self.house, stop=self.stop)
+        finally:
+            self.may_give_way = False
         self.pulse.pass_ends()
         if (ctx := self.report.proposal.context) is not None:
             self.sources.take(ctx.platform, own=True)
+            self.looks.take(ctx.platform.poll, self.house.store)
+        self.looks.note(self._kinds(self.report), began)
         self.watch.note_pass(began, self.report.proposal.context)
-        self.watch.pending = bool(outdated(self.report))
-        self.quiet = min(self.every, max(soon(self.report) or self.every, self.watch.cost / SHARE))
+        self.watch.pending = bool(outdated(self.report)) or self.report.interrupted
+        self.quiet = self._until_next(self.report)
         self.on_report(self.report)
         gc.collect()  # what a pass leaves behind holds connections, and the oldest garbage is hardly ever collected by itself
+
+    def _until_next(self, report: Report) -> float:
+        """Seconds until everything is to be looked at again; never in step with other loops."""
+        usual = self.looks.whole(self._kinds(report)) * random.uniform(1 - JITTER, 1)
+        probe = self.house.backoff.breaker.due() if self.house.backoff is not None else None
+        sooner = [each for each in (soon(report), probe) if each is not None]
+        return min(usual, max(min(sooner, default=usual), self.watch.cost / SHARE))
+
+    @staticmethod
+    def _kinds(report: Report) -> frozenset[str]:
+        """That there is something of."""
+        return frozenset(ref.kind for ref in report.proposal.resources if not ref.key)
+
+    def _again(self, report: Report) -> frozenset[Ref]:
+        """What failed and is to be tried again now, with what waits for it; nothing when a whole pass is the shorter way."""
+        failed = self.house.backoff.due() if self.house.backoff is not None else frozenset()
+        resources = report.proposal.resources
+        again = {replace(ref, key="") for ref in failed} & resources.keys()
+        found = with_dependants(again, {ref: each for ref, each in resources.items() if not ref.key})
+        if failed and (not again or len(found) > MOST):
+            self.watch.pending = True
+            return frozenset()
+        return found
+
+    def _noted(self, began: float, done: Report) -> None:
+        """A pass over a part has ended."""
+        self.watch.note_decision(began, done)
+        self.watch.pending |= bool(outdated(done))
+        self._tell(replace(done, statuses=self.report.statuses) if self.report is not None else done)
 
     def _saved(self, began: float, report: Report) -> None:
         """A pass over what the changed manifests concern; over everything where that cannot be told."""
@@ -148,9 +174,7 @@ class _Loop:
             self._whole(began)
         elif refs:
             self.report, done = saved(report, refs, self.selection, self.house, self.stop)
-            self.watch.note_decision(began, done)
-            self.watch.pending |= bool(outdated(done))
-            self._tell(replace(done, statuses=self.report.statuses))
+            self._noted(began, done)
 
     def _are_manifests(self, paths: Collection[str]) -> bool:
         root = self.house.settings.root.absolute()
@@ -180,78 +204,3 @@ def _sleep(seconds: float, files: Changed, stop: threading.Event) -> None:
     until = time.monotonic() + seconds
     while not stop.is_set() and (left := until - time.monotonic()) > 0 and not files.wait(min(left, LOOK)):
         pass
-
-
-@contextmanager
-def watching(selection: Selection, house: House, files: Changed, stop: threading.Event) -> Iterator[None]:
-    """Tells `files` whenever something below the manifests or a project's code changes; what cannot be watched is found by the clock."""
-    done = threading.Event()
-
-    def wait() -> None:
-        from watchfiles import watch
-
-        while not done.is_set() and not stop.is_set():
-            paths = watched(selection, house)
-            if not paths:
-                done.wait(1.0)
-                continue
-            try:
-                for found in watch(
-                    *paths, watch_filter=_matters, debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=done, raise_interrupt=False
-                ):
-                    files.tell(*(path for _, path in found))
-                    if watched(selection, house) != paths:
-                        break
-            except (OSError, RuntimeError) as error:  # no more watches to be had, or a folder that is gone
-                house.log.warning("watch_failed", error=str(error))
-                done.wait(5.0)
-
-    with _beside(wait, "watch-files", done):
-        yield
-
-
-@contextmanager
-def following(
-    sources: Followings, house: House, files: Changed, stop: threading.Event, on_news: Callable[[Standing], None]
-) -> Iterator[None]:
-    """Looks at the repositories, each when it is due or was pushed to, and tells `files` when one has moved."""
-    done = threading.Event()
-
-    def wait() -> None:
-        while not done.wait(LOOK) and not stop.is_set():
-            try:
-                for each in sources.look():
-                    on_news(each)
-                    files.tell()
-            except Exception as error:  # a defect costs a look, not the loop
-                house.log.warning("follow_failed", error=repr(error))
-                done.wait(FIRST_PAUSE)
-
-    with _beside(wait, "follow-repositories", done):
-        yield
-
-
-@contextmanager
-def _beside(work: Callable[[], None], name: str, done: threading.Event) -> Iterator[None]:
-    """Runs `work` in a thread until the block ends, which sets `done`."""
-    thread = threading.Thread(target=work, name=name, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join(timeout=5.0)
-
-
-def watched(selection: Selection, house: House) -> tuple[Path, ...]:
-    """Folders and files that a pass reads: manifests, and the code and data of projects."""
-    root = house.settings.root.absolute()
-    paths = {path if path.is_absolute() else root / path for path in selection.paths}
-    for ref, owned in house.store.inventory().items():
-        if ref.kind == "Project":
-            paths.add(root / str(owned.applied.get("path", "")))
-    return tuple(sorted(each for each in paths if each.exists() and each != root))
-
-
-def _matters(change: Change, path: str) -> bool:
-    return not IGNORED.intersection(Path(path).parts)

@@ -7,11 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from schemas.base import DnsLabel, Duration, Immutable, KindInfo, Quantity, RelativePath, SecretRef, Spec, Strict
+from schemas.base import DnsLabel, Duration, Immutable, KindInfo, Quantity, RelativePath, SecretRef, Spec, Strict, duration_value
 from schemas.gitsource import Follow, Git
 from schemas.gitsource import check as git_check
 from schemas.resourcequota import Amounts
 
+LEAST_POLL = 1.0
+"""Seconds."""
+Kind = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9]*$")]
 Port = Annotated[int, Field(ge=1024, le=65535)]
 
 
@@ -167,6 +170,9 @@ class PlatformSpec(Spec):
     """Further sources; the folder given on the command line is the root source."""
     follow: Follow | None = None
     """What `reconcile watch` brings the installation's own folder to; unset = the files are taken as they are."""
+    poll: dict[Kind, Duration] = Field(default_factory=dict)
+    """How often `reconcile watch` looks at a kind in its tool although nothing was saved, such as `{Workflow: 5m}`; kinds that are not
+    named: as often as its `--every` says."""
     database: Database = Database()
     mlflow: Mlflow = Mlflow()
     dvc: Dvc = Dvc()
@@ -196,6 +202,9 @@ def check(spec: PlatformSpec) -> Iterator[tuple[str, str]]:
             yield from ((f"sources.{number}.git.{field}", why) for field, why in git_check(source.git))
         if source.name == "root":
             yield f"sources.{number}.name", "is the name of the folder given on the command line"
+    for kind, every in spec.poll.items():
+        if duration_value(every).total_seconds() < LEAST_POLL:
+            yield f"poll.{kind}", f"{every} is too often: {LEAST_POLL:.0f}s at least"
     if spec.follow is not None:
         yield from ((f"follow.{field}", why) for field, why in git_check(spec.follow))
     for what in (spec.sources, spec.dvc.remotes):

@@ -51,7 +51,7 @@ def status(ctx: typer.Context, ref: OneRef = None, all_: All = False, output: Ou
     if output is Format.JSON:
         say(status_json(found, about=about_value(about), inventory=inventory, at=now))
     elif ref is not None:
-        say("\n\n".join(one_text(each, now, inventory.get(each.ref), color=asked.color(), width=width()) for each in found))
+        say("\n\n".join(one_text(each, now, inventory.get(each.ref), about=about, color=asked.color(), width=width()) for each in found))
     else:
         say(status_text(found, about, now, all_=all_, color=asked.color(), width=width()))
 
@@ -142,6 +142,7 @@ def declared(house: House, asked: Globals, *, labels: bool = False) -> set[Ref]:
 def overview(house: House) -> Overview:
     """Of what the statuses are, and how the services are now."""
     from reconciler.cli.services import service_words
+    from reconciler.looks import bounds, looks
     from reconciler.report.status import Overview
     from reconciler.source.follow import standings
 
@@ -154,6 +155,9 @@ def overview(house: House) -> Overview:
         applied_by=last.actor if last else "",
         tools=service_words(house),
         sources=tuple(standings(house.settings.state).values()),
+        looked=looks(house.store),
+        every=bounds(house.store),
+        watched=house.store.current_leader() is not None,
     )
 
 

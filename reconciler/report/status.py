@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from reconciler.looks import OTHERS
 from reconciler.model import Health, Owned, Status
-from reconciler.report.show import clean, count, paint, rfc3339, since, value, wrap
+from reconciler.report.show import clean, count, paint, rfc3339, since, took, value, wrap
 
 if TYPE_CHECKING:
     from reconciler.source.follow import Standing
@@ -21,6 +22,8 @@ _STYLE = {
     Health.MISSING: "red",
     Health.DEGRADED: "red",
 }
+FRESH = timedelta(minutes=5)
+"""So old may be what a single pass saw without a word about it."""
 _HEADS = ("PROJECT", "KIND", "NAME", "HEALTH", "SINCE", "WHY")
 
 
@@ -36,6 +39,12 @@ class Overview:
     """Tool or service -> `ok`, or what is wrong."""
     sources: tuple[Standing, ...] = ()
     """Repositories that are followed."""
+    looked: Mapping[str, datetime] = field(default_factory=dict)
+    """Kind -> when its resources were read in their tool."""
+    every: Mapping[str, float] = field(default_factory=dict)
+    """Kind -> seconds after which the loop looks again; `*` = all others."""
+    watched: bool = False
+    """Whether a loop leads at this moment."""
 
 
 def status_text(
@@ -50,7 +59,7 @@ def status_text(
     parts = [_first_line(statuses, about, now, color, width)]
     if shown:
         parts += ["", *_table(shown, now, color, width)]
-    parts += ["", *_last_lines(len(statuses) - len(shown), about, bool(shown))]
+    parts += ["", *_last_lines(len(statuses) - len(shown), about, bool(shown), now)]
     return "\n".join(parts)
 
 
@@ -122,13 +131,37 @@ def why(each: Status) -> str:
     return told[0].message if told else ""
 
 
-def _last_lines(ready: int, about: Overview, shown: bool) -> list[str]:
+def _last_lines(ready: int, about: Overview, shown: bool, now: datetime) -> list[str]:
     tools = " · ".join(f"{clean(tool)} {clean(said)}" for tool, said in sorted(about.tools.items()))
     hidden = "" if not ready else f"{count(ready, 'resource')} {'is' if ready == 1 else 'are'} Ready (`--all`)."
     if shown and ready:
         hidden = f"{ready} more {'is' if ready == 1 else 'are'} Ready (`--all`)."
     last = ["      ".join(each for each in (hidden, tools) if each)] if hidden or tools else []
-    return [*last, *map(_source, about.sources)]
+    return [*last, *map(_source, about.sources), *_age(about, now)]
+
+
+def _age(about: Overview, now: datetime) -> list[str]:
+    """How old the picture is, and may become; nothing where somebody has just looked, and nobody will again by himself."""
+    if not about.looked:
+        return []
+    kind, oldest = min(about.looked.items(), key=lambda each: each[1])
+    if about.watched:
+        others = about.every.get(OTHERS)
+        own = ", ".join(f"{clean(each)} {took(every)}" for each, every in sorted(about.every.items()) if each != OTHERS)
+        times = f"every {took(others)}{f' ({own})' if own else ''}" if others is not None else "by itself"
+        return [f"watched: the tools are looked at {times}; the oldest look is of {since(oldest, now)} ago ({clean(kind)})"]
+    if now - oldest < FRESH:
+        return []
+    return [f"not watched: what was changed in the tools since {since(oldest, now)} ago is not known (`reconcile` looks once)"]
+
+
+def bound(kind: str, about: Overview, now: datetime) -> str:
+    """How old what is said of a resource of this kind is, and how old it can become."""
+    if (at := about.looked.get(kind)) is None:
+        return ""
+    every = about.every.get(kind, about.every.get(OTHERS))
+    again = f"; looked at every {took(every)}" if about.watched and every is not None else "; no loop looks again"
+    return f"read {since(at, now)} ago{again}"
 
 
 def _source(found: Standing) -> str:
@@ -137,9 +170,11 @@ def _source(found: Standing) -> str:
     return clean(f"source {found.source} @ {at}{f'; {found.trouble}' if found.trouble else ''}")
 
 
-def one_text(each: Status, now: datetime, owned: Owned | None = None, *, color: bool = False, width: int = 100) -> str:
-    """Everything known about one resource: its health, every condition with its reason, where it is declared, and from the inventory
-    (`owned`) what it is in its tool and what it gives to others, such as a dataset's digest."""
+def one_text(
+    each: Status, now: datetime, owned: Owned | None = None, *, about: Overview | None = None, color: bool = False, width: int = 100
+) -> str:
+    """Everything known about one resource: its health, every condition with its reason, where it is declared, from the inventory
+    (`owned`) what it is in its tool and what it gives to others, such as a dataset's digest, and how old all that is."""
     where = f"   {clean(str(each.location))}" if each.location.file else ""
     lines = [f"{clean(str(each.ref))}  {paint(str(each.health), _STYLE[each.health], color)}{where}"]
     if each.message:
@@ -153,18 +188,20 @@ def one_text(each: Status, now: datetime, owned: Owned | None = None, *, color: 
             )
         )
         lines += wrap(clean(condition.message), width, "              ")
-    lines += _facts(each, owned)
+    lines += _facts(each, owned, bound(each.ref.kind, about, now) if about is not None else "")
     lines += ["", f"Next: `reconcile history {clean(str(each.ref))}` tells what was done to it; `reconcile diff` what differs now."]
     return "\n".join(lines)
 
 
-def _facts(each: Status, owned: Owned | None) -> list[str]:
+def _facts(each: Status, owned: Owned | None, age: str) -> list[str]:
     """What is known about it by name: outputs in full, so that they can be copied into a manifest."""
     found = {name: value(given, whole=True) for name, given in sorted(owned.outputs.items())} if owned else {}
     if owned:
         found |= {"external id": value(owned.external_id), "source": value(owned.source)}
     if each.observed_digest:
         found["manifest digest"] = each.observed_digest[:12]
+    if age:
+        found["state"] = age
     column = max(map(len, found), default=0)
     return ["", *(f"  {clean(name):<{column}}  {told}" for name, told in found.items())] if found else []
 
@@ -181,4 +218,9 @@ def about_value(about: Overview) -> dict[str, object]:
             {"name": each.source, "commit": each.commit, "author": each.author, "checkedAt": each.checked or None, "trouble": each.trouble}
             for each in about.sources
         ],
+        "watched": about.watched,
+        "looked": {
+            kind: {"at": rfc3339(at), "everySeconds": about.every.get(kind, about.every.get(OTHERS)) if about.watched else None}
+            for kind, at in sorted(about.looked.items())
+        },
     }

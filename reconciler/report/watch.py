@@ -48,6 +48,8 @@ def report_line(report: Report, now: datetime) -> str:
 
 
 def _acted(result: Result) -> bool:
+    if isinstance(result.outcome, Failed) and not result.attempts:
+        return False  # it waits for its next try, and was told when it failed
     return result.outcome is not None and not isinstance(result.action, Keep | Blocked)
 
 

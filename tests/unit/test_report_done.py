@@ -53,6 +53,10 @@ def report(*results: Result, statuses: tuple[Status, ...] = (), interrupted: boo
     return Report(proposal(tuple(each.action for each in results)), results, statuses, 2.4, interrupted)
 
 
+def status_of(kind: str) -> Status:
+    return replace(STATUSES[0], ref=ref(f"{kind}/vision/d"))
+
+
 GOOD = report(Result(MADE, Done("1"), attempts=1, seconds=1.2), Result(CHANGED, Done("2")), Result(Keep(ref("dataset/v/d")), None))
 BAD = report(
     Result(MADE, Failed(Rejected("MLflow refused the tag 'a'", hint="tags are at most 5000 long")), attempts=1),
@@ -194,6 +198,24 @@ def test_status_of_everything_ready_is_short() -> None:
         "",
         "1 resource is Ready (`--all`).",
     ]
+
+
+def test_status_tells_how_old_it_is_and_may_become() -> None:
+    looked = {"Dataset": NOW - timedelta(seconds=12), "Workflow": NOW - timedelta(minutes=4)}
+    watched = Overview("t", looked=looked, every={"*": 30.0, "Workflow": 300.0}, watched=True)
+    told = status_text(STATUSES, watched, NOW).split("\n")[-1]
+    assert told == "watched: the tools are looked at every 30 s (Workflow 5 min); the oldest look is of 4 min ago (Workflow)"
+    assert "state            read 12 s ago; looked at every 30 s" in one_text(status_of("dataset"), NOW, about=watched)
+    assert about_value(watched)["looked"]["Workflow"] == {"at": "2026-03-01T11:56:00Z", "everySeconds": 300.0}  # type: ignore[index]
+
+
+def test_status_that_nobody_keeps_fresh_says_so_once_it_is_old() -> None:
+    fresh = Overview("t", looked={"Dataset": NOW - timedelta(minutes=4)})
+    assert "watched" not in status_text(STATUSES, fresh, NOW)
+    old = Overview("t", looked={"Dataset": NOW - timedelta(hours=3)}, every={"*": 30.0})
+    assert status_text(STATUSES, old, NOW).split("\n")[-1].startswith("not watched: what was changed in the tools since 3 h ago")
+    assert "read 3 h ago; no loop looks again" in one_text(status_of("dataset"), NOW, about=old)
+    assert about_value(old)["looked"]["Dataset"]["everySeconds"] is None  # type: ignore[index]
 
 
 def test_one_resource_in_full_and_as_json() -> None:

@@ -1,0 +1,121 @@
+"""What wakes the loop: saved files and repositories that have moved, each looked after by a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.advance import LOOK
+from reconciler.house import House
+from reconciler.selection import Selection
+from reconciler.source.follow import Followings, Standing
+
+if TYPE_CHECKING:
+    from watchfiles import Change
+
+DEBOUNCE_MS, STEP_MS = 200, 50
+"""A save of several files counts as one change when they come within this time; how often the system is asked."""
+IGNORED = frozenset({".git", ".mlops", ".venv", "__pycache__", ".ipynb_checkpoints", "node_modules"})
+"""Folders whose files mean nothing to a pass."""
+AFTER_DEFECT = 1.0
+"""Seconds until the next look at the repositories after one that failed with a defect of ours."""
+
+
+class Changed(threading.Event):
+    """Set when a watched file has changed; remembers which."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._paths: set[str] = set()
+        self._lock = threading.Lock()
+
+    def tell(self, *paths: str) -> None:
+        """No paths: something that no path names."""
+        with self._lock:
+            self._paths.update(paths or ("",))
+        self.set()
+
+    def take(self) -> frozenset[str]:
+        """What changed since this was asked the last time."""
+        self.clear()
+        with self._lock:
+            taken, self._paths = frozenset(self._paths), set()
+        return taken
+
+
+@contextmanager
+def watching(selection: Selection, house: House, files: Changed, stop: threading.Event) -> Iterator[None]:
+    """Tells `files` whenever something below the manifests or a project's code changes; what cannot be watched is found by the clock."""
+    done = threading.Event()
+
+    def wait() -> None:
+        from watchfiles import watch
+
+        while not done.is_set() and not stop.is_set():
+            paths = watched(selection, house)
+            if not paths:
+                done.wait(1.0)
+                continue
+            try:
+                for found in watch(
+                    *paths, watch_filter=_matters, debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=done, raise_interrupt=False
+                ):
+                    files.tell(*(path for _, path in found))
+                    if watched(selection, house) != paths:
+                        break
+            except (OSError, RuntimeError) as error:  # no more watches to be had, or a folder that is gone
+                house.log.warning("watch_failed", error=str(error))
+                done.wait(5.0)
+
+    with _beside(wait, "watch-files", done):
+        yield
+
+
+@contextmanager
+def following(
+    sources: Followings, house: House, files: Changed, stop: threading.Event, on_news: Callable[[Standing], None]
+) -> Iterator[None]:
+    """Looks at the repositories, each when it is due or was pushed to, and tells `files` when one has moved."""
+    done = threading.Event()
+
+    def wait() -> None:
+        while not done.wait(LOOK) and not stop.is_set():
+            try:
+                for each in sources.look():
+                    on_news(each)
+                    files.tell()
+            except Exception as error:  # a defect costs a look, not the loop
+                house.log.warning("follow_failed", error=repr(error))
+                done.wait(AFTER_DEFECT)
+
+    with _beside(wait, "follow-repositories", done):
+        yield
+
+
+@contextmanager
+def _beside(work: Callable[[], None], name: str, done: threading.Event) -> Iterator[None]:
+    """Runs `work` in a thread until the block ends, which sets `done`."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(timeout=5.0)
+
+
+def watched(selection: Selection, house: House) -> tuple[Path, ...]:
+    """Folders and files that a pass reads: manifests, and the code and data of projects."""
+    root = house.settings.root.absolute()
+    paths = {path if path.is_absolute() else root / path for path in selection.paths}
+    for ref, owned in house.store.inventory().items():
+        if ref.kind == "Project":
+            paths.add(root / str(owned.applied.get("path", "")))
+    return tuple(sorted(each for each in paths if each.exists() and each != root))
+
+
+def _matters(change: Change, path: str) -> bool:
+    return not IGNORED.intersection(Path(path).parts)
