@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -134,9 +134,11 @@ def _ours(taken: Snapshot, decision: Decision, demands: Mapping[Ref, Demand]) ->
     )
 
 
-def grant(plan: Plan, admission: Admission, ctx: Context, house: House, *, part: bool) -> tuple[Plan, Context]:
-    """Write the decision into the ledger, and take out of the plan what has to wait. Called with the writer's lease held."""
-    gone = [] if part else [each.ref for each in admission.books.queue if each.ref not in admission.demands]
+def grant(plan: Plan, admission: Admission, ctx: Context, house: House, about: Iterable[Ref]) -> tuple[Plan, Context]:
+    """Write the decision into the ledger, and take out of the plan what has to wait. Called with the writer's lease held.
+
+    `about` are those in the stored queue that this pass has a say in: what it does not ask for is not wanted any more."""
+    gone = [ref for ref in about if ref not in admission.demands]
     settle(house, ctx, admission.books)
     keep(house, ctx, admission.snapshot, admission.decision, admission.books, admission.demands, gone)
     granted = admission.granted

@@ -25,6 +25,7 @@ from reconciler.kept import OneMeter, OneRunner, OneSampler
 from reconciler.model import JSON, Owned, Ref, Resource, Status
 from reconciler.registry import Kinds, discover
 from reconciler.settings import Settings
+from reconciler.shard import Shard
 from schemas.base import FromEnv, FromFile
 from schemas.platform import PlatformSpec
 
@@ -57,6 +58,8 @@ class Wire:
         self.on_call(call)
 
 
+WRITTEN, WHOLE = "written_by_shard", "*"
+"""In the Store, where there are shards: how often each of them wrote, and who looks after everything."""
 TOLD_SINCE = "told_since"
 """In the Store: when the last whole pass began whose statuses somebody waits for."""
 ANSWERS = ("running", "external", "unreachable", "degraded")
@@ -119,6 +122,8 @@ class House:
     backoff: Backoff | None = None
     """What failed waits for its next try; None: everything is tried in each pass, as a person who runs one wants it."""
 
+    shard: Shard | None = None
+    """The part of the installation that this loop looks after; None = all of it."""
     gives_way: Callable[[], bool] = lambda: False
     """Whether what is left of a pass is to wait for something more urgent."""
 
@@ -209,7 +214,7 @@ def context(
         learned=house.store.work.learned(),
     )
     seen = seen_by_admission(house, ctx, resources.values(), inventory)
-    since = house.store.meta(TOLD_SINCE)
+    since = house.store.meta(told_since(house))
     return replace(
         ctx,
         room=lambda owner: room(seen(), owner),
@@ -255,16 +260,49 @@ def _stale(house: House) -> StalePlan:
     return StalePlan("another pass wrote between this plan and its turn", hint="make the plan again")
 
 
+def begin(house: House) -> int:
+    """How often was written what concerns this loop: to be asked before anything is read that a plan depends on."""
+    count = _written(house)
+    house.memos.follow(house.store)
+    return count
+
+
+def _written(house: House) -> int:
+    """One more for each time that somebody was the writer; of other shards' times nothing here depends."""
+    if house.shard is None:
+        return house.store.last_token()
+    counts = _counts(house)
+    return counts.get(WHOLE, 0) + counts.get(str(house.shard), 0)
+
+
+def _counts(house: House) -> dict[str, int]:
+    return dict(json.loads(house.store.meta(WRITTEN) or "{}"))
+
+
+def _count(house: House) -> None:
+    """Let the others know. Without shards the lease's own token tells it."""
+    counts = _counts(house)
+    if house.shard is not None or counts:
+        key = WHOLE if house.shard is None else str(house.shard)
+        house.store.set_meta(WRITTEN, json.dumps({**counts, key: counts.get(key, 0) + 1}))
+
+
+def told_since(house: House) -> str:
+    """Where the Store keeps when the last whole pass of this loop began."""
+    return TOLD_SINCE if house.shard is None else f"{TOLD_SINCE} {house.shard}"
+
+
 @contextmanager
 def writing(house: House, after: int) -> Iterator[None]:
     """Be the one writer; save the notebooks at the end, whatever happened.
 
-    `after` is the last lease that the plan knew of. Raises StalePlan when somebody held one since, and StoreError while somebody does."""
-    if house.store.last_token() != after:  # asked before the lease is taken: a stale plan must not make another one stale
+    `after` is what `begin` said before the plan was made. Raises StalePlan when somebody wrote since, StoreError while somebody does."""
+    if _written(house) != after:  # asked before the lease is taken: a stale plan must not make another one stale
         raise _stale(house)
     with house.store.writer(house.actor) as token:
-        if token != after + 1:
+        if (token - 1 if house.shard is None else _written(house)) != after:
             raise _stale(house)
+        _count(house)
         try:
             yield
         finally:

@@ -37,7 +37,8 @@ def lead(
     said = ""
     while not stop.is_set():
         try:
-            with house.store.leader(house.actor, TTL), _term(house, stop) as over:
+            part = (house.shard.number, house.shard.of) if house.shard is not None else (1, 1)
+            with house.store.leader(house.actor, TTL, *part), _term(house, stop) as over:
                 pulse.leader, said = "", ""
                 on_lead()
                 body(over)

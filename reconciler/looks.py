@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from reconciler.model import Observation, Ref, Unknown
 from reconciler.selection import Selection
+from reconciler.shard import Shard
 from schemas.base import duration_value
 
 if TYPE_CHECKING:
     from reconciler.state import Store
 
 LOOKED, EVERY = "looked_at", "look_every"
-"""In the Store, as JSON: kind -> when it was read the last time; kind -> seconds until the next look, with `*` for all others."""
+"""In the Store, as JSON: kind (and shard) -> when it was read the last time; kind -> seconds until the next look, `*` = all others."""
 OTHERS = "*"
 
 
@@ -30,17 +31,20 @@ def kinds_read(selection: Selection, observations: Mapping[Ref, Observation]) ->
     return frozenset(kind for kind, read in seen.items() if read)
 
 
-def note_looks(store: Store, kinds: Iterable[str], at: datetime) -> None:
-    """Remember that these kinds were looked at."""
-    store.set_meta(LOOKED, json.dumps({**_kept(store, LOOKED), **dict.fromkeys(kinds, at.isoformat())}, sort_keys=True))
+def note_looks(store: Store, kinds: Iterable[str], at: datetime, shard: Shard | None = None) -> None:
+    """Remember that these kinds were looked at, with `shard` those of its projects."""
+    own = f" {shard}" if shard is not None else ""
+    before = {key: said for key, said in _kept(store, LOOKED).items() if key.partition("/")[2] == own.partition("/")[2]}
+    store.set_meta(LOOKED, json.dumps({**before, **{f"{kind}{own}": at.isoformat() for kind in kinds}}, sort_keys=True))
 
 
 def looks(store: Store) -> Mapping[str, datetime]:
-    """When each kind was looked at."""
+    """When all of each kind had been looked at."""
     found: dict[str, datetime] = {}
-    for kind, at in _kept(store, LOOKED).items():
+    for key, said in _kept(store, LOOKED).items():
         with suppress(TypeError, ValueError):
-            found[kind] = datetime.fromisoformat(str(at))
+            kind, at = key.partition(" ")[0], datetime.fromisoformat(str(said))
+            found[kind] = min(at, found.get(kind, at))
     return found
 
 

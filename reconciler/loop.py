@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -26,17 +26,15 @@ from reconciler.diff import compare
 from reconciler.drift import WITHIN, PutBack, by_hand, put_back
 from reconciler.events import Event
 from reconciler.expand import Expanded, expand
-from reconciler.house import TOLD_SINCE, House, context, writing
+from reconciler.house import House, begin, context, writing
+from reconciler.inventory import is_untried, note
 from reconciler.journal import StoreJournal
-from reconciler.looks import kinds_read, note_looks
 from reconciler.model import (
     Absent,
     Blocked,
     Delete,
     Diagnostic,
     Diff,
-    Glyph,
-    Keep,
     Location,
     Observation,
     Owned,
@@ -116,18 +114,18 @@ class Report:
 
 def propose(selection: Selection, house: House) -> Proposal:
     """Read manifests, Store and tools, and decide what should be done. Writes nothing, anywhere."""
-    began, calls, lease = time.monotonic(), house.wire.count, house.memos.follow(house.store)
+    began, calls, lease = time.monotonic(), house.wire.count, begin(house)
     inventory, now = house.store.inventory(), house.now()
     house.tell(Event("phase", "reading manifests"))
     desired = read(selection, house.kinds, house.settings, inventory, house.store.meta("root_paths") or "")
     selection = desired.selection
-    ctx = context(house, desired.graph.resources, inventory, focused=selection.partial)
+    ctx = context(house, desired.graph.resources, inventory, focused=not selection.prunes)
     chosen = {ref: each for ref, each in desired.graph.resources.items() if selection.holds(each)}
     house.tell(Event("phase", "looking at the tools"))
     looked_at = [each for ref, each in chosen.items() if ref not in desired.graph.blocked]
     # Where a pass was cut short, something of ours may have been left, though nothing is declared there any more.
     unfinished = frozenset(house.store.open_intents())
-    also = () if selection.partial else {ref.kind for ref in unfinished}
+    also = {ref.kind for ref in unfinished if selection.covers(ref)} if selection.prunes else ()
     breaker = house.backoff.breaker if house.backoff else None
     observed = observe(looked_at, ctx, house.kinds, house.settings.parallelism, also, breaker) if ctx else _blind(looked_at)
     differ = _differ(house)
@@ -150,7 +148,7 @@ def propose(selection: Selection, house: House) -> Proposal:
         inventory=inventory,
         sources=desired.graph.sources,
         diagnostics=(*desired.diagnostics, *map(_unmatched, planned.unmatched)),
-        orphans=tuple(sorted(ref for ref in observed.extra if ref not in inventory and ref not in desired.graph.resources)),
+        orphans=_orphans(observed, inventory, desired),
         tools=observed.tools,
         seconds=time.monotonic() - began,
         calls=house.wire.count - calls,
@@ -164,6 +162,11 @@ def propose(selection: Selection, house: House) -> Proposal:
         looked=now,
         unread=expanded.unread,
     )
+
+
+def _orphans(observed: Observed, inventory: Mapping[Ref, Owned], desired: Desired) -> tuple[Ref, ...]:
+    nobodys = observed.extra.keys() - inventory.keys() - desired.graph.resources.keys()
+    return tuple(sorted(ref for ref in nobodys if desired.selection.covers(ref)))
 
 
 def _differ(house: House) -> Differ:
@@ -195,7 +198,7 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
                 backoff=house.backoff,
                 gives_way=house.gives_way,
             )
-            if house.backoff is not None and not proposal.selection.partial:
+            if house.backoff is not None and proposal.selection.prunes:
                 house.backoff.keep({each.ref for each in todo.writes})
             if admission is not None:
                 give_back(results, admission, house)
@@ -207,8 +210,8 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
         if ctx is not None:
             found = summed(found, proposal.resources, ctx, house.kinds)
         found += refused(proposal.refused, proposal.diagnostics)
-        interrupted = (stop is not None and stop.is_set()) or any(map(_is_untried, results))
-        _record(proposal, results, found, house, journal, whole=not interrupted)
+        interrupted = (stop is not None and stop.is_set()) or any(map(is_untried, results))
+        note(proposal, results, found, house, journal, whole=not interrupted)
     return Report(proposal, tuple(results), found, time.monotonic() - began, interrupted)
 
 
@@ -241,7 +244,8 @@ def _admitted(proposal: Proposal, ctx: Context, house: House) -> tuple[Plan, Con
     planned, admission = consider(proposal.plan, proposal.resources, proposal.inventory, proposal.policy, ctx, house)
     if admission is None:
         return planned, ctx, None
-    todo, ctx = grant(planned, admission, ctx, house, part=proposal.policy.partial)
+    about = [each.ref for each in admission.books.queue if proposal.selection.whole_of(each.ref)]
+    todo, ctx = grant(planned, admission, ctx, house, about)
     return todo, ctx, admission
 
 
@@ -267,8 +271,9 @@ def _policy(
         now=now,
         sources=desired.graph.sources,
         partial=selection.partial,
+        shard=selection.shard if selection.prunes else None,
         refused=desired.graph.refused,
-        blocked={ref: each for ref, each in desired.graph.blocked.items() if ref in bound.resources or not selection.partial},
+        blocked={ref: each for ref, each in desired.graph.blocked.items() if ref in bound.resources or (selection.whole_of(ref))},
         suspended={ref: each.reason for ref, each in house.store.suspensions().items()},
         closed=closed_projects(desired.graph.resources, now),
         confirmed=selection.confirmed,
@@ -330,73 +335,6 @@ def _author(proposal: Proposal, house: House, source: str) -> str:
     first = proposal.selection.paths[0] if proposal.selection.paths else Path()
     place = place_of(found, root, house.settings.state) / found.path if found is not None else root / first
     return author_of(place if place.is_dir() else place.parent, revision)
-
-
-def _record(
-    proposal: Proposal, results: Sequence[Result], found: Sequence[Status], house: House, journal: StoreJournal, *, whole: bool
-) -> None:
-    """Write down where everything stands: statuses, what changed in the inventory without a call to a tool, orphans, the revision."""
-    for ref in house.store.open_intents().keys() & {each.action.ref for each in results if isinstance(each.action, Keep)}:
-        journal.abandon(ref)  # it is as desired: what was begun has happened
-    kept = [_refreshed(each.action.ref, proposal, house) for each in results if isinstance(each.action, Keep)]
-    house.store.record_many([each for each in kept if each is not None])
-    for entry in _found_orphans(proposal, house):
-        journal.record(
-            entry, action="adopt", glyph=str(Glyph.ADOPT), detail={"why": "carries this installation's mark and is in no manifest"}
-        )
-    gone = () if proposal.selection.partial else _gone(proposal, found, house)
-    untried = frozenset(each.action.ref for each in results if _is_untried(each))
-    known = house.store.statuses().keys() if untried else ()
-    house.store.put_statuses([each for each in found if each.ref not in untried or each.ref not in known], gone)
-    if (read_now := kinds_read(proposal.selection, proposal.observations)) and proposal.looked is not None:
-        note_looks(house.store, read_now, proposal.looked)
-    if whole and not proposal.selection.partial and all(each.complete for each in proposal.sources):
-        for key, value in (("applied_revision", proposal.sources[0].revision), ("root_paths", proposal.selection.root_paths)):
-            if house.store.meta(key) != value:
-                house.store.set_meta(key, value)
-    if whole and not proposal.selection.partial and proposal.looked is not None and _is_awaited(proposal):
-        house.store.set_meta(TOLD_SINCE, proposal.looked.isoformat())
-
-
-def _is_untried(result: Result) -> bool:
-    """The pass ended before its turn came: what was said of it stands until then."""
-    return result.outcome is None and not isinstance(result.action, Keep | Blocked)
-
-
-def _is_awaited(proposal: Proposal) -> bool:
-    """Whether a child wants to be looked at again: it may wait for what this pass says of others."""
-    seen = proposal.observations.items()
-    return any(ref.key and isinstance(each, Present) and each.recheck_at is not None for ref, each in seen)
-
-
-def _gone(proposal: Proposal, found: Sequence[Status], house: House) -> tuple[Ref, ...]:
-    told = {each.ref for each in found}
-    left = house.store.statuses().keys() - told
-    return tuple(ref for ref in left if not ref.key or replace(ref, key="") not in proposal.unread)
-
-
-def _refreshed(ref: Ref, proposal: Proposal, house: House) -> Owned | None:
-    """The inventory entry of a resource that needed no write, when its manifest says something new (its protection, its place)."""
-    resource, before, seen = proposal.resources.get(ref), proposal.inventory.get(ref), proposal.observations.get(ref)
-    if resource is None or before is None or not isinstance(seen, Present):
-        return None
-    references = (*resource.requires, *resource.references)
-    told = (resource.digest, resource.source, resource.prune, resource.location, references, seen.outputs)
-    if told == (before.digest, before.source, before.prune, before.location, before.references, before.outputs):
-        return None
-    return owned(resource, before.external_id, seen.outputs, house.kinds)
-
-
-def _found_orphans(proposal: Proposal, house: House) -> list[Owned]:
-    """Inventory entries for marked objects that nobody declares: the next complete pass may propose to delete them, as for any other."""
-    entries: list[Owned] = []
-    for ref in () if proposal.selection.partial else proposal.orphans:
-        seen = proposal.observations[ref]
-        if isinstance(seen, Present):
-            prune = house.kinds.controller(ref.kind).info.prune
-            mark = seen.mark.digest if seen.mark else ""
-            entries.append(Owned(ref, seen.external_id, "root", mark, seen.fields, prune, seen.outputs))
-    return entries
 
 
 __all__ = ["House", "Proposal", "Report", "Selection", "carry_out", "owned", "propose"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.model import Blocked, Diff, Ref, Source
+from reconciler.shard import Shard
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,9 @@ class Policy:
     kinds: frozenset[str] | None = None
     """Kinds that are loaded; None = all that are met."""
     partial: bool = False
-    """Only a part of the manifests was looked at: nothing is pruned."""
+    """Only a part of the manifests was looked at: it says nothing about the rest, and nothing is pruned."""
+    shard: Shard | None = None
+    """With `partial`: the part is whole in itself, so that it is pruned."""
     refused: frozenset[Ref] = frozenset()
     """Named by a manifest that is wrong: last good state stays, nothing is pruned."""
     blocked: Mapping[Ref, Blocked] = field(default_factory=dict)

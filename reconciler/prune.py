@@ -33,11 +33,11 @@ def prune(desired: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned], 
     """Decide on everything that is in the inventory and in no manifest, in reverse dependency order.
 
     A replacement counts as a deletion: it needs a confirmation on kinds whose prune policy is not `auto`."""
-    if policy.partial:
+    if policy.partial and policy.shard is None:
         candidates: list[Owned] = []
     else:
         gone = inventory.keys() - desired.keys() - policy.refused - policy.blocked.keys()
-        candidates = _reverse_order([inventory[ref] for ref in gone])
+        candidates = _reverse_order([inventory[ref] for ref in gone if policy.shard is None or policy.shard.holds(ref)])
     held: dict[Ref, Blocked | Keep] = {}
     for each in candidates:
         if (reason := _kept(each, policy)) is not None:
@@ -120,14 +120,15 @@ def _asks(owned: Owned, suspect: str | None, confirmation: str) -> Blocked:
 
 
 def _users(desired: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned], policy: Policy) -> dict[Ref, list[Ref]]:
-    """Who uses what, among all that stays: manifests, and what is kept as it was because its manifest is wrong."""
+    """Who uses what, among all that stays: manifests, what is kept as it was because its manifest is wrong, and other shards' resources."""
     users: dict[Ref, list[Ref]] = {}
     for resource in desired.values():
         for ref in (*resource.references, *resource.requires):
             users.setdefault(ref, []).append(resource.ref)
-    for wrong in sorted((policy.refused | policy.blocked.keys()) & inventory.keys() - desired.keys()):
-        for ref in inventory[wrong].references:
-            users.setdefault(ref, []).append(wrong)
+    others = {ref for ref in inventory if policy.shard is not None and not policy.shard.holds(ref)}
+    for other in sorted(((policy.refused | policy.blocked.keys()) & inventory.keys() - desired.keys()) | others):
+        for ref in inventory[other].references:
+            users.setdefault(ref, []).append(other)
     return users
 
 

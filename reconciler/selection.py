@@ -10,6 +10,7 @@ from typing import Any
 
 from reconciler.errors import UsageError
 from reconciler.model import Ref, Resource
+from reconciler.shard import Shard
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Selection:
     """These paths are the whole tree from now on, whatever was the tree before."""
     confirmed: frozenset[str] = frozenset()
     """Digests of deletion sets, or Refs, from `--confirm`."""
+    shard: Shard | None = None
+    """The projects that this loop looks after, as a whole; None = all."""
 
     @property
     def filtered(self) -> bool:
@@ -34,8 +37,21 @@ class Selection:
 
     @property
     def partial(self) -> bool:
-        """True: not everything is looked at, so nothing may be deleted for being missing."""
-        return self.part or self.filtered
+        """True: not everything is looked at, so the pass says nothing about the rest."""
+        return self.part or self.filtered or self.shard is not None
+
+    @property
+    def prunes(self) -> bool:
+        """Whether what this pass is about is looked at as a whole: only then may something be deleted for being missing."""
+        return not self.part and not self.filtered
+
+    def whole_of(self, ref: Ref) -> bool:
+        """Whether the pass looks at everything that this belongs to."""
+        return self.prunes and self.covers(ref)
+
+    def covers(self, ref: Ref) -> bool:
+        """Whether this pass is about it, if it is about the whole of something."""
+        return self.shard is None or self.shard.holds(ref)
 
     @property
     def root_paths(self) -> str:
@@ -49,6 +65,7 @@ class Selection:
             (not self.projects or ref.owner in self.projects)
             and (not self.kinds or ref.kind in self.kinds)
             and (not self.refs or ref in self.refs)
+            and self.covers(ref)
             and all(resource.labels.get(key) == value for key, value in self.labels.items())
         )
 

@@ -21,7 +21,8 @@ def touched(report: Report, desired: Desired) -> frozenset[Ref] | None:
 
     What is gone, what is wrong and what was wrong concern more than themselves: prune and protection need the whole tree."""
     before = {ref: each for ref, each in report.proposal.resources.items() if not ref.key}
-    now, graph = desired.graph.resources, desired.graph
+    graph = desired.graph
+    now = {ref: each for ref, each in graph.resources.items() if desired.selection.covers(ref)}
     if desired.selection.part or before.keys() - now.keys() or graph.refused or report.proposal.refused:
         return None
     if [(each.name, each.complete) for each in graph.sources] != [(each.name, each.complete) for each in report.proposal.sources]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from reconciler.advance import LOOK
 from reconciler.house import House
 from reconciler.selection import Selection
-from reconciler.source.follow import Followings, Standing
+from reconciler.source.follow import Followings, Standing, standings
 
 if TYPE_CHECKING:
     from watchfiles import Change
@@ -78,21 +78,31 @@ def watching(selection: Selection, house: House, files: Changed, stop: threading
 def following(
     sources: Followings, house: House, files: Changed, stop: threading.Event, on_news: Callable[[Standing], None]
 ) -> Iterator[None]:
-    """Looks at the repositories, each when it is due or was pushed to, and tells `files` when one has moved."""
+    """Looks at the repositories, each when it is due or was pushed to, and tells `files` when one has moved, by whomever."""
     done = threading.Event()
 
     def wait() -> None:
+        before = _standing_at(house)
         while not done.wait(LOOK) and not stop.is_set():
+            if (now := _standing_at(house)) != before:
+                before = now
+                files.tell()
             try:
                 for each in sources.look():
                     on_news(each)
                     files.tell()
+                    before = _standing_at(house)
             except Exception as error:  # a defect costs a look, not the loop
                 house.log.warning("follow_failed", error=repr(error))
                 done.wait(AFTER_DEFECT)
 
     with _beside(wait, "follow-repositories", done):
         yield
+
+
+def _standing_at(house: House) -> frozenset[str]:
+    """Commits that repositories stand at: another loop, or a person's `reconcile`, may have fetched them."""
+    return frozenset(f"{name} {each.commit}" for name, each in standings(house.settings.state).items())
 
 
 @contextmanager

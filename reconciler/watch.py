@@ -128,7 +128,8 @@ class _Loop:
             self.may_give_way = False
         self.pulse.pass_ends()
         if (ctx := self.report.proposal.context) is not None:
-            self.sources.take(ctx.platform, own=True)
+            if self.house.shard is None or self.house.shard.number == 1:  # one fetches for all
+                self.sources.take(ctx.platform, own=True)
             self.looks.take(ctx.platform.poll, self.house.store)
         self.looks.note(self._kinds(self.report), began)
         self.watch.note_pass(began, self.report.proposal.context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +33,9 @@ def watch(
         int | None,
         typer.Option(metavar="PORT", help="Answer /healthz and /readyz, and take pushes, at this port of 127.0.0.1 (0 = a free one)."),
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="K/N", help="Look after a part of the projects: this is loop K of N, which run side by side.")
+    ] = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Reconcile for as long as it runs.
@@ -45,18 +48,21 @@ def watch(
       reconcile watch
       reconcile watch --every 5m --project lora-finetuning
       reconcile watch --listen 8480
+      reconcile watch --shard 2/3
     """
     from reconciler.cli.output import tell
     from reconciler.cli.pass_ import open_for, stop_on_signal, timeout_seconds
     from reconciler.house import secret
     from reconciler.leader import lead
     from reconciler.pulse import Pulse
+    from reconciler.shard import shard_named
     from reconciler.source.follow import Followings
     from reconciler.watch import run_forever
 
     asked = given(ctx)
-    house, seconds, told = open_for(asked, read_only=False), timeout_seconds(every), _Told(output)
-    selection = asked.selection(house.settings, house.kinds)
+    part = shard_named(shard) if shard is not None else None
+    house, seconds, told = replace(open_for(asked, read_only=False), shard=part), timeout_seconds(every), _Told(output)
+    selection = replace(asked.selection(house.settings, house.kinds), shard=part)
     pulse, sources = Pulse(seconds), Followings(house.settings.root, house.settings.state, secret)
 
     def loop(over: threading.Event) -> None:

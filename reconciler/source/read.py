@@ -44,7 +44,7 @@ def read(selection: Selection, kinds: Kinds, settings: Settings, inventory: Mapp
         loaded = _without_others(loaded, platform.sources, root, settings.state)
         extra = [_further(each, root, settings.state, cache) for each in platform.sources]
         validated = validate(reduce(add, extra, loaded), kinds, root=root, incumbents=inventory)
-    graph = resolve(validated, kinds, known=inventory, partial=selection.partial)
+    graph = resolve(validated, kinds, known=inventory, partial=not selection.prunes)
     must_know(selection.projects, (*graph.resources, *graph.refused, *inventory))
     told = (*_stale(platform, settings.state, paths), *_sorted(validated, graph))
     told = told if whole else (*_narrower(paths, root_paths, root), *told)

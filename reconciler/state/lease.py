@@ -32,6 +32,10 @@ _CLOCK = time.CLOCK_BOOTTIME if sys.platform == "linux" else time.CLOCK_MONOTONI
 """Counts sleep: a laptop that wakes up must know that its lease has run out. (macOS: CLOCK_MONOTONIC does, time.monotonic does not.)"""
 
 
+_HOLDER = ("token", "actor", "host", "machine", "pid", "birth", "since", "heartbeat_at", "ttl")
+"""Columns, in the order of Writer's fields."""
+
+
 @dataclass
 class _Held:
     token: int
@@ -42,7 +46,20 @@ class _Held:
 
 WRITER, LEADER = 1, 2
 """What a lease is for, by the number of its row: one pass, or a loop as long as it runs."""
-WORDS = {WRITER: "is reconciling", LEADER: "leads"}
+SHARDS = 1000
+"""Rows from here on are for leading a part: `1000 * parts + part`."""
+
+
+def leader_slot(number: int, of: int) -> int:
+    """The row for leading part `number` of `of`; of one, the whole."""
+    return LEADER if of == 1 else SHARDS * of + number
+
+
+def _doing(slot: int) -> str:
+    """What the holder of that row does, in words that end before "this installation"."""
+    if slot < SHARDS:
+        return "is reconciling" if slot == WRITER else "leads"
+    return f"leads part {slot % SHARDS} of {slot // SHARDS} of"
 
 
 class Lease:
@@ -86,6 +103,21 @@ class Lease:
         age = (self._now() - writer.heartbeat_at).total_seconds()
         return age <= writer.ttl and not _is_dead(writer)
 
+    def leaders(self) -> dict[int, Writer]:
+        """Every live process that leads, by its row."""
+        columns = (*_HOLDER, "id")
+        asked = select(*(table.c[name] for name in columns)).where(table.c.id != WRITER, table.c.actor.is_not(None))
+        found = {int(row[-1]): Writer(*row[:-1]) for row in self._database.rows(asked)}
+        return {slot: each for slot, each in sorted(found.items()) if self.is_live(each)}
+
+    def refuse_division(self) -> None:
+        """Raise WriterBusy while a live process leads by another division of the installation: two would look after the same project."""
+        mine = self._slot // SHARDS
+        for slot, other in self.leaders().items():
+            if slot // SHARDS != mine:
+                why = f"{other} {_doing(slot)} this installation"
+                raise WriterBusy(why, hint="every loop needs the same number of parts: stop the others first")
+
     def renew(self) -> None:
         """Send one heartbeat. Raises StoreError when the lease is not held, or was taken over."""
         held = self._must_hold()
@@ -119,7 +151,7 @@ class Lease:
         if row is not None and self.is_live(other := Writer(*row)):
             left = other.ttl - (self._now() - other.heartbeat_at).total_seconds()
             hint = f"wait for it or stop it; if it has died, its lease runs out in {max(left, 0):.0f} s"
-            raise WriterBusy(f"{other} {WORDS[self._slot]} this installation", hint=hint)
+            raise WriterBusy(f"{other} {_doing(self._slot)} this installation", hint=hint)
 
     def leave(self, connection: Connection, token: int) -> None:
         """Note that `token` was the last one, and that nobody holds the lease."""
@@ -154,8 +186,7 @@ class Lease:
         return self._held
 
     def _holder(self) -> Select[Any]:
-        columns = ("token", "actor", "host", "machine", "pid", "birth", "since", "heartbeat_at", "ttl")
-        return select(*(table.c[name] for name in columns)).where(self._mine, table.c.actor.is_not(None))
+        return select(*(table.c[name] for name in _HOLDER)).where(self._mine, table.c.actor.is_not(None))
 
     def _row(self, token: int, actor: str, ttl: float) -> dict[str, Any]:
         from reconciler.platform.process import birth

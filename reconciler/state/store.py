@@ -16,7 +16,7 @@ from reconciler.state import encode, tables
 from reconciler.state.alerts import Alerts
 from reconciler.state.database import Database, upsert
 from reconciler.state.deliveries import Deliveries
-from reconciler.state.lease import LEADER, Lease
+from reconciler.state.lease import LEADER, Lease, leader_slot
 from reconciler.state.merge import is_transition, merged
 from reconciler.state.records import DELETING, AuditEntry, Intent, Suspension, Writer
 from reconciler.state.work import Work
@@ -249,18 +249,23 @@ class Store:
         Raises StoreError that names the holder when another live process has it. One that has died is taken over."""
         return self._lease.hold(actor, ttl)
 
-    def leader(self, actor: str, ttl: float) -> AbstractContextManager[int]:
-        """Lead: be the one loop of this installation. As `writer`, which each pass takes besides."""
-        return self._leading.hold(actor, ttl)
+    @contextmanager
+    def leader(self, actor: str, ttl: float, number: int = 1, of: int = 1) -> Iterator[int]:
+        """Lead: be the one loop of this installation, or of part `number` of `of`. As `writer`, which each pass takes besides.
+
+        Raises WriterBusy too while somebody leads by another division."""
+        self._leading = Lease(self._database, self._now, leader_slot(number, of))
+        with self._leading.hold(actor, ttl) as token:
+            self._leading.refuse_division()
+            yield token
 
     def check_leader(self) -> None:
         """Raise StoreError when this process leads no more. Costs nothing while the lease is fresh."""
         self._leading.check()
 
     def current_leader(self) -> Writer | None:
-        """The live process that leads; None when none does."""
-        found = self._leading.holder()
-        return found if found is not None and self._leading.is_live(found) else None
+        """The live process that leads, or the one that leads the first part; None when none does."""
+        return next(iter(self._leading.leaders().values()), None)
 
     def last_token(self) -> int:
         """Token of the latest lease, held or given back; 0 = nobody has written yet. Unchanged = nobody wrote meanwhile."""

@@ -9,6 +9,7 @@ import pytest
 
 from reconciler.model import Blocked, Delete, Keep, Owned, Plan, Ref, Source
 from reconciler.prune import BUDGET_COUNT, confirmation_of
+from reconciler.shard import Shard
 from tests.unit.widgets import RED, ROOT, decide, inventory, owned, policy, ref, shown, there, widget
 
 
@@ -30,6 +31,16 @@ def after(gone: list[Owned], stays: list[Owned] | None = None, **rules: Any) -> 
 
 def fate(found: Plan, name: str) -> str:
     return shown(found)[name]
+
+
+def test_a_shard_deletes_its_own_alone_and_nothing_that_others_use() -> None:
+    mine = Shard(1, 2)
+    ones, twos = ([name for name in "abcdefgh" if Shard(number, 2).holds(Ref("Project", None, name))] for number in (1, 2))
+    used, free, other = owned("used", project=ones[0]), owned("free", project=ones[0]), owned("w", project=twos[0])
+    user = replace(owned("user", project=twos[1]), references=(used.ref,))
+    found = decide([], {}, {}, [used, free, other, user], partial=True, shard=mine)
+    assert shown(found) == {"used": "InUse", "free": "Delete"}
+    assert decide([], {}, {}, [used, free], partial=True).actions == (), "a filter is no shard"
 
 
 # --- policies ------------------------------------------------------------------------------------------------------
