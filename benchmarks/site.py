@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +28,9 @@ class Site:
     def log(self) -> Path:
         return self.root.with_name(f"{self.root.name}.log")
 
-    def reconcile(self, *arguments: str, allowed: tuple[int, ...] = (0,)) -> Run:
+    def reconcile(self, *arguments: str, allowed: tuple[int, ...] = (0,), env: Mapping[str, str] | None = None) -> Run:
         """One command, which must end with one of the `allowed` codes."""
-        return measure.checked(measure.run([RECONCILE, *arguments], self.root, self.log), self.log, allowed=allowed)
+        return measure.checked(measure.run([RECONCILE, *arguments], self.root, self.log, env), self.log, allowed=allowed)
 
     def down(self) -> None:
         """Stop the services, whatever happened."""
@@ -49,11 +50,16 @@ class Site:
         return Services(self.root / ".mlops", [ServiceSpec("mlflow")])
 
     @contextmanager
-    def loop(self, every: str) -> Iterator[int]:
+    def loop(self, every: str, *more: str, env: Mapping[str, str] | None = None) -> Iterator[int]:
         """`reconcile watch` for as long as the block lasts; its process id."""
         with self.log.open("ab") as out:
             child = subprocess.Popen(
-                [RECONCILE, "watch", "--every", every], cwd=self.root, stdout=out, stderr=out, stdin=subprocess.DEVNULL
+                [RECONCILE, "watch", "--every", every, *more],
+                cwd=self.root,
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **(env or {})},
             )
         try:
             yield child.pid
