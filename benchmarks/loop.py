@@ -197,17 +197,15 @@ def _lines(found: Sequence[Loop]) -> list[str]:
         )
     lines += [
         "",
-        f"A commit: {COMMITS} pushes to a bare repository that the installation follows, each told by a signed webhook, timed from the end of the",
-        "push. Without the webhook up to `spec.follow.every` is added. Drift by hand is found by the next look: half of `--every` on average.",
+        f"A commit: {COMMITS} pushes to a bare repository that the installation follows, each told by a signed webhook, timed from the",
+        "end of the push. Without the webhook up to `spec.follow.every` is added. Drift by hand is found by the next look.",
         "",
         "| resources | commit to converged p50 | p95 | longest | drift to corrected p50 | p95 | longest |",
         "|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for each in found:
-        figures = [
-            figure(one) for some in (each.commits, each.drifts) for one in (percentile(some, 0.5), percentile(some, 0.95), max(some))
-        ]
-        lines.append(f"| {each.resources:,} | {' s | '.join(figures)} s |")
+        both = [(percentile(some, 0.5), percentile(some, 0.95), max(some)) for some in (each.commits, each.drifts)]
+        lines.append(f"| {each.resources:,} | {' | '.join(f'{figure(one)} s' for some in both for one in some)} |")
     return lines
 
 
