@@ -202,12 +202,13 @@ def _look(resource: Resource[DatasetSpec], entry: Entry, place: Path, ctx: Conte
             words = f": {change(entry, place, found)[1]}" if data == "other" else ""
     kept = dvc.cache.seal(entry.version.md5)
     wrote = "file" in (spec.write_back, entry.notes.get("writeBack")) and dvc.written_back(resource.root, spec.path, entry)
+    facts = recorded_facts(entry)
     raw = {
         "data": data,
         "settling": data == "other" and recheck is not None,
         "note": f"{place.name} changed on disk{words}" if data == "other" else "",
         "history": len(dvc.names.history(resource.ref.owner, resource.ref.name)) if spec.versions is not None else 0,
-        "facts": recorded_facts(entry),
+        "facts": facts,
         "movedOn": moved_on(spec, entry),
     }
     cache = "missing" if not kept else "whole" if kept == entry.notes.get("seal", kept) else "changed"
@@ -218,6 +219,7 @@ def _look(resource: Resource[DatasetSpec], entry: Entry, place: Path, ctx: Conte
         outputs={"digest": spec.pin or entry.version.md5, "path": spec.path},
         recheck_at=recheck,
         settling=recheck is not None,
+        unfit=unexpected(spec.expect, facts) if data == "same" else "",  # other bytes are judged before they become a version
         raw=raw,
     )
 

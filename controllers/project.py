@@ -33,7 +33,7 @@ from reconciler.model import (
     Resource,
     Update,
 )
-from schemas.project import KIND, ProjectSpec
+from schemas.project import KIND, ProjectSpec, Sync
 
 UNJUDGED = "requirements"
 """Shown when they changed in a pass that looked at a part of the projects only."""
@@ -69,7 +69,7 @@ class ProjectController:
         return seen
 
     def desired(self, resource: Resource[ProjectSpec]) -> Fields:
-        unset = set() if resource.spec.sync.windows else {"sync"}
+        unset = {"sync"} if resource.spec.sync == Sync() else set()
         fields: Fields = resource.spec.model_dump(mode="json", exclude=unset)
         return fields
 

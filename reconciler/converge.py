@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from reconciler.advance import LOOK, Watch, advance, heard
@@ -31,6 +32,7 @@ from reconciler.model import (
 )
 from reconciler.platform.process import fallen
 from reconciler.selection import Selection
+from reconciler.wakeups import Changed, watching
 
 SERVICES_SECONDS = 180.0
 """Longest wait for services that were just started; MLflow alone has been seen to take 50 s on a busy machine."""
@@ -52,12 +54,30 @@ def converge(
     on_proposal: Callable[[Proposal], None] | None = None,
     until: Callable[[], bool] | None = None,
     fetch: bool = False,
+    newer: Callable[[], bool] | None = None,
 ) -> Report:
     """One pass, with the services that it needs brought up first; with `wait`, passes until all is Ready or `timeout` seconds are over.
 
     `on_proposal` is told the first proposal before it is carried out. `until` says that it is enough, whatever else still moves.
-    With `fetch` the repositories that the Platform names are brought to what is newest first: a loop follows them by itself."""
-    stop = stop or threading.Event()
+    With `fetch` the repositories that the Platform names are brought to what is newest first: a loop follows them by itself.
+    No wait outlasts a newer manifest: with `wait` it is acted on at once, else `newer` tells of it."""
+    stop, files = stop or threading.Event(), Changed()
+    with watching(selection, house, files, stop, manifests_only=True) if wait else nullcontext():
+        return _converged(selection, house, wait, timeout, stop, on_proposal, until, fetch, newer or files.is_set, files)
+
+
+def _converged(
+    selection: Selection,
+    house: House,
+    wait: bool,
+    timeout: float,
+    stop: threading.Event,
+    on_proposal: Callable[[Proposal], None] | None,
+    until: Callable[[], bool] | None,
+    fetch: bool,
+    newer: Callable[[], bool],
+    files: Changed,
+) -> Report:
     deadline = time.monotonic() + timeout
     turn = deadline if wait else min(deadline, time.monotonic() + WRITER_SECONDS)
     done: list[Result] = list(_revived(selection, house, stop, turn))
@@ -69,7 +89,7 @@ def converge(
     if services is not None and services.context is not None:
         done += _carry(services, selection, house, stop, turn, _services_only).results
         patience = min(deadline, time.monotonic() + SERVICES_SECONDS)
-        await_services(house, services.context.services, services.context.wanted, patience, stop)
+        await_services(house, services.context.services, services.context.wanted, patience, stop, newer)
         _forgive(house)
         proposal = propose(selection, house)
     report = _carry(proposal, selection, house, stop, turn)
@@ -84,8 +104,10 @@ def converge(
         stop.wait(LOOK)
         began = time.monotonic()
         changed = watch.changed()
-        if watch.wants_pass(quiet=_quiet(report)):
+        if watch.wants_pass(quiet=_quiet(report)) or files.is_set():
+            newest = bool(files.take())
             report = _carry(propose(selection, house), selection, house, stop, turn)
+            proposal = report.proposal if newest else proposal
             watch.note_pass(began, report.proposal.context)
         elif watch.wants_tasks():
             try:

@@ -312,11 +312,19 @@ def writing(house: House, after: int) -> Iterator[None]:
             house.memos.token = token
 
 
-def await_services(house: House, services: Services, names: Sequence[str], deadline: float, stop: threading.Event) -> None:
-    """Wait until all of `names` work, starting what waits for another one; gives up at `deadline` (monotonic seconds).
+def await_services(
+    house: House,
+    services: Services,
+    names: Sequence[str],
+    deadline: float,
+    stop: threading.Event,
+    newer: Callable[[], bool] = lambda: False,
+) -> None:
+    """Wait until all of `names` work, starting what waits for another one; gives up at `deadline` (monotonic seconds), and as soon as
+    manifests are `newer`: they may say what to do about it.
 
     Somebody else's server that does not answer is not waited for: nothing here brings it up."""
-    while not stop.is_set() and time.monotonic() < deadline:
+    while not stop.is_set() and not newer() and time.monotonic() < deadline:
         try:
             services.start(names)
         except Terminal:  # told already as the failure of the Platform's own action; what needs the service shows as unknown
@@ -337,7 +345,7 @@ def bring(platform: PlatformSpec, house: House) -> bool:
     if not any(each.git is not None for each in platform.sources):
         return False
     house.tell(Event("phase", "fetching repositories"))
-    sources = Followings(house.settings.root, house.settings.state, secret)
+    sources = Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
     sources.take(platform, own=False)
     return bool(sources.look(at_once=True))
 

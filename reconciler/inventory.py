@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.apply import owned
+from reconciler.approval import spent
+from reconciler.good import note_good
 from reconciler.house import House, told_since
 from reconciler.journal import StoreJournal
 from reconciler.looks import kinds_read, note_looks
@@ -34,12 +36,25 @@ def note(
     house.store.put_statuses([each for each in found if each.ref not in untried or each.ref not in known], gone)
     if (read_now := kinds_read(proposal.selection, proposal.observations)) and proposal.looked is not None:
         note_looks(house.store, read_now, proposal.looked, house.shard)
+    _note_spent(proposal, house)
+    if whole and not proposal.selection.partial:
+        note_good(found, proposal.sources, house.store)
     if whole and proposal.selection.prunes and all(each.complete for each in proposal.sources):
         for key, value in (("applied_revision", proposal.sources[0].revision), ("root_paths", proposal.selection.root_paths)):
             if house.store.meta(key) != value:
                 house.store.set_meta(key, value)
     if whole and proposal.selection.prunes and proposal.looked is not None and _is_awaited(proposal):
         house.store.set_meta(told_since(house), proposal.looked.isoformat())
+
+
+def _note_spent(proposal: Proposal, house: House) -> None:
+    """Approvals that were carried out, or that nothing asks for any more."""
+    policy = proposal.policy
+    if policy is None or not proposal.selection.prunes:
+        return
+    said = {ref: each for ref, each in policy.asked.said.items() if proposal.selection.covers(ref)}
+    if said:
+        house.store.rulings.spent(spent(proposal.resources, house.store.inventory(), said, proposal.refused | policy.blocked.keys()))
 
 
 def is_untried(result: Result) -> bool:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -20,8 +20,9 @@ from typing import Any
 
 from reconciler.admit import Admission, consider, give_back, grant
 from reconciler.apply import apply, owned
+from reconciler.approval import Asked, asked
 from reconciler.bind import Bound, Differ, bind
-from reconciler.controller import Context, Expands
+from reconciler.controller import Asks, Context, Expands
 from reconciler.diff import compare
 from reconciler.drift import WITHIN, PutBack, by_hand, put_back
 from reconciler.events import Event
@@ -117,7 +118,8 @@ def propose(selection: Selection, house: House) -> Proposal:
     began, calls, lease = time.monotonic(), house.wire.count, begin(house)
     inventory, now = house.store.inventory(), house.now()
     house.tell(Event("phase", "reading manifests"))
-    desired = read(selection, house.kinds, house.settings, inventory, house.store.meta("root_paths") or "")
+    root_paths, quarantined = house.store.meta("root_paths") or "", house.store.rulings.quarantined()
+    desired = read(selection, house.kinds, house.settings, inventory, root_paths, quarantined)
     selection = desired.selection
     ctx = context(house, desired.graph.resources, inventory, focused=not selection.prunes)
     chosen = {ref: each for ref, each in desired.graph.resources.items() if selection.holds(each)}
@@ -276,6 +278,7 @@ def _policy(
         blocked={ref: each for ref, each in desired.graph.blocked.items() if ref in bound.resources or (selection.whole_of(ref))},
         suspended={ref: each.reason for ref, each in house.store.suspensions().items()},
         closed=closed_projects(desired.graph.resources, now),
+        asked=_asked(selection, house, desired, inventory),
         confirmed=selection.confirmed,
         kinds=frozenset(house.kinds.kinds),
         recent_deletions=[ref for _, ref in house.store.deletions_since(now - DELETION_WINDOW)],
@@ -285,6 +288,18 @@ def _policy(
         released={kind: each.released for kind, each in house.kinds.controllers.items() if isinstance(each, Expands)},
         settling=_settling(bound, observed.seen, house),
     )
+
+
+def _asked(selection: Selection, house: House, desired: Desired, inventory: Mapping[Ref, Owned]) -> Asked:
+    """What waits for somebody's yes; leases are read only where something does."""
+    graph, unread = desired.graph, desired.graph.refused | desired.graph.blocked.keys()
+    found = asked(
+        graph.resources, inventory, house.store.rulings.approvals(), graph.sources, house.kinds, unread=unread, part=selection.part
+    )
+    if not found.waiting:
+        return found
+    asking = frozenset(kind for kind, each in house.kinds.controllers.items() if isinstance(each, Asks))
+    return replace(found, standing=frozenset(each.ref for each in house.store.work.leases()), asking=asking)
 
 
 def _put_back(bound: Bound, inventory: Mapping[Ref, Owned], house: House, now: datetime) -> PutBack:
@@ -324,10 +339,10 @@ def _journal(proposal: Proposal, house: House) -> StoreJournal:
     sources = {ref: each.source for ref, each in proposal.resources.items()} | {
         ref: each.source for ref, each in proposal.inventory.items()
     }
-    return StoreJournal(house.store, house.actor, house.now, revisions, locations, sources, cache(partial(_author, proposal, house)))
+    return StoreJournal(house.store, house.actor, house.now, revisions, locations, sources, cache(partial(author, proposal, house)))
 
 
-def _author(proposal: Proposal, house: House, source: str) -> str:
+def author(proposal: Proposal, house: House, source: str) -> str:
     """Who made the commit that a source is at."""
     revision = next((each.revision for each in proposal.sources if each.name == source), "")
     spec, root = proposal.context.platform if proposal.context is not None else None, house.settings.root.absolute()

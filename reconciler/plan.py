@@ -135,7 +135,7 @@ def _present(
     if any(each.forces_replace for each in changes):
         fields = ", ".join(each.path for each in changes if each.forces_replace)
         why = f"{fields} cannot change in place"
-        if ref in may_replace or (owned is None and str(ref) in policy.confirmed):
+        if ref in may_replace or ref in policy.asked.waiting or (owned is None and str(ref) in policy.confirmed):
             return _allowed(Replace(resource, seen, changes, why), resource, policy)
         return Blocked(
             ref,
@@ -152,6 +152,8 @@ def _present(
         return _allowed(_corrected(Update(resource, seen, changes), owned, policy), resource, policy)
     if ref in policy.settling:
         return Blocked(ref, "Settling", policy.settling[ref], "`reconcile --wait` goes on once it has settled", location=resource.location)
+    if known and ref in policy.asked.waiting:  # nothing of it shows in the tool yet, and all that it leads to would follow
+        return _allowed(Update(resource, seen, ()), resource, policy)
     return Keep(ref)
 
 
@@ -230,6 +232,9 @@ def _allowed(action: Write | Blocked, resource: Resource[Any], policy: Policy) -
             return Blocked(
                 ref, "Suspended", policy.suspended[holder] or "suspended by hand", f"reconcile resume {holder}", action, resource.location
             )
+    ours = not isinstance(action, Create | Delete) and _is_ours(action.seen.mark, ref, policy)
+    if (held := policy.asked.hold(action, ref, ours=ours)) is not None:
+        return held
     if not ref.key and ref.owner in policy.closed and str(ref) not in policy.confirmed:
         hint = f"it is done when the window opens; to do it now: reconcile --confirm {ref}"
         return Blocked(ref, "OutsideWindow", policy.closed[ref.owner], hint, action, resource.location)
@@ -248,7 +253,14 @@ def _behind(
             # Work reads its inputs as they are now, which is not what any version of them says.
             why = f"{other} is changing: {before.why}"
             return Blocked(resource.ref, "DependencyProgressing", why, before.next, action, resource.location)
-        if isinstance(before, Blocked) and not isinstance(seen.get(other), Present):
+        found = seen.get(other)
+        if resource.ref.key and not isinstance(action, Delete) and isinstance(found, Present) and found.unfit:
+            why, hint = (
+                f"{other} is not fit to be read: {found.unfit}",
+                f"`reconcile status {other}` tells more; it starts once that is well",
+            )
+            return Blocked(resource.ref, "DependencyUnhealthy", why, hint, action, resource.location)
+        if isinstance(before, Blocked) and not isinstance(found, Present):
             why = f"needs {other}, which is {_word(before)}"
             return Blocked(resource.ref, "DependencyBlocked", why, before.next, action, resource.location)
         if before is None and other not in inventory:

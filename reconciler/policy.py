@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from reconciler.approval import Asked
 from reconciler.model import Blocked, Diff, Ref, Source
 from reconciler.shard import Shard
 
@@ -31,6 +32,8 @@ class Policy:
     """Ref -> why, from `reconcile suspend`; a Project's entry covers the project, the Platform's everything."""
     closed: Mapping[str, str] = field(default_factory=dict)
     """Project -> why nothing of it may be changed at this time."""
+    asked: Asked = field(default_factory=Asked)
+    """What manifests newly ask for in projects that want a yes to it."""
     confirmed: frozenset[str] = frozenset()
     """Digests of deletion sets, or Refs, that somebody said yes to."""
     recent_deletions: Sequence[Ref] = ()

@@ -49,6 +49,7 @@ def prune(desired: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned], 
     lost = {each.ref: f"its source {each.source} is not in the Platform any more" for each in open_ if each.source not in named}
     waiting = [each for each in (*open_, *replaced) if each.prune != "auto" or each.ref.owner in over or "" in over or each.ref in lost]
     agreed = {each.ref for each in waiting if confirmation_of(waiting) in policy.confirmed or str(each.ref) in policy.confirmed}
+    agreed |= {each.ref for each in waiting if each.ref not in desired and each.ref in policy.asked.approved}
     left = [each for each in waiting if each.ref not in agreed]
     confirmation = confirmation_of(left) if left else ""
     for each in left:
@@ -89,7 +90,7 @@ def _kept(owned: Owned, policy: Policy) -> Blocked | Keep | None:
         if holder in policy.suspended:
             why = policy.suspended[holder] or "suspended by hand"
             return Blocked(owned.ref, "Suspended", why, f"reconcile resume {holder}", wanted, owned.location)
-    return None
+    return policy.asked.hold(wanted, owned.ref, ours=True)
 
 
 def _over_budget(candidates: Sequence[Owned], inventory: Mapping[Ref, Owned], policy: Policy) -> dict[str, str]:

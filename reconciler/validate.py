@@ -107,7 +107,9 @@ def _check(manifest: Manifest, infos: Mapping[str, KindInfo], kinds: Kinds, root
         told = [_told(each, manifest, ref, places) for each in mistakes]
         return _Checked(manifest, ref, None, tuple(sorted(told, key=lambda each: (each.location.line, each.location.column))))
     labels, lifecycle = envelope.metadata.labels, envelope.lifecycle
-    meaning = {"kind": info.name, "spec": dumped, "lifecycle": lifecycle.model_dump(mode="json"), "labels": labels}
+    # Without defaults: a field that a newer version of this program adds does not make it another manifest.
+    meant, treated = (each.model_dump(mode="json", exclude_defaults=True) for each in (spec, lifecycle))
+    meaning = {"kind": info.name, "spec": meant, "lifecycle": treated, "labels": labels}
     resource = Resource(
         ref=ref,
         spec=spec,

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.advance import LOOK
 from reconciler.house import House
 from reconciler.selection import Selection
 from reconciler.source.follow import Followings, Standing, standings
+from reconciler.source.load import SUFFIXES
 
 if TYPE_CHECKING:
     from watchfiles import Change
@@ -47,24 +48,23 @@ class Changed(threading.Event):
 
 
 @contextmanager
-def watching(selection: Selection, house: House, files: Changed, stop: threading.Event) -> Iterator[None]:
+def watching(selection: Selection, house: House, files: Changed, stop: threading.Event, *, manifests_only: bool = False) -> Iterator[None]:
     """Tells `files` whenever something below the manifests or a project's code changes; what cannot be watched is found by the clock."""
     done = threading.Event()
 
     def wait() -> None:
         from watchfiles import watch
 
+        how: Any = {"watch_filter": _is_manifest if manifests_only else _matters, "debounce": DEBOUNCE_MS, "step": STEP_MS}
         while not done.is_set() and not stop.is_set():
-            paths = watched(selection, house)
+            paths = watched(selection, house, manifests_only)
             if not paths:
                 done.wait(1.0)
                 continue
             try:
-                for found in watch(
-                    *paths, watch_filter=_matters, debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=done, raise_interrupt=False
-                ):
+                for found in watch(*paths, **how, stop_event=done, raise_interrupt=False):
                     files.tell(*(path for _, path in found))
-                    if watched(selection, house) != paths:
+                    if watched(selection, house, manifests_only) != paths:
                         break
             except (OSError, RuntimeError) as error:  # no more watches to be had, or a folder that is gone
                 house.log.warning("watch_failed", error=str(error))
@@ -117,15 +117,18 @@ def _beside(work: Callable[[], None], name: str, done: threading.Event) -> Itera
         thread.join(timeout=5.0)
 
 
-def watched(selection: Selection, house: House) -> tuple[Path, ...]:
+def watched(selection: Selection, house: House, manifests_only: bool = False) -> tuple[Path, ...]:
     """Folders and files that a pass reads: manifests, and the code and data of projects."""
     root = house.settings.root.absolute()
     paths = {path if path.is_absolute() else root / path for path in selection.paths}
-    for ref, owned in house.store.inventory().items():
-        if ref.kind == "Project":
-            paths.add(root / str(owned.applied.get("path", "")))
+    if not manifests_only:
+        paths |= {root / str(owned.applied.get("path", "")) for ref, owned in house.store.inventory().items() if ref.kind == "Project"}
     return tuple(sorted(each for each in paths if each.exists() and each != root))
 
 
 def _matters(change: Change, path: str) -> bool:
     return not IGNORED.intersection(Path(path).parts)
+
+
+def _is_manifest(change: Change, path: str) -> bool:
+    return path.endswith(SUFFIXES) and _matters(change, path)

@@ -49,7 +49,7 @@ def run_forever(
     A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop. `pulse` is kept.
     Repositories are followed by `sources`, which the Platform fills; `on_news` is told what came of each new commit."""
     files, pulse, failures = Changed(), pulse or Pulse(every), 0
-    sources = sources or Followings(house.settings.root, house.settings.state, secret)
+    sources = sources or Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
     loop = _Loop(selection, house.paced(lambda: loop.may_give_way and files.is_set()), every, stop, on_report, files, pulse, sources)
     house = loop.house
     with watching(selection, house, files, stop), following(sources, house, files, stop, on_news), telling(house):
@@ -123,7 +123,7 @@ class _Loop:
         self.pulse.pass_begins()
         self.may_give_way = self.report is not None and not self.report.interrupted
         try:
-            self.report = converge(self.selection, self.house, stop=self.stop)
+            self.report = converge(self.selection, self.house, stop=self.stop, newer=self.files.is_set)
         finally:
             self.may_give_way = False
         self.pulse.pass_ends()
@@ -184,7 +184,8 @@ class _Loop:
 
     def _read(self) -> Desired:
         store = self.house.store
-        return read(self.selection, self.house.kinds, self.house.settings, store.inventory(), store.meta("root_paths") or "")
+        root_paths, quarantined = store.meta("root_paths") or "", store.rulings.quarantined()
+        return read(self.selection, self.house.kinds, self.house.settings, store.inventory(), root_paths, quarantined)
 
     def _tell(self, done: Report | None) -> None:
         if done is not None:

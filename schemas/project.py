@@ -38,7 +38,11 @@ class Allow(Strict):
 
 
 class Sync(Strict):
-    """When the project's resources may be changed."""
+    """When the project's resources may be changed, and by whose leave."""
+
+    approval: Literal["automatic", "required"] = "automatic"
+    """`required`: what its manifests newly ask for (create, change, replace, delete) waits until somebody says yes to exactly that:
+    `reconcile approve project/NAME`. What was approved is kept as it is without another question."""
 
     windows: tuple[Window, ...] = ()
     """Unset = always. Outside of every `allow` window, and within a `deny` window, changes wait, drift by hand included; what is under way

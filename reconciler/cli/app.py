@@ -9,6 +9,7 @@ import typer
 
 from reconciler.cli import (
     alerts,
+    approve,
     backup,
     day_two,
     inspect,
@@ -125,7 +126,7 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
             raise UsageError(f"{flag} before `{ctx.invoked_subcommand}` would do nothing", hint=hint)
 
 
-for module in (inspect, queue, simulate, leaderboard, models, serving, alerts, offline, day_two, rollback, run, watch, worker):
+for module in (inspect, queue, simulate, leaderboard, models, serving, alerts, offline, day_two, approve, rollback, run, watch, worker):
     module.register(app)
 backup.register(platform.app)
 app.add_typer(platform.app, name="platform")

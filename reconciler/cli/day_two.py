@@ -53,18 +53,23 @@ def suspend(
 
 
 def resume(ctx: typer.Context, ref: OneRef) -> None:
-    """End a suspension.
+    """End a suspension, or the quarantine of a revision.
 
     \b
-    Example:
+    Examples:
       reconcile resume dataset/vision/digits
+      reconcile resume revision/3f9c2e1
     """
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
     from reconciler.cli.refs import parse_ref
+    from reconciler.cli.revisions import PREFIX, lift
     from reconciler.errors import UsageError
 
     house = open_for(given(ctx), read_only=False)
+    if ref.startswith(PREFIX):
+        say(lift(ref, house))
+        return
     suspended = house.store.suspensions()
     if not suspended:
         raise UsageError("nothing is suspended here", hint="lifecycle.suspend in a manifest is changed in that manifest")

@@ -155,6 +155,7 @@ def overview(house: House) -> Overview:
         applied_by=last.actor if last else "",
         tools=service_words(house),
         sources=tuple(standings(house.settings.state).values()),
+        quarantined=house.store.rulings.quarantined(),
         looked=looks(house.store),
         every=bounds(house.store),
         watched=house.store.current_leader() is not None,

@@ -1,14 +1,18 @@
-"""Back to what was good: a Deployment to its last good revision, a Model's alias to its last good version."""
+"""Back to what was good: a Deployment to its last good revision, a Model's alias to its last good version, the manifests to an earlier
+commit."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.cli.complete import refs as complete_refs
-from reconciler.cli.options import given
+from reconciler.cli.options import Globals, given
+
+if TYPE_CHECKING:
+    from reconciler.house import House
 
 
 def register(app: typer.Typer) -> None:
@@ -18,31 +22,63 @@ def register(app: typer.Typer) -> None:
 
 def rollback(
     ctx: typer.Context,
-    ref: Annotated[
-        str,
-        typer.Argument(metavar="REF", help="A deployment or a model: kind/project/name, or a unique name.", autocompletion=complete_refs),
-    ],
     reason: Annotated[str, typer.Option(help="Why; kept, and shown by `status` for as long as it holds.")],
-    timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long to wait until it is done.")] = "300s",
+    ref: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[REF]",
+            help="A deployment or a model: kind/project/name, or a unique name. [default: the manifests]",
+            autocompletion=complete_refs,
+        ),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="REV", help="Commit to go back to. [default: the last one at which all was Ready]")
+    ] = None,
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="Of a repository in the Platform's `sources`, not the root.")] = None,
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long to wait until a REF is done.")] = "300s",
 ) -> None:
     """Go back to the last good one, and keep the bad one out.
 
-    What is served now is quarantined: no pass brings it back until the manifest or the model's alias leads to something else.
+    With a REF: what is served now is quarantined; no pass brings it back until the manifest or the model's alias leads to something else.
+
+    Without one: the manifests' folder becomes what it was at REV, by one new commit in the installation's repository; nothing is pushed,
+    no history rewritten. Of a further source (--source) the clone goes back, and no commit is made. The revision that was there is
+    quarantined: it is not taken again, under whatever commit, until `reconcile resume revision/COMMIT`.
 
     \b
-    Example:
+    Examples:
       reconcile rollback deployment/clip-finetuning/search --reason "empty answers for German queries"
+      reconcile rollback --to 3f9c2e1 --reason "every run fails since the new batch size"
+      reconcile rollback --source vision --to 8b1d770 --reason "its quota was wrong"
     """
+    from reconciler.cli.output import say
+    from reconciler.cli.pass_ import open_for
+    from reconciler.cli.revisions import roll_root, roll_source
+    from reconciler.errors import UsageError
+
+    asked = given(ctx)
+    if ref is not None and (to is not None or source is not None):
+        raise UsageError("--to and --source go without a REF", hint="a REF goes back to what was good by itself")
+    house = open_for(asked, read_only=False)
+    if ref is not None:
+        _roll_back(ref, reason, timeout, asked, house)
+    elif source is None:
+        say(roll_root(asked, house, to or "", reason))
+    elif to is None:
+        raise UsageError("say to which commit: --to REV", hint="`reconcile history` names those that were applied")
+    else:
+        say(roll_source(asked, house, source, to, reason))
+
+
+def _roll_back(ref: str, reason: str, timeout: str, asked: Globals, house: House) -> None:
     from reconciler.cli.inspect import find
     from reconciler.cli.output import say
-    from reconciler.cli.pass_ import Pass, open_for, run_pass
+    from reconciler.cli.pass_ import Pass, run_pass
     from reconciler.controller import RollsBack
     from reconciler.errors import UsageError
     from reconciler.house import context, writing
     from reconciler.state import AuditEntry
 
-    asked = given(ctx)
-    house = open_for(asked, read_only=False)
     found = replace(find(ref, house, asked), key="")
     controller = house.kinds.controller(found.kind)
     if not isinstance(controller, RollsBack):

@@ -63,7 +63,8 @@ def watch(
     part = shard_named(shard) if shard is not None else None
     house, seconds, told = replace(open_for(asked, read_only=False), shard=part), timeout_seconds(every), _Told(output)
     selection = replace(asked.selection(house.settings, house.kinds), shard=part)
-    pulse, sources = Pulse(seconds), Followings(house.settings.root, house.settings.state, secret)
+    pulse = Pulse(seconds)
+    sources = Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
 
     def loop(over: threading.Event) -> None:
         run_forever(

@@ -93,6 +93,8 @@ class Present:
     """When to look again, when something is still on its way."""
     settling: bool = False
     """True: what it is cannot be said before `recheck_at`, because it is changing; nothing that reads it starts until then."""
+    unfit: str = ""
+    """Why no new work may start that reads it, in words; empty = it may. What stands goes on, and so does what looks after it."""
     raw: Mapping[str, JSON] = field(default_factory=dict)
     """More of what the tool said; for health and for people, never compared."""
 

@@ -107,6 +107,7 @@ def plan_value(proposal: Proposal, *, all_: bool, at: datetime | None) -> dict[s
         "tools": {tool: {"ok": said == "ok", "message": "" if said == "ok" else said} for tool, said in sorted(proposal.tools.items())},
         "totals": counted,
         "confirmation": proposal.plan.confirmation,
+        "approvals": _approvals(proposal),
         "actions": [
             {**row_value(each, proposal.plan.after.get(each.ref, ())), **_admission(each, proposal)} for each in found if all_ or each.shown
         ],
@@ -115,6 +116,16 @@ def plan_value(proposal: Proposal, *, all_: bool, at: datetime | None) -> dict[s
         "diagnostics": [diagnostic_value(each) for each in proposal.diagnostics],
         "measured": {"seconds": round(proposal.seconds, 3), "calls": proposal.calls},
     }
+
+
+def _approvals(proposal: Proposal) -> list[dict[str, Any]]:
+    """What waits for a yes, by project."""
+    asked = proposal.policy.asked if proposal.policy is not None else None
+    if asked is None:
+        return []
+    projects = sorted({ref.owner for ref in asked.waiting})
+    waiting = {project: sorted(str(ref) for ref in asked.waiting if ref.owner == project) for project in projects}
+    return [{"project": project, "digest": asked.digests.get(project, ""), "refs": refs} for project, refs in waiting.items()]
 
 
 def _admission(each: Row, proposal: Proposal) -> dict[str, Any]:

@@ -58,6 +58,7 @@ HELD: Mapping[str, str] = {
     "ObserveOnly": "observed",
     "Drifted": "drifted",
     "OutsideWindow": "outside of its window",
+    "AwaitingApproval": "waiting for approval",
 }
 """Reason -> how totals name what is not written because somebody wants it so: nothing is in its way."""
 RELEASED: Mapping[str, str] = {"to delete": "to let go", "deleted": "let go", "delete": "release"}

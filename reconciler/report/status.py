@@ -13,6 +13,7 @@ from reconciler.report.show import clean, count, paint, rfc3339, since, took, va
 
 if TYPE_CHECKING:
     from reconciler.source.follow import Standing
+    from reconciler.state.records import Quarantined
 
 _STYLE = {
     Health.HEALTHY: "green",
@@ -39,6 +40,8 @@ class Overview:
     """Tool or service -> `ok`, or what is wrong."""
     sources: tuple[Standing, ...] = ()
     """Repositories that are followed."""
+    quarantined: tuple[Quarantined, ...] = ()
+    """Revisions that are not taken."""
     looked: Mapping[str, datetime] = field(default_factory=dict)
     """Kind -> when its resources were read in their tool."""
     every: Mapping[str, float] = field(default_factory=dict)
@@ -59,7 +62,7 @@ def status_text(
     parts = [_first_line(statuses, about, now, color, width)]
     if shown:
         parts += ["", *_table(shown, now, color, width)]
-    parts += ["", *_last_lines(len(statuses) - len(shown), about, bool(shown), now)]
+    parts += ["", *_last_lines(len(statuses) - len(shown), about, bool(shown), now), *(_kept_out(each, now) for each in about.quarantined)]
     return "\n".join(parts)
 
 
@@ -170,6 +173,13 @@ def _source(found: Standing) -> str:
     return clean(f"source {found.source} @ {at}{f'; {found.trouble}' if found.trouble else ''}")
 
 
+def _kept_out(found: Quarantined, now: datetime) -> str:
+    """A revision that is not taken, and how that ends."""
+    lifts = f"`reconcile resume revision/{found.revision[:7]}` lifts that"
+    who = f"{since(found.at, now)} ago by {found.actor}"
+    return clean(f"revision {found.revision[:7]} of source {found.source} was quarantined {who}: {found.reason}; {lifts}")
+
+
 def one_text(
     each: Status, now: datetime, owned: Owned | None = None, *, about: Overview | None = None, color: bool = False, width: int = 100
 ) -> str:
@@ -217,6 +227,10 @@ def about_value(about: Overview) -> dict[str, object]:
         "sources": [
             {"name": each.source, "commit": each.commit, "author": each.author, "checkedAt": each.checked or None, "trouble": each.trouble}
             for each in about.sources
+        ],
+        "quarantined": [
+            {"source": each.source, "commit": each.revision, "reason": each.reason, "actor": each.actor, "at": rfc3339(each.at)}
+            for each in about.quarantined
         ],
         "watched": about.watched,
         "looked": {

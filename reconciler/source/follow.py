@@ -7,19 +7,23 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconcilerError, Terminal
 from reconciler.files import write_private
 from reconciler.source.git import Commit, Followed, Repository
+from reconciler.source.quarantine import out_of, told
 from schemas.base import duration_value
 from schemas.gitsource import Follow, Git
 from schemas.platform import ManifestSource, PlatformSpec
+
+if TYPE_CHECKING:
+    from reconciler.state.records import Quarantined
 
 ROOT = "root"
 JITTER = 0.1
@@ -79,6 +83,9 @@ class Following:
     state_dir: Path
     root: Path
     secret: Callable[[Any], str]
+    quarantined: Callable[[], Sequence[Quarantined]] = tuple
+    kept_out: Sequence[Quarantined] | None = None
+    """What was quarantined when the newest commit was not taken for that; None = it was not for that."""
     due: float = 0.0
     failures: int = 0
     woken: threading.Event = field(default_factory=threading.Event)
@@ -93,18 +100,22 @@ class Following:
             self.failures += 1
             after = replace(before, trouble=error.message + (f": {error.hint}" if error.hint else ""))
         if after != before:
-            _file(self.state_dir, self.name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(_file(self.state_dir, self.name), json.dumps(asdict(after)))
+            _keep(self.state_dir, after)
         pause = duration_value(self.asked.every).total_seconds()
         pause = min(max(LONGEST, pause), pause * 2 ** min(self.failures, 10))
         self.due = time.monotonic() + pause * random.uniform(1 - JITTER, 1 + JITTER)
         return moved
 
     def _brought(self, before: Standing) -> Standing:
-        repository = self._repository()
+        repository = self.repository()
         newest = repository.newest()
         now = replace(before, checked=datetime.now(UTC).isoformat(timespec="seconds"), newest=newest)
-        here = repository.here()
+        here, quarantined = repository.here(), self.quarantined()
+        bad = out_of(quarantined, self.name, newest, repository.contents) if quarantined else None
+        self.kept_out = quarantined if bad is not None else None
+        if bad is not None:
+            now = replace(now, trouble=f"source {self.name}: {told(bad, newest)}")
+            return _about(now, repository.commit(here)) if here else now
         if here == newest and before.commit == newest:
             return replace(now, trouble="")
         try:
@@ -113,11 +124,12 @@ class Following:
             moved = repository.check_out(newest)
         except Terminal as error:  # the remote is there, and what it offers is not taken
             self.failures = 0
-            told = replace(now, trouble=error.message + (f": {error.hint}" if error.hint else ""))
-            return _about(told, repository.commit(here)) if here else told
+            now = replace(now, trouble=error.message + (f": {error.hint}" if error.hint else ""))
+            return _about(now, repository.commit(here)) if here else now
         return _about(replace(now, trouble="", rewritten=moved.before if moved.rewritten else ""), repository.commit(newest))
 
-    def _repository(self) -> Repository:
+    def repository(self) -> Repository:
+        """Its clone. Raises Terminal for what cannot be followed."""
         asked, own = self.asked, isinstance(self.asked, Git)
         token, key = asked.token, asked.ssh_key
         followed = Followed(
@@ -139,8 +151,10 @@ class Following:
 class Followings:
     """All repositories that a Platform names."""
 
-    def __init__(self, root: Path, state_dir: Path, secret: Callable[[Any], str]) -> None:
-        self._root, self._state_dir, self._secret = root.absolute(), state_dir, secret
+    def __init__(
+        self, root: Path, state_dir: Path, secret: Callable[[Any], str], quarantined: Callable[[], Sequence[Quarantined]] = tuple
+    ) -> None:
+        self._root, self._state_dir, self._secret, self._quarantined = root.absolute(), state_dir, secret, quarantined
         self._now: dict[str, Following] = {}
 
     def take(self, spec: PlatformSpec, *, own: bool) -> None:
@@ -154,7 +168,7 @@ class Followings:
         self._now = {
             name: before[name]
             if name in before and (before[name].where, before[name].asked) == (where, asked)
-            else Following(name, where, asked, self._state_dir, self._root, self._secret)
+            else Following(name, where, asked, self._state_dir, self._root, self._secret, self._quarantined)
             for name, (where, asked) in wanted.items()
         }
         for name in before.keys() - self._now.keys():
@@ -162,6 +176,9 @@ class Followings:
 
     def look(self, *, at_once: bool = False) -> list[Standing]:
         """Look at each that is due, or `at_once` at all; where those stand whose files have changed."""
+        for each in self._now.values():
+            if each.kept_out is not None and each.kept_out != self._quarantined():  # it may have been lifted
+                each.woken.set()
         due = [each for each in list(self._now.values()) if at_once or each.woken.is_set() or time.monotonic() >= each.due]
         moved = []
         for each in due:
@@ -182,6 +199,16 @@ class Followings:
 
     def _getter(self, reference: Any) -> Callable[[], str]:
         return lambda: self._secret(reference)
+
+
+def back_at(state_dir: Path, source: str, commit: Commit, newest: str) -> None:
+    """Note that somebody brought a source back to an earlier commit."""
+    _keep(state_dir, _about(replace(standing(state_dir, source), newest=newest), commit))
+
+
+def _keep(state_dir: Path, now: Standing) -> None:
+    _file(state_dir, now.source).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(_file(state_dir, now.source), json.dumps(asdict(now)))
 
 
 def _about(now: Standing, commit: Commit) -> Standing:

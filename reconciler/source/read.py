@@ -8,16 +8,23 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler.model import Diagnostic, Location, Owned, Ref, Source
 from reconciler.registry import Kinds
 from reconciler.resolve import Graph, resolve
+from reconciler.rules import ROOT_SOURCE
 from reconciler.selection import Selection, must_know
 from reconciler.settings import Settings
 from reconciler.source.follow import place_of, standing
 from reconciler.source.load import Loaded, load
+from reconciler.source.quarantine import out_of, told
+from reconciler.source.revision import contents_of, head_of
 from reconciler.validate import Validated, validate
 from schemas.platform import ManifestSource, PlatformSpec
+
+if TYPE_CHECKING:
+    from reconciler.state.records import Quarantined
 
 
 @dataclass(frozen=True)
@@ -30,14 +37,22 @@ class Desired:
     selection: Selection
 
 
-def read(selection: Selection, kinds: Kinds, settings: Settings, inventory: Mapping[Ref, Owned], root_paths: str = "") -> Desired:
-    """Read every source. `root_paths` is what the last complete pass read; other paths are a part of the tree, and prune nothing."""
+def read(
+    selection: Selection,
+    kinds: Kinds,
+    settings: Settings,
+    inventory: Mapping[Ref, Owned],
+    root_paths: str = "",
+    quarantined: Sequence[Quarantined] = (),
+) -> Desired:
+    """Read every source. `root_paths` is what the last complete pass read; other paths are a part of the tree, and prune nothing.
+    Of a root that is at a `quarantined` revision nothing is read: what stands stays as it is."""
     root = settings.root.absolute()
     paths = tuple(Path(os.path.relpath(each.absolute(), root)) for each in selection.paths)
     whole = selection.whole or not root_paths or set(root_paths.splitlines()) <= {str(each) for each in paths}
     selection = replace(selection, paths=paths, part=not whole)
     cache = settings.state / "cache" if settings.state.is_dir() else None
-    loaded = load([root / each for each in paths], root=root, cache=cache)
+    loaded = _taken_out(paths, root, quarantined) or load([root / each for each in paths], root=root, cache=cache)
     validated = validate(loaded, kinds, root=root, incumbents=inventory)
     platform = next((each.spec for each in validated.resources if isinstance(each.spec, PlatformSpec)), None)
     if platform is not None and platform.sources:
@@ -46,9 +61,22 @@ def read(selection: Selection, kinds: Kinds, settings: Settings, inventory: Mapp
         validated = validate(reduce(add, extra, loaded), kinds, root=root, incumbents=inventory)
     graph = resolve(validated, kinds, known=inventory, partial=not selection.prunes)
     must_know(selection.projects, (*graph.resources, *graph.refused, *inventory))
-    told = (*_stale(platform, settings.state, paths), *_sorted(validated, graph))
-    told = told if whole else (*_narrower(paths, root_paths, root), *told)
-    return Desired(graph, told, platform.installation if platform else _recorded(inventory), selection)
+    found = (*_stale(platform, settings.state, paths), *_sorted(validated, graph))
+    found = found if whole else (*_narrower(paths, root_paths, root), *found)
+    return Desired(graph, found, platform.installation if platform else _recorded(inventory), selection)
+
+
+def _taken_out(paths: Sequence[Path], root: Path, quarantined: Sequence[Quarantined]) -> Loaded | None:
+    """The root source without anything, when somebody took out the revision that it is at; None = nobody did."""
+    if not any(each.source == ROOT_SOURCE for each in quarantined) or not (head := head_of(root)):
+        return None
+    bad = out_of(quarantined, ROOT_SOURCE, head, lambda commit, folders: contents_of(root, commit, folders))
+    if bad is None:
+        return None
+    said = told(bad, head)
+    hint = "nothing is changed and nothing deleted; `reconcile rollback` goes back to what was good, or pull a commit that mends it"
+    diagnostic = Diagnostic(Location(str(paths[0])), said, hint=hint, reason="Quarantined")
+    return Loaded((Source(ROOT_SOURCE, head[:7], False, files=0, documents=0, why_incomplete=said),), (), (diagnostic,))
 
 
 def _without_others(loaded: Loaded, sources: Sequence[ManifestSource], root: Path, state: Path) -> Loaded:
@@ -58,14 +86,14 @@ def _without_others(loaded: Loaded, sources: Sequence[ManifestSource], root: Pat
         if each.git is None or not any((root / one.location.file).is_relative_to(place) for one in (*loaded.manifests, *loaded.faulty)):
             continue
         said = f"the clone of source {each.name} lies among the root's own manifests, and counts as its own only"
-        told = Diagnostic(
+        warned = Diagnostic(
             Location(str(each.git.checkout)), said, hint="another `checkout`", severity="warning", reason="SourceWithinSource"
         )
         manifests, faulty = (
             tuple(one for one in some if not (root / one.location.file).is_relative_to(place)) for some in (loaded.manifests, loaded.faulty)
         )
         others = tuple(one for one in loaded.diagnostics if not (root / one.location.file).is_relative_to(place))
-        loaded = Loaded(loaded.sources, manifests, (*others, told), faulty)
+        loaded = Loaded(loaded.sources, manifests, (*others, warned), faulty)
     return loaded
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 _SECONDS = 10.0
@@ -30,6 +30,20 @@ def revision_of(paths: Sequence[Path]) -> str:
     if done.returncode != 0 or commit == "(initial)":
         return ""
     return commit[:7] + ("+dirty" if any(not line.startswith("#") for line in lines) else "")
+
+
+def head_of(folder: Path) -> str:
+    """Full id of the commit that is checked out where `folder` lies; empty where that cannot be told."""
+    done = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+    return done.stdout.strip() if done is not None and done.returncode == 0 else ""
+
+
+def contents_of(folder: Path, commit: str, paths: Iterable[str]) -> Mapping[str, str]:
+    """Path, relative to the repository (`.` = all of it) -> git's id of its content at a commit; empty where it has none."""
+    found = {
+        each: _git(folder, "rev-parse", "--verify", "--quiet", f"{commit}{f':{each}' if each != '.' else '^{tree}'}") for each in paths
+    }
+    return {name: done.stdout.strip() if done is not None and done.returncode == 0 else "" for name, done in found.items()}
 
 
 def author_of(folder: Path, revision: str) -> str:

@@ -9,12 +9,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.state.records import AuditEntry, Held, Intent, Queued, Suspension, Writer, utcnow
+from reconciler.state.records import Approval, AuditEntry, Held, Intent, Quarantined, Queued, Suspension, Writer, utcnow
 
 if TYPE_CHECKING:
     from reconciler.state.store import Store
 
-__all__ = ["AuditEntry", "Held", "Intent", "Queued", "Store", "Suspension", "Writer", "open_store", "utcnow"]
+__all__ = [
+    "Approval",
+    "AuditEntry",
+    "Held",
+    "Intent",
+    "Quarantined",
+    "Queued",
+    "Store",
+    "Suspension",
+    "Writer",
+    "open_store",
+    "utcnow",
+]
 
 
 def open_store(url_or_path: str | Path, *, read_only: bool = False, now: Callable[[], datetime] = utcnow) -> Store:

@@ -66,6 +66,33 @@ class Suspension:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """Somebody's yes to one desired state of one resource."""
+
+    ref: Ref
+    digest: str
+    """Of the manifest, or of the deletion: see `reconciler.approval`."""
+    actor: str
+    at: datetime
+    revision: str
+    """At which it was asked for, with its author where git tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A commit of a source that is not taken, nor another one with the same content of its manifests' folders."""
+
+    source: str
+    revision: str
+    """The full id."""
+    trees: Mapping[str, str]
+    """Folder, relative to the repository -> git's id of its content."""
+    reason: str
+    actor: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Writer:
     """Who holds the Store's one lease for writing to tools. `ttl` is in seconds."""
 

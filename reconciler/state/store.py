@@ -19,6 +19,7 @@ from reconciler.state.deliveries import Deliveries
 from reconciler.state.lease import LEADER, Lease, leader_slot
 from reconciler.state.merge import is_transition, merged
 from reconciler.state.records import DELETING, AuditEntry, Intent, Suspension, Writer
+from reconciler.state.rulings import Rulings
 from reconciler.state.work import Work
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Store:
         """What waits for admission and what was admitted."""
         self.alerts = Alerts(database, self._write, now)
         """What is not as it should be, and who wants to know."""
+        self.rulings = Rulings(database, self._write)
+        """What people said yes and no to."""
         self.deliveries = Deliveries(database, now)
         """What is said to whom."""
 

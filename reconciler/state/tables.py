@@ -28,7 +28,7 @@ from sqlalchemy.types import TypeDecorator
 from reconciler.model import Ref
 from reconciler.model.demand import RESOURCES
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision; compared without loading Alembic when the Store is opened."""
 REF = ("kind", "project", "name", "key")
 """The columns that hold a Ref."""
@@ -241,6 +241,27 @@ alert_marks = Table(
     Column("changes", Boolean, nullable=False),
 )
 """How far each AlertPolicy has come. `spec`: digest of what it was then; `changes`: whether it followed the audit log."""
+approvals = Table(
+    "approvals",
+    metadata,
+    *_ref(),
+    Column("digest", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("revision", Text, nullable=False),
+)
+"""Of each resource the one desired state that somebody said yes to and that is not carried out yet."""
+quarantine = Table(
+    "quarantine",
+    metadata,
+    *(Column(name, String, primary_key=True, nullable=False) for name in ("source", "revision")),
+    Column("trees", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+"""Commits that are not taken. `trees`: folder -> what git calls its content there, as JSON: the same content under another commit is
+not taken either."""
 
 
 def ref_columns(table: Table) -> list[Column[str]]:

@@ -190,7 +190,12 @@ def test_what_is_not_expected_does_not_become_a_version(house: House) -> None:
 def test_expect_that_is_added_later_is_health(house: House) -> None:
     house.file("p/t.csv", "x\n1\n")
     house.reconcile(house.dataset("t", "t.csv"))
-    assert house.health(house.dataset("t", "t.csv", expect={"columns": ["z"]})).reason == "Unexpected"
+    asks = house.dataset("t", "t.csv", expect={"columns": ["z"]})
+    assert house.health(asks).reason == "Unexpected"
+    assert house.see(house.dataset("t", "t.csv")).unfit == ""
+    assert "column 'z' is missing" in house.see(asks).unfit, "no run that reads it starts"
+    (house.root / "p/t.csv").write_text("z\n1\n")
+    assert house.see(asks).unfit == "", "it is judged before it becomes a version"
 
 
 def test_parquet_is_read(house: House) -> None:

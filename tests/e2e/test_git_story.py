@@ -7,17 +7,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.e2e.installation import RECONCILE, Installation, experiment, project
+from tests.e2e.git_story import Story, looping, push, repository
+from tests.e2e.installation import Installation, experiment, project
 from tests.e2e.training import until
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -37,47 +35,6 @@ spec:
 """
 
 
-@dataclass
-class Story:
-    """An installation that follows a repository, somebody who pushes to it, and the team's own repository."""
-
-    here: Installation
-    dev: Installation
-    team: Installation
-    origin: Path
-    log: Path
-
-    def push(self, message: str, files: dict[str, str], *, author: str = "Ada <ada@example.org>", force: bool = False) -> str:
-        """Commit files and push them; the short id of the commit."""
-        return push(self.dev, message, files, author=author, force=force)
-
-    def said(self, text: str, seconds: float = 60) -> None:
-        """Wait until the loop has said it."""
-        until(lambda: text in self.log.read_text(), seconds)
-
-    def ready(self, ref: str, seconds: float = 60) -> None:
-        until(lambda: self.here.status().get(ref, {}).get("ready") is True, seconds)
-
-
-def push(where: Installation, message: str, files: dict[str, str], *, author: str = "Ada <ada@example.org>", force: bool = False) -> str:
-    where.write(files)
-    where.git("add", "-A")
-    where.git("commit", "-q", "-m", message, f"--author={author}")
-    where.git("push", "-q", *(["--force"] if force else []), "origin", "HEAD:main")
-    return where.git("rev-parse", "--short=7", "HEAD").strip()
-
-
-def repository(root: Path, origin: Path, files: dict[str, str]) -> Installation:
-    """A clone of a bare repository with a first commit."""
-    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(origin)], check=True)
-    root.mkdir()
-    found = Installation(root)
-    found.git("init", "-q", "-b", "main")
-    found.git("remote", "add", "origin", str(origin))
-    push(found, "first", files)
-    return found
-
-
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory, mlflow_url: str) -> Iterator[Story]:
     folder, name = tmp_path_factory.mktemp("git"), f"git-{uuid.uuid4().hex[:6]}"
@@ -94,18 +51,10 @@ def story(tmp_path_factory: pytest.TempPathFactory, mlflow_url: str) -> Iterator
     dev = repository(folder / "dev", folder / "origin.git", told)
     subprocess.run(["git", "clone", "-q", str(folder / "origin.git"), str(folder / "root")], check=True)
     here = Installation(folder / "root", {"FORGE_SECRET": SECRET})
-    log = folder / "watch.txt"
-    with log.open("w") as out:
-        argv = [RECONCILE, "watch", "--every", "300s", "--listen", "0"]
-        loop = subprocess.Popen(argv, cwd=here.root, env=here.environment, stdout=out, stderr=out)
-    found = Story(here, dev, team, folder / "origin.git", log)
-    try:
+    found = Story(here, dev, team, folder / "origin.git", folder / "watch.txt")
+    with looping(here, found.log, "--listen", "0"):
         found.ready("experiment/p/base")
         yield found
-    finally:
-        loop.send_signal(signal.SIGTERM)
-        assert loop.wait(timeout=60) == 0, log.read_text()
-        here.run("platform", "down")
 
 
 def test_what_is_pushed_is_made_and_says_who_asked_for_it(story: Story) -> None:

@@ -262,6 +262,24 @@ def test_behind_a_dependency(seen: Any, owns: Any, lifecycle: Any, expected: str
     assert (told["top"], told["far"], told["free"]) == (expected, expected, "Create")
 
 
+def test_new_work_waits_while_what_it_reads_is_not_fit() -> None:
+    """What looks after it, and what stands, does not: else nothing could ever mend it."""
+    unfit = there("base", unfit="column 'y' is missing")
+    run = replace(widget("top", "base"), ref=replace(ref("top"), key="run-1"))
+
+    def plan_of(seen: Any) -> Any:
+        bound = Bound({each.ref: each for each in (widget("base"), widget("top", "base"), run)}, {run.ref: ()})
+        return {each.ref: each for each in plan(bound, {ref("base"): unfit, **seen}, inventory(owned("base")), policy()).actions}
+
+    found = plan_of({ref("top"): Absent(), run.ref: Absent()})
+    assert isinstance(found[ref("top")], Create), "it is no work that reads anything"
+    held = found[run.ref]
+    assert (held.reason, type(held.wanted)) == ("DependencyUnhealthy", Create)
+    assert "widget/p/base is not fit to be read: column 'y' is missing" in held.why
+    stands = replace(there("top"), mark=Mark(HERE, str(run.ref)))
+    assert isinstance(plan_of({ref("top"): there("top"), run.ref: stands})[run.ref], Keep), "it runs already"
+
+
 def test_what_is_as_desired_does_not_wait_for_its_dependency() -> None:
     found = decide([widget("base"), widget("top", "base")], {"base": Unknown("down"), "top": there("top")}, {}, [owned("top")])
     assert shown(found)["top"] == "Keep"

@@ -9,6 +9,7 @@
     remote.py       the far side: what it offers, with whose rights, what went wrong there
     clone.py        a clone that is ours: made whole or not at all, healed, made again
     place.py        the files of a commit into the work tree, and nobody's work lost
+    revert.py       some folders as they were at an earlier commit, as a new one
     signatures.py   who signed a commit
     repository.py   all of it behind one class
 """

@@ -30,12 +30,12 @@ _WHY = "mlops-reconciler: placed"
 def place(git: Git, commit: str) -> Moved:
     """Make the tracked files those of `commit`, which is here. Raises Terminal, with all as it was, when a person's work is in the way."""
     git.without_filters()
-    _at_rest(git)
+    at_rest(git)
     begun = git.ref(PLACING)
     if begun:
         _finish(git, begun)
     before = git.ref("HEAD")
-    _refuse_edits(git, _edits(git, before))
+    _refuse_edits(git, edits(git, before))
     _refuse_commits(git, before, commit)
     if before != commit:
         moves = _moves(git, commit)
@@ -134,7 +134,8 @@ def _as_written(git: Git, commit: str, name: str, wanted: Mapping[str, str]) -> 
 # --- a person's work ---
 
 
-def _at_rest(git: Git) -> None:
+def at_rest(git: Git) -> None:
+    """Raises Terminal in the middle of a merge, rebase or bisect."""
     store = git.folder / git.must("rev-parse", "--git-dir").text
     under_way = next((each for each in _UNDER_WAY if (store / each).exists()), None)
     if under_way:
@@ -142,7 +143,8 @@ def _at_rest(git: Git) -> None:
         raise Terminal(said, hint=f"end it; `git -C {_quoted(git)} status` says how")
 
 
-def _edits(git: Git, before: str) -> list[str]:
+def edits(git: Git, before: str) -> list[str]:
+    """Tracked files that are not what `before`, which is checked out, has, in the index or in the work tree."""
     staged = git.must("diff-index", "--cached", "-z", "--name-only", "--ignore-submodules=all", before, "--").names if before else []
     return list(dict.fromkeys([*_differences(git), *staged]))
 

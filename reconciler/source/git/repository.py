@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,7 @@ from reconciler.source.git.clone import held, history, is_ours, make, renew, set
 from reconciler.source.git.command import Damaged, Git, must_be_new
 from reconciler.source.git.place import place
 from reconciler.source.git.remote import FOLLOWED, Remote, spoken_to
+from reconciler.source.git.revert import contents, refuse_edits, revert
 from reconciler.source.git.values import Commit, Followed, Moved, must_be_id, must_be_revision, printable, short
 
 T = TypeVar("T")
@@ -73,6 +74,34 @@ class Repository:
         must_be_id(self.followed.name, id)
         with self._git() as git:
             return self._whole(git, lambda: place(git, self._need(git, id)))
+
+    def resolve(self, name: str) -> str:
+        """The full id of a commit that is here, by a name, or a part of its id; empty when there is none, or more than one."""
+        if not name or name.startswith("-"):
+            return ""
+        with self._git() as git:
+            return git.commit(name)
+
+    def contents(self, id: str, folders: Iterable[str]) -> Mapping[str, str]:
+        """Folder or file, relative to the repository -> git's id of its content at a commit that is here; empty where it has none."""
+        must_be_id(self.followed.name, id)
+        with self._git() as git:
+            return contents(git, id, folders)
+
+    def revert(self, to: str, folders: Sequence[str], message: str, by: str) -> str:
+        """Make `folders` what they were at the commit `to`, as one new commit on top, which is checked out; its id. Nothing is pushed.
+        The author is whom the clone's configuration names, else `by`.
+
+        Raises Terminal, with all as it was, when something below `folders` was changed by hand, or they are so already."""
+        must_be_id(self.followed.name, to)
+        with self._git() as git:
+            name, mail = (git.run("config", f"user.{each}").text for each in ("name", "email"))
+            return revert(git, to, folders, message, (name or by, mail or f"{by}@localhost"))
+
+    def is_clean(self, folders: Sequence[str]) -> None:
+        """Raises Terminal when something below `folders` is not as it was committed."""
+        with self._git() as git:
+            refuse_edits(git, git.ref("HEAD"), folders)
 
     # --- the parts ---
 

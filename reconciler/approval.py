@@ -1,0 +1,142 @@
+"""What manifests newly ask for in projects whose changes wait for a yes, and whether somebody said it. Pure.
+
+A yes is a level, not an event: it names one desired state of one resource, and holds until that is carried out or something else is asked
+for. What was carried out is in the inventory, so that putting it back needs no other yes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from reconciler.model import Adopt, Blocked, Delete, Owned, Ref, Resource, Source, Write
+from reconciler.registry import Kinds
+from reconciler.state.records import Approval
+from schemas.project import ProjectSpec, Sync
+
+AWAITING = "AwaitingApproval"
+"""Reason of what is planned and waits for a yes."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What waits for somebody's yes."""
+
+    waiting: Mapping[Ref, str] = field(default_factory=dict)
+    """Ref -> digest of what its manifest newly asks for, or of its deletion."""
+    approved: frozenset[Ref] = frozenset()
+    """What is new too, and somebody said yes to."""
+    said: Mapping[Ref, Approval] = field(default_factory=dict)
+    """Every yes that was known when this was worked out."""
+    standing: frozenset[Ref] = frozenset()
+    """Children that hold a lease: an older manifest was granted them."""
+    asking: frozenset[str] = frozenset()
+    """Kinds whose children were asked for by something that runs, not by the manifest of now."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Project -> names exactly what waits of it; none where only a part of the manifests was read."""
+
+    def hold(self, action: Write, ref: Ref, *, ours: bool) -> Blocked | None:
+        """`action` as what waits for a yes; None = it need not, or has it. `ours`: what is there carries our mark."""
+        parent = replace(ref, key="")
+        if parent not in self.waiting or (ours and isinstance(action, Adopt) and not action.changes):
+            return None
+        if ref.key and (ref.kind in self.asking or (ref in self.standing and not isinstance(action, Delete))):
+            return None
+        project = Ref("Project", None, ref.owner)
+        why = f"{project} wants a yes to what its manifests newly ask for"
+        if ref.key:
+            why = f"it comes of {parent}, whose manifest asks for something new and waits for a yes"
+        pinned = f" --plan-digest {self.digests[ref.owner]}" if ref.owner in self.digests else ""
+        location = action.owned.location if isinstance(action, Delete) else action.resource.location
+        return Blocked(ref, AWAITING, why, f"reconcile approve {project}{pinned}", action, location)
+
+
+def gone(owned: Owned) -> str:
+    """Names the deletion of exactly this object, as it was applied last."""
+    return f"gone {owned.external_id} {owned.digest}"
+
+
+def asked(
+    resources: Mapping[Ref, Resource[Any]],
+    inventory: Mapping[Ref, Owned],
+    approvals: Mapping[Ref, Approval],
+    sources: Collection[Source],
+    kinds: Kinds,
+    *,
+    unread: Collection[Ref] = (),
+    part: bool = False,
+) -> Asked:
+    """What waits. `unread` are named by manifests that are wrong: nothing can be said of them. `part`: not every manifest was read, so
+    that what is missing is not gone."""
+    wanted = _desired(resources, inventory, sources, kinds, unread, part)
+    new = {ref: digest for ref, digest in wanted.items() if ref not in inventory or inventory[ref].digest != digest}
+    waiting = {ref: digest for ref, digest in new.items() if ref not in approvals or approvals[ref].digest != digest}
+    of = {project: {ref: digest for ref, digest in waiting.items() if ref.owner == project} for project in {ref.owner for ref in waiting}}
+    digests = {} if part else {project: digest_of(some) for project, some in of.items()}
+    return Asked(waiting, frozenset(new.keys() - waiting.keys()), approvals, digests=digests)
+
+
+def spent(
+    resources: Mapping[Ref, Resource[Any]],
+    inventory: Mapping[Ref, Owned],
+    approvals: Mapping[Ref, Approval],
+    unread: Collection[Ref] = (),
+) -> list[Approval]:
+    """Those that were carried out, or that nothing asks for any more. For a pass that read every manifest."""
+    return [each for ref, each in approvals.items() if ref not in unread and not _is_open(each, resources.get(ref), inventory.get(ref))]
+
+
+def _is_open(approval: Approval, resource: Resource[Any] | None, owned: Owned | None) -> bool:
+    if resource is not None:
+        return resource.digest == approval.digest and (owned is None or owned.digest != approval.digest)
+    return owned is not None and gone(owned) == approval.digest
+
+
+def digest_of(waiting: Mapping[Ref, str]) -> str:
+    """12 hex digits that name exactly what waits."""
+    text = "\n".join(sorted(f"{ref} {digest}" for ref, digest in waiting.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _desired(
+    resources: Mapping[Ref, Resource[Any]],
+    inventory: Mapping[Ref, Owned],
+    sources: Collection[Source],
+    kinds: Kinds,
+    unread: Collection[Ref],
+    part: bool,
+) -> dict[Ref, str]:
+    """Ref -> digest of what is wanted of it, for all that a yes is needed for. What the root alone may declare needs none: whoever writes
+    there decides about that, too."""
+    projects = required(resources, inventory)
+    if not projects:
+        return {}
+
+    def concerned(ref: Ref) -> bool:
+        return ref.owner in projects and not ref.key and not (ref.kind in kinds.kinds and kinds.kinds[ref.kind].root_only)
+
+    wanted = {ref: each.digest for ref, each in resources.items() if concerned(ref)}
+    whole = {each.name for each in sources if each.complete}
+    for ref, owned in () if part else inventory.items():
+        if ref not in resources and ref not in unread and concerned(ref) and owned.source in whole:
+            wanted[ref] = gone(owned)
+    return wanted
+
+
+def required(resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned]) -> set[str]:
+    """Projects whose changes wait for a yes: by their manifests, or by what was applied where those are gone or wrong."""
+    found = {ref.name: each.spec.sync for ref, each in resources.items() if isinstance(each.spec, ProjectSpec)}
+    for ref, owned in inventory.items():
+        if ref.kind == "Project" and ref.name not in found:
+            found[ref.name] = _recorded(owned)
+    return {name for name, sync in found.items() if sync.approval == "required"}
+
+
+def _recorded(owned: Owned) -> Sync:
+    try:
+        return Sync.model_validate(owned.applied.get("sync") or {})
+    except (ValidationError, AttributeError):  # recorded by another version: the same as not known
+        return Sync()
