@@ -8,14 +8,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from reconciler.model import Adopt, Blocked, Delete, Owned, Ref, Resource, Source, Write
 from reconciler.registry import Kinds
-from reconciler.state.records import Approval
 from schemas.project import ProjectSpec, Sync
+
+if TYPE_CHECKING:
+    from reconciler.state.records import Approval
 
 AWAITING = "AwaitingApproval"
 """Reason of what is planned and waits for a yes."""

@@ -12,7 +12,8 @@ from reconciler.state import Approval, Quarantined, Store, open_store
 from tests.contract.backup_lab import restored
 from tests.contract.store_values import DATASET, EXPERIMENT, NOON
 
-pytestmark = [pytest.mark.xdist_group("store"), pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)]
+pytest_plugins = ["tests.contract.store_fixtures"]
+pytestmark = pytest.mark.xdist_group("store")
 YES = Approval(EXPERIMENT, "digest one", "ann", NOON, "abc Gräce <g@example.org>: a ✓")
 BAD = Quarantined("root", "b" * 40, {"manifests": "t" * 40, "a b/ünï": ""}, "it broke\nthings", "ann", NOON)
 

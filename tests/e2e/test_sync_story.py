@@ -132,6 +132,20 @@ def test_a_yes_to_one_change_is_none_to_the_next(story: Story) -> None:
     assert description(story, "experiment/team/probe") == "two"
 
 
+def test_runs_of_a_change_wait_with_it(story: Story) -> None:
+    (story.here.root / "code/team/train.py").write_text("print('trained')\n")
+    runs = "  runs: {entrypoint: train.py, params: {rank: [1, 2]}, resources: {memory: 64Mi, duration: 1s}}\n"
+    push(story.team, "train", {"deploy/probe.yaml": experiment("probe", "team", described("two") + runs)})
+    until(lambda: waits(story, "experiment/team/probe"), 60)
+    plan = {each["ref"]: each for each in story.here.plan()["actions"]}
+    held = [each for ref, each in plan.items() if ref.startswith("experiment/team/probe#")]
+    assert [(each["reason"], each["wanted"]) for each in held] == [("AwaitingApproval", "create")] * 2
+    assert story.here.plan()["approvals"][0]["refs"] == ["experiment/team/probe"]
+    assert "experiment/team/probe" not in story.here.run("queue").out
+    push(story.team, "not now", {"deploy/probe.yaml": experiment("probe", "team", described("two"))})
+    story.ready("experiment/team/probe")
+
+
 def test_a_deletion_waits_and_needs_one_yes(story: Story) -> None:
     push(story.team, "another", {"deploy/other.yaml": experiment("other", "team")})
     until(lambda: waits(story, "experiment/team/other"), 60)
