@@ -19,11 +19,13 @@ RECONCILE = str(Path(sys.executable).with_name("reconcile"))
 """The installed program, for what has to be a process from the start: one that is killed, or that runs beside others."""
 
 
-def reconcile(*words: str, cwd: Path, env: Mapping[str, str], timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
-    """What `subprocess.run` would give. Raises subprocess.TimeoutExpired."""
+def reconcile(
+    *words: str, cwd: Path, env: Mapping[str, str], timeout: float = 120.0, together: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """What `subprocess.run` would give; with `together` as with `stderr=STDOUT`. Raises subprocess.TimeoutExpired."""
     argv = [RECONCILE, *words]
     with tempfile.TemporaryDirectory(prefix="ran-") as folder:
-        out, err = Path(folder, "out"), Path(folder, "err")
+        out, err = Path(folder, "out"), Path(folder, "out" if together else "err")
         child = _server().Process(target=_reconcile, args=(argv, str(cwd), dict(env), str(out), str(err)))
         child.start()
         child.join(timeout)
@@ -33,7 +35,7 @@ def reconcile(*words: str, cwd: Path, env: Mapping[str, str], timeout: float = 1
             raise subprocess.TimeoutExpired(argv, timeout, out.read_bytes(), err.read_bytes())
         code = child.exitcode
         child.close()
-        return subprocess.CompletedProcess(argv, code, out.read_text(), err.read_text())
+        return subprocess.CompletedProcess(argv, code, out.read_text(), "" if together else err.read_text())
 
 
 @cache

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.forked import reconcile
+
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 GUIDE = (REPOSITORY / "docs" / "guide.md").read_text(encoding="utf-8")
-RECONCILE = str(Path(sys.executable).with_name("reconcile"))
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 FENCED = re.compile(r"^```.*?^```$", re.M | re.S)
@@ -49,10 +50,10 @@ def commands(page: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("command", sorted({*commands(README), *commands(FENCED.sub("", GUIDE))}))
-def test_every_command_that_is_named_parses(command: str) -> None:
+def test_every_command_that_is_named_parses(command: str, tmp_path: Path) -> None:
     """With `--help` behind it, every option before it must exist and every sub-command must be one."""
     words = [WORDS.get(each, each) for each in shlex.split(command)[1:]]
-    done = subprocess.run([RECONCILE, *filter(None, words), "--help"], capture_output=True, text=True, timeout=60, check=False)
+    done = reconcile(*filter(None, words), "--help", cwd=tmp_path, env=os.environ, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "Usage:" in done.stdout
     named = words[0] if words and not words[0].startswith("-") else ""

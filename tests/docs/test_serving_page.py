@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,9 @@ import httpx
 import pytest
 
 from tests.docs.walkthrough import Walk, environment, set_aside, walked
+from tests.forked import reconcile
 
 PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
-RECONCILE = str(Path(sys.executable).with_name("reconcile"))
 PROJECT, MODEL = "tickets", "tickets.urgent"
 
 pytestmark = pytest.mark.xdist_group("serving")
@@ -37,7 +36,7 @@ def walk(tmp_path: Path, server: str) -> Iterator[Walk]:
     words = {"http://127.0.0.1:5000": server, "port: 8008": f"port: {port}", "127.0.0.1:8008": f"127.0.0.1:{port}"}
     env = environment(Path(sys.executable).parent)
     yield Walk(tmp_path, env, words)
-    done = subprocess.run([RECONCILE, "platform", "down"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=180, check=False)
+    done = reconcile("platform", "down", cwd=tmp_path, env=env, timeout=180)
     assert done.returncode == 0, done.stderr
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.docs.walkthrough import Walk, environment, walked
+from tests.forked import reconcile
 
 PAGE = Path(__file__).parents[2] / "docs" / "workflows.md"
-RECONCILE = str(Path(sys.executable).with_name("reconcile"))
 
 pytestmark = pytest.mark.xdist_group("airflow")
 
@@ -22,7 +21,7 @@ def walk(tmp_path: Path) -> Iterator[Walk]:
     """The page's folder; its services are stopped, whatever the page came to."""
     env = environment(Path(sys.executable).parent)
     yield Walk(tmp_path, env, {})
-    done = subprocess.run([RECONCILE, "platform", "down"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=180, check=False)
+    done = reconcile("platform", "down", cwd=tmp_path, env=env, timeout=180)
     assert done.returncode == 0, done.stderr
 
 

@@ -29,7 +29,7 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
     site, here = tmp_path / "site", tmp_path / "here"
     here.mkdir()
     env = environment(Path(sys.executable).parent) | {"PYTHONPATH": f"{site}{os.pathsep}{here}"}
-    walk = Walk(here, env, {"/home/ada": str(tmp_path)})
+    walk = Walk(here, env, {"/home/ada": str(tmp_path)}, forked=False)
     update, differing = bool(os.environ.get("UPDATE_GOLDEN")), list[Step]()
     for step in steps(page):
         try:
