@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,25 @@ def reconcile(
 ) -> subprocess.CompletedProcess[str]:
     """What `subprocess.run` would give; with `together` as with `stderr=STDOUT`. Raises subprocess.TimeoutExpired."""
     argv = [RECONCILE, *words]
+    return called(_reconcile, argv, str(cwd), env=env, timeout=timeout, together=together)
+
+
+def called(
+    what: Callable[..., object], *arguments: object, env: Mapping[str, str], timeout: float = 120.0, together: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """As `reconcile`, of a program that is a function of a module; its return code is that of the process."""
     with tempfile.TemporaryDirectory(prefix="ran-") as folder:
         out, err = Path(folder, "out"), Path(folder, "out" if together else "err")
-        child = _server().Process(target=_reconcile, args=(argv, str(cwd), dict(env), str(out), str(err)))
+        child = _server().Process(target=_become, args=(str(out), str(err), dict(env), what, arguments))
         child.start()
         child.join(timeout)
         if child.exitcode is None:
             child.kill()
             child.join()
-            raise subprocess.TimeoutExpired(argv, timeout, out.read_bytes(), err.read_bytes())
+            raise subprocess.TimeoutExpired([what.__name__, *map(str, arguments)], timeout, out.read_bytes(), err.read_bytes())
         code = child.exitcode
         child.close()
-        return subprocess.CompletedProcess(argv, code, out.read_text(), "" if together else err.read_text())
+        return subprocess.CompletedProcess(arguments, code, out.read_text(), "" if together else err.read_text())
 
 
 @cache
@@ -45,8 +52,8 @@ def _server() -> Any:
     return context
 
 
-def _reconcile(argv: list[str], cwd: str, env: dict[str, str], out: str, err: str) -> None:
-    """In the forked process: become the program."""
+def _become(out: str, err: str, env: dict[str, str], what: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    """In the forked process: everything that a new one would have, then the program."""
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     encoding = env.get("PYTHONIOENCODING", "utf-8")
@@ -55,8 +62,12 @@ def _reconcile(argv: list[str], cwd: str, env: dict[str, str], out: str, err: st
     os.environ.clear()
     os.environ.update(env)
     time.tzset()
-    os.chdir(cwd)
     random.seed()
+    what(*arguments)
+
+
+def _reconcile(argv: list[str], cwd: str) -> None:
+    os.chdir(cwd)
     sys.argv = argv
     from reconciler.cli import main
 

@@ -1,4 +1,4 @@
-"""One pass in a process of its own that kills itself at a named point: `python crash_child.py ROOT KINDS WHERE MOMENT WHAT`.
+"""One pass in a process of its own, whose program is `main`, that kills itself at a named point.
 
 WHERE is `store` or `tool`, MOMENT `before` or `after`, WHAT the call: `store before created` dies when the tool has answered and nothing
 of it is written down. KINDS is `fake` (widgets in a file) or `real`. Only calls about widgets and experiments count."""
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -91,7 +90,3 @@ def main(root: Path, kinds: str, where: str, moment: str, what: str, *confirmed:
     else:
         house = replace(house, store=DyingStore(house.store, moment, what))
     one_pass(house, *confirmed)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])

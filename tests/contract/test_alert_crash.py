@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.alerting.courier import Courier
+from tests.contract import alert_child
 from tests.contract.alert_lab import SECRET, Inbox, declare, hook, house_in, ill, listening, policy, well
 from tests.contract.alert_lab import WORDS as DATASET
+from tests.forked import called
 
 REPOSITORY = Path(__file__).parents[2]
 ENDS = [(moment, what) for what in ("follow", "queue", "claim", "arrived") for moment in ("before", "after")]
@@ -25,8 +27,7 @@ TWICE = {("before", "arrived")}
 
 def killed(root: Path, moment: str, what: str) -> None:
     """A process that tells what there is to tell, until that point."""
-    argv = [sys.executable, "-m", "tests.contract.alert_child", str(root), moment, what]
-    done = subprocess.run(argv, cwd=REPOSITORY, env={**os.environ, "HOOK_SECRET": SECRET}, capture_output=True, text=True, timeout=60)
+    done = called(alert_child.main, root, moment, what, env={**os.environ, "HOOK_SECRET": SECRET})
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,8 @@ from reconciler.model import Ref
 from reconciler.selection import Selection
 from reconciler.testing import Thing
 from tests.contract import crash_child as child
+from tests.forked import called
 
-REPOSITORY = Path(__file__).parents[2]
 PLATFORM = """\
 apiVersion: reconciler.mlops/v1
 kind: Platform
@@ -78,9 +76,7 @@ class Site:
 
     def killed(self, *end: str, kinds: str = "fake") -> None:
         """A pass in another process that ends by SIGKILL at this point."""
-        asked = [sys.executable, "-m", "tests.contract.crash_child", str(self.root), kinds, *end]
-        env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        done = subprocess.run(asked, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=120, check=False)
+        done = called(child.main, self.root, kinds, *end, env=os.environ)
         assert done.returncode == -signal.SIGKILL, f"it never came to {end}:\n{done.stdout}{done.stderr}"
 
     def passes(self, *confirmed: str) -> Report:

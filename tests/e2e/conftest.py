@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
+import shutil
 import tempfile
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,18 +14,16 @@ from tests.e2e.serving import deployment, lab, model, train
 
 
 @pytest.fixture(scope="session")
-def serving(mlflow_url: str) -> Iterator[Installation]:
+def serving(mlflow_url: str, group_ends: ExitStack) -> Installation:
     """One deployment of one model, trained, packaged, and up; whoever changes it leaves one that can be changed again.
 
     Tests that use it carry `@pytest.mark.xdist_group("serving")`."""
     root = Path(tempfile.mkdtemp(prefix="mlops-", dir="/tmp"))
+    group_ends.callback(shutil.rmtree, root, ignore_errors=True)
     made = lab(root / "root", mlflow_url)
+    group_ends.callback(made.run, "platform", "down", timeout=180)
     train(made, factor=2, accuracy=0.5)
     model(made)
     deployment(made)
-    try:
-        made.ok("--wait", "--timeout", "240s", timeout=300)
-        yield made
-    finally:
-        made.run("platform", "down", timeout=180)
-        subprocess.run(["rm", "-rf", str(root)], check=False)
+    made.ok("--wait", "--timeout", "240s", timeout=300)
+    return made

@@ -14,8 +14,8 @@ import yaml
 
 from reconciler.registry import discover
 from tests.e2e.installation import REPOSITORY, Installation
+from tests.e2e.workflows import address, bundle, theirs
 
-pytestmark = pytest.mark.xdist_group("mlflow")
 EXAMPLES = REPOSITORY / "manifests" / "kinds"
 SIZES = ("minimal", "full")
 BESIDE = sorted(discover().kinds.keys() - {"Platform"})
@@ -63,17 +63,21 @@ def _example(here: Installation, kind: str, size: str) -> tuple[Path, list[str]]
 
 
 @pytest.fixture
-def here(tmp_path: Path, mlflow_url: str, kinds: tuple[str, ...]) -> Iterator[Installation]:
-    """The playground alone, made real on the shared server."""
+def here(tmp_path: Path, mlflow_url: str, kinds: tuple[str, ...], request: pytest.FixtureRequest) -> Iterator[Installation]:
+    """The playground alone, made real on the shared servers."""
     found = _furnished(tmp_path / "root", kinds)
     playground = found.root / "manifests" / "playground.yaml"
     server = f"installation: examples-{found.env['TAG']}\n  mlflow: {{managed: false, endpoint: '{mlflow_url}'}}"
+    if "Workflow" in kinds:
+        flows = request.getfixturevalue("flows")
+        found.env["THEIRS"] = address(flows)[1]
+        server += f"\n  airflow: {{{theirs(flows)}, {bundle(flows)}}}"
     playground.write_text(playground.read_text().replace("installation: playground", server))
     try:
         found.ok("--wait")
         yield found
     finally:
-        if {"Deployment", "Monitor", "Workflow"} & set(kinds):
+        if {"Deployment", "Monitor"} & set(kinds):
             found.run("platform", "down")
 
 
@@ -88,7 +92,13 @@ def _settled(here: Installation, refs: Collection[str]) -> None:
     assert here.run("--dry-run", "--detailed-exitcode").code == 0
 
 
-@pytest.mark.parametrize("kinds", [LIGHT, *HEAVY], ids="-".join)
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        pytest.param(each, id="-".join(each), marks=pytest.mark.xdist_group("airflow" if "Workflow" in each else "mlflow"))
+        for each in (LIGHT, *HEAVY)
+    ],
+)
 def test_examples_are_made_real_and_go_again(here: Installation, kinds: tuple[str, ...]) -> None:
     """All at once, for time's sake; that each stands on its own is shown without tools."""
     examples = [_example(here, kind, size) for kind in kinds for size in SIZES]
@@ -123,6 +133,7 @@ def alone(tmp_path: Path) -> Iterator[Installation]:
         found.run("platform", "down")
 
 
+@pytest.mark.xdist_group("mlflow")
 @pytest.mark.parametrize("size", [pytest.param("minimal", marks=pytest.mark.full), "full"])
 def test_platform_example_starts_its_services_and_keeps_them(alone: Installation, size: str) -> None:
     """Nothing but a Platform says where the tools are, so taking its manifest away is told as a mistake, and harms nothing."""

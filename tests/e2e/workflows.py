@@ -51,6 +51,27 @@ def lab(root: Path, platform: str = "", quota: str = "nominal: {memory: 2Gi, cpu
     return here
 
 
+def trace(here: Installation, level: str, name: str = "heat") -> None:
+    """What the sensors say from now on."""
+    used = {"nominal": 0.1, "serious": 1.2}[level]
+    here.write({f"{name}.jsonl": json.dumps({"at": 0, "level": level, "used": used, "watts": 5}) + "\n"})
+
+
+def with_a_chain(root: Path) -> Installation:
+    """As `lab`, with sensors and one workflow of two tasks."""
+    sensors = "  admission: {capacity: {memory: 3Gi}, memoryReserve: '0', sensors: {trace: heat.jsonl}}\n"
+    found = lab(root, sensors, "nominal: {memory: 40Gi, cpu: 8}")
+    trace(found, "nominal")
+    workflow(
+        found,
+        "chain",
+        f"""name: first, command: "python job.py first", outputs: [rows, word, list], {SMALL}
+        name: second, command: [job.py, second, "${{tasks.first.word}}", "${{tasks.first.rows}}", "${{run.id}}"], needs: [first]""",
+        "  description: |\n    # A chain\n    Of two.\n  schedule: '0 3 * * *'\n",
+    )
+    return found
+
+
 def workflow(here: Installation, name: str, tasks: str, spec: str = "", of: str = "p") -> Path:
     """Write its manifest; `tasks` are the items of the list."""
     lines = "".join(f"    - {{{each.strip()}}}\n" for each in tasks.strip().splitlines())
@@ -60,11 +81,25 @@ def workflow(here: Installation, name: str, tasks: str, spec: str = "", of: str 
     return path
 
 
+def address(here: Installation) -> tuple[str, str]:
+    """Base URL of its Airflow, and the password of our account."""
+    home = here.root / ".mlops" / "services" / "airflow"
+    return f"http://127.0.0.1:{(home / 'port').read_text().strip()}", json.loads((home / "passwords.json").read_text())["mlops"]
+
+
+def theirs(here: Installation) -> str:
+    """How a Platform says that it uses this Airflow, with its password in $THEIRS; without the bundle."""
+    return f"managed: false, endpoint: '{address(here)[0]}', username: mlops, password: {{fromEnv: THEIRS}}"
+
+
+def bundle(here: Installation) -> str:
+    """And the repository that it reads."""
+    return f"bundle: '{here.root / '.mlops' / 'services' / 'airflow' / 'dags'}'"
+
+
 def airflow(here: Installation) -> httpx.Client:
     """A client of its REST interface, with our account."""
-    home = here.root / ".mlops" / "services" / "airflow"
-    password = json.loads((home / "passwords.json").read_text())["mlops"]
-    base = f"http://127.0.0.1:{(home / 'port').read_text().strip()}"
+    base, password = address(here)
     client = httpx.Client(base_url=base, trust_env=False, timeout=30)
     token = client.post("/auth/token", json={"username": "mlops", "password": password}).json()["access_token"]
     client.headers["Authorization"] = f"Bearer {token}"

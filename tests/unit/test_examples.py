@@ -138,24 +138,37 @@ def launch(case: Case, out: Path, options: dict[str, str]) -> tuple[Metrics, str
         "HOME": str(out.parent),
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     done = subprocess.run(argv, cwd=script.parent, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads((out / "metrics.json").read_text(encoding="utf-8")), done.stdout
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], tuple[Path, Metrics, str]]:
+    """The folder, the metrics and the words of a script's whole run, which is made once."""
+    made: dict[str, tuple[Path, Metrics, str]] = {}
+
+    def run(case: Case) -> tuple[Path, Metrics, str]:
+        if case.script not in made:
+            folder = tmp_path_factory.mktemp("whole")
+            made[case.script] = folder, *launch(case, folder / "out", {})
+        return made[case.script]
+
+    return run
+
+
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
-def test_a_run_learns_and_leaves_metrics_and_a_model(case: Case, tmp_path: Path) -> None:
-    metrics, printed = launch(case, tmp_path / "out", {})
+def test_a_run_learns_and_leaves_metrics_and_a_model(case: Case, whole: Callable[[Case], tuple[Path, Metrics, str]]) -> None:
+    folder, metrics, printed = whole(case)
     assert all(isinstance(value, int | float) for value in metrics.values())
     assert all(case.learned(metrics)), metrics
-    assert 0 < (tmp_path / "out" / case.model).stat().st_size < 1_000_000
+    assert 0 < (folder / "out" / case.model).stat().st_size < 1_000_000
     assert len(printed.splitlines()) >= 2
-    assert (tmp_path / "out" / "model").exists() == (case.judged is not None)
+    assert (folder / "out" / "model").exists() == (case.judged is not None)
     if case.judged is not None:
         data, target, metric, least = case.judged
-        tried = trial(tmp_path / "out" / "model", EXAMPLES / data, target)
+        tried = trial(folder / "out" / "model", EXAMPLES / data, target)
         assert tried["why"] == ""
         assert tried["metrics"][metric] > least, tried["metrics"]
 
@@ -198,13 +211,12 @@ def experiments() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Metrics, str]]:
-    """Metrics of a short run and the help text of every script."""
+def results(whole: Callable[[Case], tuple[Path, Metrics, str]]) -> dict[str, tuple[Metrics, str]]:
+    """Metrics of a run and the help text of every script."""
     found = {}
     for case in CASES:
-        metrics, _ = launch(case, tmp_path_factory.mktemp("short") / "out", case.short)
         asked = [sys.executable, str(EXAMPLES / case.script), "--help"]
-        found[case.script] = metrics, subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+        found[case.script] = whole(case)[1], subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     return found
 
 
