@@ -36,10 +36,10 @@ demo: $(STAMP) ## reconcile manifests/ into real tools on this machine, run thre
 	@$(BIN)/python -m examples.circle
 
 test: $(STAMP) ## all tests, against the real tools
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder tests
 
 test-full: $(STAMP) ## the long matrices too
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --full tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --full tests
 
 check: $(STAMP) ## lint, types, import rules, generated docs
 	$(BIN)/ruff check .

@@ -40,6 +40,9 @@ NO_PORT = 1
 DATABASE = "airflow"
 PARALLELISM = 4
 """Tasks that may be written down or ended at once. None of them works here: work waits for its lease, deferred."""
+ANSWER_SECONDS = 60.0
+"""How long a task waits for an answer of the api-server. Airflow's own 5 s, six times over, were seen to fail tasks while trainings took
+all of the machine."""
 _COMPONENT = {SCHEDULER: "scheduler", PROCESSOR: "dag_processor", TRIGGERER: "triggerer"}
 """Names in /monitor/health."""
 _ARGUMENTS = {
@@ -178,6 +181,7 @@ def _settings(api: Site) -> dict[str, str]:
             "stale_dag_threshold": 10,
         },
         "scheduler": {"parsing_cleanup_interval": 5, "scheduler_idle_sleep_time": 1, "orphaned_tasks_check_interval": 30},
+        "workers": {"execution_api_timeout": ANSWER_SECONDS},
         "logging": {"base_log_folder": api.home / "home" / "logs"},
         "usage_data_collection": {"enabled": False},
     }

@@ -8,6 +8,7 @@ import socket
 import uuid
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,7 +21,8 @@ EXAMPLES = REPOSITORY / "manifests" / "kinds"
 SIZES = ("minimal", "full")
 BESIDE = sorted(discover().kinds.keys() - {"Platform"})
 """Kinds whose examples stand beside the playground; a Platform example takes the place of the playground's own."""
-HEAVY = (("Model",), ("Deployment", "Monitor"), ("Workflow",))
+SERVED = ("Deployment", "Monitor")
+HEAVY = (("Model",), SERVED, ("Workflow",))
 """Those that train, serve, or bring services of their own; the others share one installation, for time's sake."""
 KINDS = {kind.lower(): kind for kind in BESIDE}
 LIGHT = tuple(kind for kind in BESIDE if kind not in sum(HEAVY, ()))
@@ -92,16 +94,22 @@ def _settled(here: Installation, refs: Collection[str]) -> None:
     assert here.run("--dry-run", "--detailed-exitcode").code == 0
 
 
-@pytest.mark.parametrize(
-    "kinds",
-    [
-        pytest.param(each, id="-".join(each), marks=pytest.mark.xdist_group("airflow" if "Workflow" in each else "mlflow"))
-        for each in (LIGHT, *HEAVY)
-    ],
-)
-def test_examples_are_made_real_and_go_again(here: Installation, kinds: tuple[str, ...]) -> None:
+def _case(kinds: tuple[str, ...], sizes: tuple[str, ...] = SIZES, *marks: pytest.MarkDecorator) -> Any:
+    group = pytest.mark.xdist_group("airflow" if "Workflow" in kinds else "mlflow")
+    return pytest.param(kinds, sizes, id="-".join([*kinds, *(sizes if sizes != SIZES else ())]), marks=[group, *marks])
+
+
+CASES = [
+    *(_case(each) for each in (LIGHT, *HEAVY) if each != SERVED),
+    _case(SERVED, ("full",)),
+    _case(SERVED, ("minimal",), pytest.mark.full),  # the defaults; docs/serving.md and docs/monitors.md serve and watch with them, too
+]
+
+
+@pytest.mark.parametrize(("kinds", "sizes"), CASES)
+def test_examples_are_made_real_and_go_again(here: Installation, kinds: tuple[str, ...], sizes: tuple[str, ...]) -> None:
     """All at once, for time's sake; that each stands on its own is shown without tools."""
-    examples = [_example(here, kind, size) for kind in kinds for size in SIZES]
+    examples = [_example(here, kind, size) for kind in kinds for size in sizes]
     refs = {ref for _, declared in examples for ref in declared}
     here.ok("--wait")
     _settled(here, refs)

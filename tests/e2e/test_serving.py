@@ -89,7 +89,7 @@ def test_replicas_come_and_go_and_a_serve_controller_that_is_killed_meanwhile_co
         here.run(timeout=300)
         controller = next(each for each in _processes(here) if "ServeController" in each.name() + " ".join(each.cmdline()))
         controller.kill()  # while one of the two ends: Serve comes back, and may take the wrong one for alive
-        until(lambda: _replicas(here) == 1, 60)
+        until(lambda: _replicas(here) == 1, 180)
         here.ok("--wait", timeout=300)
     assert client.failed() == []
     assert ask(here).json()["predictions"] == [6]
@@ -100,9 +100,9 @@ def test_a_gateway_that_dies_is_started_by_the_loop_at_once(here: Installation) 
     with log.open("w") as out:
         loop = subprocess.Popen([RECONCILE, "watch", "--every", "300s"], cwd=here.root, env=here.environment, stdout=out, stderr=out)
     try:
-        until(lambda: " Ready (" in log.read_text(), 60)  # its first pass
+        until(lambda: " Ready (" in log.read_text(), 180)  # its first pass
         _kill_gateway(here)
-        until(lambda: _answers(here), 30)  # although the next look at the tools is minutes away
+        until(lambda: _answers(here), 120)  # although the next look at the tools is minutes away
     finally:
         loop.send_signal(signal.SIGTERM)
         assert loop.wait(timeout=60) == 0, log.read_text()
@@ -116,7 +116,7 @@ def test_what_died_is_there_again_before_a_pass_looks_at_anything(here: Installa
     assert fallen(house.settings.state) == {"gateway"}
     converge(Selection(), house, on_proposal=lambda _: dead.append(fallen(house.settings.state)))
     assert dead == [frozenset()]
-    until(lambda: _answers(here), 30)
+    until(lambda: _answers(here), 120)
 
 
 CANARY = "  rollout:\n    strategy: canary\n    steps: [{weight: 30, hold: 5s}]\n    gates: {errorRate: 0.02, minRequests: 10}\n"
@@ -211,7 +211,7 @@ def test_everything_of_a_deleted_deployment_goes(here: Installation) -> None:
     (here.root / "manifests" / "double.yaml").unlink()
     here.run("--wait", timeout=300)
     assert httpx.post(url(here), content=BODY, headers=gateway(here)[1], timeout=10, trust_env=False).status_code == 404
-    until(lambda: _replicas(here) == 0, 30)
+    until(lambda: _replicas(here) == 0, 120)
     assert not list((here.root / ".mlops/bentoml/bentos").glob(f"{here.env['NAME']}.double/*"))
     assert ref(here) not in here.status()
 

@@ -21,7 +21,7 @@ import pytest
 from reconciler import delivery
 from reconciler.platform.process import tree
 from tests.e2e.installation import RECONCILE, Installation
-from tests.e2e.workflows import SMALL, address, airflow, bundle, calls, lab, runs, state, theirs, trace, until, workflow
+from tests.e2e.workflows import SMALL, address, airflow, bundle, calls, lab, reconciled_until, runs, state, theirs, trace, until, workflow
 
 pytestmark = pytest.mark.xdist_group("airflow")
 
@@ -194,7 +194,7 @@ def test_an_edited_task_changes_the_dag_and_keeps_the_history(here: Installation
     assert " tasks.first.command" in plan, plan
     began = time.monotonic()
     here.ok()
-    until(lambda: not old & {each["name"] for each in client.get("dags/p.chain").json()["tags"]}, 20)
+    until(lambda: not old & {each["name"] for each in client.get("dags/p.chain").json()["tags"]}, 60)
     print(f"edited -> read by Airflow: {time.monotonic() - began:.1f} s")
     assert here.ok("run", "chain", "--wait").code == 0
     assert calls(here, "first")[-1] == "first again"
@@ -287,7 +287,7 @@ def test_heat_empties_the_pools_and_all_goes_on_after_cooling(here: Installation
     full = client.get("pools/flows.p").json()["slots"]
     assert full >= 2
     here.ok("run", "warm")
-    until(lambda: here.run() and calls(here, "long"))
+    reconciled_until(here, lambda: calls(here, "long"))
     trace(here, "serious")
     here.run()
     assert client.get("pools/flows.p").json()["slots"] == 0
@@ -317,7 +317,7 @@ def test_what_dies_in_the_middle_loses_no_run(here: Installation) -> None:
     )
     here.ok("--wait")
     here.ok("run", "tough")
-    until(lambda: here.run() and calls(here, "holds"))
+    reconciled_until(here, lambda: calls(here, "holds"))
     services = here.root / ".mlops" / "services"
     for name in ("airflow-scheduler", "airflow-triggerer", "postgres"):
         pid = json.loads((services / name / "record.json").read_text())["pid"]
@@ -335,12 +335,12 @@ def test_a_cleared_task_ends_what_runs_for_it(here: Installation) -> None:
     workflow(here, "cleared", f'name: runs, command: "python job.py runs sleep=60", {SMALL}')
     here.ok("--wait")
     here.ok("run", "cleared")
-    until(lambda: here.run() and calls(here, "runs"))
+    reconciled_until(here, lambda: calls(here, "runs"))
     client = airflow(here)
     body = {"state": "failed"}
     done = client.patch("dags/p.cleared/dagRuns/by-hand-1", params={"update_mask": "state"}, json=body)
     assert done.status_code == 200, done.text
-    until(lambda: here.run() and "cleared" not in here.ok("queue").out)
+    reconciled_until(here, lambda: "cleared" not in here.ok("queue").out)
     assert not list((here.root / ".mlops/tasks/open").glob("*.json"))
     (here.root / "code/p/go").touch()
     here.ok("run", "cleared", "--wait")
@@ -355,11 +355,11 @@ def test_a_task_goes_to_a_node_with_room_that_is_cool(here: Installation) -> Non
     trace(here, "nominal", "cellar")
     here.ok("--wait")
     here.ok("run", "spread")
-    until(lambda: here.run() and "ExceedsMachine" in here.status()["workflow/p/spread"]["message"])
+    reconciled_until(here, lambda: "ExceedsMachine" in here.status()["workflow/p/spread"]["message"])
     with _worker(here, "attic"):
         with _worker(here, "cellar"):
             until(lambda: len(list((here.root / ".mlops/nodes").glob("*/node.json"))) == 2)
-            until(lambda: here.run() and calls(here, "one") + calls(here, "two"))
+            reconciled_until(here, lambda: calls(here, "one") + calls(here, "two"))
             told = json.loads(here.ok("queue", "-o", "json").out)
             assert [each["node"] for each in told["running"]] == ["cellar"], "the cool one, and only one of the two fits there"
             (waiting,) = [each for each in told["waiting"] if "spread" in each["ref"]]
@@ -367,7 +367,7 @@ def test_a_task_goes_to_a_node_with_room_that_is_cool(here: Installation) -> Non
         assert calls(here, "one") + calls(here, "two")
     trace(here, "nominal", "attic")
     with _worker(here, "attic"), _worker(here, "cellar"):
-        until(lambda: here.run() and calls(here, "one") and calls(here, "two"))
+        reconciled_until(here, lambda: calls(here, "one") and calls(here, "two"))
         nodes = {each["node"] for each in json.loads(here.ok("queue", "-o", "json").out)["running"]}
         assert nodes == {"attic", "cellar"}
         (here.root / "code/p/go").touch()

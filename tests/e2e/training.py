@@ -91,7 +91,7 @@ def runs(here: Installation, url: str, *, view: str = "ACTIVE_ONLY") -> list[dic
     return list(found)
 
 
-def until(what: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(what: Callable[[], bool], seconds: float = 180.0) -> None:
     """Wait for it; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not what():

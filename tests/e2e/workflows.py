@@ -124,10 +124,21 @@ def state(client: httpx.Client, dag: str, run: str, task: str) -> str:
     return str(client.get(f"dags/{dag}/dagRuns/{run}/taskInstances/{task}").json()["state"] or "")
 
 
-def until(what: Callable[[], object], seconds: float = 60.0) -> Any:
+def until(what: Callable[[], object], seconds: float = 180.0) -> Any:
     """What it returns once that is true."""
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.2)
     return found
+
+
+def reconciled_until(here: Installation, what: Callable[[], object], seconds: float = 180.0) -> Any:
+    """What it returns once that is true after a pass; a pass a second, which leaves the machine to Airflow in between."""
+    deadline = time.monotonic() + seconds
+    while True:
+        here.run()
+        if found := what():
+            return found
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(1.0)
