@@ -30,9 +30,10 @@ _ends = pytest.StashKey[ExitStack]()
 
 
 @pytest.fixture(scope="session")
-def group_ends(pytestconfig: pytest.Config) -> ExitStack:
+def group_ends(pytestconfig: pytest.Config) -> Iterator[ExitStack]:
     """Left when the last test of the group that runs has ended: services that no other group uses must not take time of its tests."""
-    return pytestconfig.stash[_ends]
+    yield pytestconfig.stash[_ends]
+    pytestconfig.stash[_ends].close()  # where the session ends before the group does
 
 
 @pytest.fixture(scope="session")

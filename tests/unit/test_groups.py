@@ -21,8 +21,8 @@ def test_a_group_stays_in_one_worker(tmp_path: Path) -> None:
     (tmp_path / "test_group.py").write_text(TESTS)
     ini = tmp_path / "pytest.ini"
     ini.write_text("[pytest]\n")
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    argv = [sys.executable, "-m", "pytest", "-q", "-c", str(ini), "-p", "no:cacheprovider", "-n", "2", "--dist", "loadgroup"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    argv = [sys.executable, "-m", "pytest", "-q", "-c", str(ini), "-p", "xdist", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadgroup"]
     done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=120)
     assert "8 passed" in done.stdout, done.stdout + done.stderr
     told = (tmp_path / "workers").read_text().split()
