@@ -27,11 +27,11 @@ class Story:
         """Commit files and push them; the short id of the commit."""
         return push(self.dev, message, files, author=author, force=force)
 
-    def said(self, text: str, seconds: float = 60) -> None:
+    def said(self, text: str, seconds: float = 180) -> None:
         """Wait until the loop has said it."""
         until(lambda: text in self.log.read_text(), seconds)
 
-    def ready(self, ref: str, seconds: float = 60) -> None:
+    def ready(self, ref: str, seconds: float = 180) -> None:
         until(lambda: self.here.status().get(ref, {}).get("ready") is True, seconds)
 
 

@@ -84,7 +84,7 @@ def test_a_push_wakes_the_loop_when_the_forge_has_signed_it(story: Story) -> Non
     signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
     sent = httpx.post(door, content=body, headers={"X-Hub-Signature-256": f"sha256={signature}"}, trust_env=False)
     assert sent.status_code == 202
-    story.ready("experiment/team/second", 30)  # although its remote is asked once in an hour
+    story.ready("experiment/team/second", 180)  # although its remote is asked once in an hour
     for page in ("healthz", "readyz"):
         assert httpx.get(f"{found[0]}/{page}", trust_env=False).json()["status"] == "ok"
 
@@ -131,11 +131,11 @@ def test_history_that_was_rewritten_is_followed_and_told(story: Story) -> None:
 def test_a_remote_that_is_away_costs_the_news_only(story: Story) -> None:
     away = story.origin.with_name("away.git")
     story.origin.rename(away)
-    until(lambda: "; " in (told := story.here.run("--dry-run").text) and "stands" in told, 60)
+    until(lambda: "; " in (told := story.here.run("--dry-run").text) and "stands" in told, 180)
     assert story.here.status()["experiment/p/base"]["ready"]
     away.rename(story.origin)
     story.push("back again", {"manifests/back.yaml": experiment("back", "p")})
-    story.ready("experiment/p/back", 90)
+    story.ready("experiment/p/back", 240)
     assert "stands" not in story.here.run("--dry-run").text
 
 
@@ -144,7 +144,7 @@ def test_what_somebody_edits_on_the_machine_is_not_overwritten(story: Story) -> 
     before = edited.read_text()
     edited.write_text(before + "  # by hand\n")
     story.push("not over it", {"manifests/base.yaml": experiment("base", "p", "  description: pushed\n")})
-    until(lambda: "manifests/base.yaml" in (told := story.here.run("--dry-run").text) and "stands" in told, 60)
+    until(lambda: "manifests/base.yaml" in (told := story.here.run("--dry-run").text) and "stands" in told, 180)
     assert edited.read_text() == before + "  # by hand\n"
     edited.write_text(before)
-    until(lambda: "pushed" in edited.read_text(), 60)
+    until(lambda: "pushed" in edited.read_text(), 180)
