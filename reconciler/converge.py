@@ -125,7 +125,8 @@ def _converged(
         else:
             continue
         done = [*filter(_wrote, done), *report.results]
-    return replace(report, proposal=proposal, results=_come_up(_latest(done), report), interrupted=stop.is_set())
+    interrupted = stop.is_set() or report.interrupted
+    return replace(report, proposal=proposal, results=_come_up(_latest(done), report), interrupted=interrupted)
 
 
 def _come_up(results: Sequence[Result], last: Report) -> tuple[Result, ...]:

@@ -170,7 +170,9 @@ class _Loop:
     def _saved(self, began: float, report: Report) -> None:
         """A pass over what the changed manifests concern; over everything where that cannot be told."""
         paths = self.files.take()
-        refs = None if self.selection.filtered or not self._are_manifests(paths) else touched(report, self._read())
+        # A pass that gave way knew what is new already, and did not come to it: nothing would look new beside it.
+        whole = report.interrupted or self.selection.filtered or not self._are_manifests(paths)
+        refs = None if whole else touched(report, self._read())
         if refs is None:
             self._whole(began)
         elif refs:
