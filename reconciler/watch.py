@@ -103,6 +103,8 @@ class _Loop:
             self._whole(began)
         elif self.files.is_set():
             self._saved(began, self.report)
+        elif self.report.interrupted:  # it gave way, and goes on
+            self._whole(began)
         elif watch.wants_tasks():
             self.report, done = heard(self.report, self.selection, self.house, self.stop)
             watch.note_tasks(began)
@@ -170,9 +172,7 @@ class _Loop:
     def _saved(self, began: float, report: Report) -> None:
         """A pass over what the changed manifests concern; over everything where that cannot be told."""
         paths = self.files.take()
-        # A pass that gave way knew what is new already, and did not come to it: nothing would look new beside it.
-        whole = report.interrupted or self.selection.filtered or not self._are_manifests(paths)
-        refs = None if whole else touched(report, self._read())
+        refs = None if self.selection.filtered or not self._are_manifests(paths) else touched(report, self._read())
         if refs is None:
             self._whole(began)
         elif refs:

@@ -112,11 +112,26 @@ def test_what_fails_is_tried_again_alone_and_holds_nothing_up(tmp_path: Path) ->
         until(lambda: any(names(each) == {"first"} for each in loop.reports), "by a pass over it alone")
 
 
+def test_what_a_pass_that_gave_way_did_not_come_to_follows_at_once(tmp_path: Path) -> None:
+    loop = Loop(tmp_path)
+    loop.widget("first")
+    with loop.running(every=3600, parallelism=1):
+        until(lambda: "first" in loop.sizes(), "made")
+        loop.tool.latency = 0.1
+        loop.write("other", "kind: Project\nmetadata: {name: q}\nspec: {path: other}\n")
+        (tmp_path / "other").mkdir()
+        for number in range(20):
+            loop.widget(f"w{number:02d}")
+        until(lambda: len(loop.sizes()) > 5, "the backlog has begun")
+        loop.widget("w19")  # the same once more: nothing is new, and the pass has given way all the same
+        assert until(lambda: len(loop.sizes()) == 21, "the rest") < 15, "it does not wait as a pass that costs so much would"
+
+
 def test_a_save_does_not_wait_for_a_long_pass(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
-    loop.widget("urgent")
+    loop.widget("zz")
     with loop.running(every=3600, parallelism=1):
-        until(lambda: loop.sizes() == {"urgent": 1}, "made")
+        until(lambda: loop.sizes() == {"zz": 1}, "made")
         loop.tool.latency = 0.1
         # A project of its own makes it a whole pass.
         loop.write("other", "kind: Project\nmetadata: {name: q}\nspec: {path: other}\n")
@@ -124,8 +139,8 @@ def test_a_save_does_not_wait_for_a_long_pass(tmp_path: Path) -> None:
         for number in range(60):
             loop.widget(f"w{number:02d}")
         until(lambda: len(loop.sizes()) > 5, "the backlog has begun")
-        loop.widget("urgent", "size: 9")
-        until(lambda: loop.sizes()["urgent"] == 9, "what was saved later")
+        loop.widget("zz", "size: 9")
+        until(lambda: loop.sizes()["zz"] == 9, "what was saved later")
         assert len(loop.sizes()) < 50, "long before the backlog was done"
         until(lambda: len(loop.sizes()) == 61, "and the backlog is done after it")
     assert not [each for each in loop.reports[-1].statuses if not each.ready]
