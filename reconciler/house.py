@@ -22,11 +22,12 @@ from reconciler.controller import Call, Context, JobRunner, Needs, Services
 from reconciler.errors import StalePlan, StoreError, Terminal
 from reconciler.events import Event, Listener, silent
 from reconciler.kept import OneMeter, OneRunner, OneSampler
+from reconciler.log import Log
 from reconciler.model import JSON, Owned, Ref, Resource, Status
 from reconciler.registry import Kinds, discover
+from reconciler.secret import secret
 from reconciler.settings import Settings
 from reconciler.shard import Shard
-from schemas.base import FromEnv, FromFile
 from schemas.platform import PlatformSpec
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class House:
     tell: Listener
     now: Callable[[], datetime]
     actor: str
-    log: Any
+    log: Log
     services: Callable[[PlatformSpec], Services]
     sensors: Callable[[PlatformSpec], Sampler]
     """The one sampler of this process."""
@@ -143,6 +144,7 @@ def open_house(
     wire_log: Path | None = None,
     kinds: Kinds | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    verbose: bool = False,
 ) -> House:
     """Open the Store (an empty one when it does not exist and `read_only`) and find the kinds.
 
@@ -165,7 +167,7 @@ def open_house(
         tell=on_event,
         now=now,
         actor=actor or _whoami(),
-        log=_Log(),
+        log=Log(verbose=verbose),
         services=OneMeter(settings, secret),
         sensors=OneSampler(settings, read_only),
         jobs=OneRunner(settings, secret),
@@ -235,24 +237,6 @@ def _needed(resources: Mapping[Ref, Resource[Any]], kinds: Kinds) -> set[str]:
     """Services that single resources ask for."""
     able = {kind: each for kind, each in kinds.controllers.items() if isinstance(each, Needs)}
     return {name for ref, each in resources.items() if ref.kind in able for name in able[ref.kind].needs(each)}
-
-
-def secret(reference: Any) -> str:
-    """The value of a secret reference. Raises Terminal, which names the reference and never a value."""
-    match reference:
-        case FromEnv(from_env=name):
-            if name not in os.environ:
-                raise Terminal(f"the environment variable {name} is not set", hint="it holds a secret that a manifest refers to")
-            return os.environ[name]
-        case FromFile(from_file=path):
-            try:
-                return Path(path).expanduser().read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise Terminal(f"the secret file {path} cannot be read: {error.strerror}") from None
-            except UnicodeDecodeError:
-                raise Terminal(f"the secret file {path} is not UTF-8 text") from None
-        case _:
-            raise Terminal("a secret must be given as {fromEnv: NAME} or {fromFile: path}")
 
 
 def _stale(house: House) -> StalePlan:
@@ -367,21 +351,3 @@ def _whoami() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name
         return f"uid {os.getuid()}"
-
-
-class _Log:
-    """structlog, imported when there is something to log."""
-
-    def info(self, event: str, **context: Any) -> Any:
-        return self._logger().info(event, **context)
-
-    def warning(self, event: str, **context: Any) -> Any:
-        return self._logger().warning(event, **context)
-
-    @staticmethod
-    def _logger() -> Any:
-        import sys
-
-        import structlog
-
-        return structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=[structlog.processors.KeyValueRenderer()])

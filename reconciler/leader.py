@@ -63,7 +63,7 @@ def _term(house: House, stop: threading.Event) -> Iterator[threading.Event]:
             try:
                 house.store.check_leader()
             except StoreError as error:
-                house.log.warning("leads_no_more", why=error.message)
+                house.log.aside.warning("leads_no_more", why=error.message)
                 break
         over.set()
 

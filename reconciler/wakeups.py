@@ -67,10 +67,10 @@ def watching(selection: Selection, house: House, files: Changed, stop: threading
                     if watched(selection, house, manifests_only) != paths:
                         break
             except (OSError, RuntimeError) as error:  # no more watches to be had, or a folder that is gone
-                house.log.warning("watch_failed", error=str(error))
+                house.log.aside.warning("watch_failed", error=str(error))
                 done.wait(5.0)
 
-    with _beside(wait, "watch-files", done):
+    with beside(wait, "watch-files", done):
         yield
 
 
@@ -79,7 +79,13 @@ def following(
     sources: Followings, house: House, files: Changed, stop: threading.Event, on_news: Callable[[Standing], None]
 ) -> Iterator[None]:
     """Looks at the repositories, each when it is due or was pushed to, and tells `files` when one has moved, by whomever."""
-    done = threading.Event()
+    done, log = threading.Event(), house.log.aside
+
+    def trouble(now: Standing) -> None:
+        if now.trouble:
+            log.told("warning", "source_refused", **_where(now), newest=now.newest, why=now.trouble)
+        else:
+            log.told("info", "source_accepted", **_where(now))
 
     def wait() -> None:
         before = _standing_at(house)
@@ -88,16 +94,21 @@ def following(
                 before = now
                 files.tell()
             try:
-                for each in sources.look():
+                for each in sources.look(on_trouble=trouble):
+                    log.told("info", "source_moved", **_where(each), author=each.author, subject=each.subject, rewritten=each.rewritten)
                     on_news(each)
                     files.tell()
                     before = _standing_at(house)
             except Exception as error:  # a defect costs a look, not the loop
-                house.log.warning("follow_failed", error=repr(error))
+                log.warning("follow_failed", error=repr(error))
                 done.wait(AFTER_DEFECT)
 
-    with _beside(wait, "follow-repositories", done):
+    with beside(wait, "follow-repositories", done):
         yield
+
+
+def _where(now: Standing) -> dict[str, str]:
+    return {"source": now.source, "revision": now.commit}
 
 
 def _standing_at(house: House) -> frozenset[str]:
@@ -106,7 +117,7 @@ def _standing_at(house: House) -> frozenset[str]:
 
 
 @contextmanager
-def _beside(work: Callable[[], None], name: str, done: threading.Event) -> Iterator[None]:
+def beside(work: Callable[[], None], name: str, done: threading.Event) -> Iterator[None]:
     """Runs `work` in a thread until the block ends, which sets `done`."""
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()

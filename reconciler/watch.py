@@ -12,13 +12,15 @@ from pathlib import Path
 
 from reconciler.advance import LOOK, SHARE, Watch, advance, heard, looked, saved
 from reconciler.alerting.courier import telling
+from reconciler.attending import attending
 from reconciler.converge import converge, outdated, soon
 from reconciler.errors import ReconcilerError, StalePlan
-from reconciler.house import House, secret
+from reconciler.house import House
 from reconciler.looks import Looks
 from reconciler.loop import Report
 from reconciler.model import Ref
 from reconciler.pulse import Pulse
+from reconciler.secret import secret
 from reconciler.selection import Selection
 from reconciler.source.follow import Followings, Standing
 from reconciler.source.read import Desired, read
@@ -52,9 +54,10 @@ def run_forever(
     sources = sources or Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
     loop = _Loop(selection, house.paced(lambda: loop.may_give_way and files.is_set()), every, stop, on_report, files, pulse, sources)
     house = loop.house
-    with watching(selection, house, files, stop), following(sources, house, files, stop, on_news), telling(house):
+    with watching(selection, house, files, stop), following(sources, house, files, stop, on_news), attending(house, stop), telling(house):
         while not stop.is_set():
             pulse.turn()
+            house.log.next_pass()
             try:
                 loop.turn()
                 failures = 0

@@ -19,7 +19,8 @@ from reconciler.alerting.message import sample
 from reconciler.alerting.send import send
 from reconciler.alerting.values import Delivery, Message, Notification, Part
 from reconciler.errors import ReconcilerError, Terminal, Transient
-from reconciler.house import House, secret
+from reconciler.house import House
+from reconciler.secret import secret
 from schemas.alertpolicy import AlertPolicySpec
 from schemas.receiver import Receiver, secrets
 

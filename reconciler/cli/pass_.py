@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,13 +48,14 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
     from reconciler.converge import converge
     from reconciler.house import open_house
     from reconciler.loop import propose
+    from reconciler.platform.attend import Attendant
     from reconciler.report.progress import progress
 
     began, seconds = time.monotonic(), timeout_seconds(asked.timeout)
     settings = given.settings()
     given.refuse_nowhere(settings)
     with progress(sys.stderr, quiet=asked.output is PlanFormat.JSON, color=given.color(sys.stderr)) as listen:
-        house = open_house(settings, read_only=asked.dry_run, on_event=listen, wire_log=asked.wire_log)
+        house = open_house(settings, read_only=asked.dry_run, on_event=listen, wire_log=asked.wire_log, verbose=given.verbose)
         selection = given.selection(settings, house.kinds, confirmed=asked.confirm, whole=asked.whole_tree)
         if asked.dry_run:
             proposal = propose(selection, house)
@@ -65,6 +66,8 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
                 report = converge(selection, house, wait=asked.wait, timeout=seconds, stop=stop, on_proposal=must_select, fetch=True)
                 if not stop.is_set():
                     tell_once(house, since)
+            with suppress(OSError):  # the next pass tries again
+                Attendant(settings.state, settings.log_size, settings.log_files).bound()
             report = replace(report, seconds=time.monotonic() - began)  # of all passes, and of the services coming up
     if asked.dry_run:
         say(proposal_in(asked.output, proposal, given, all_=asked.all_))
@@ -152,4 +155,4 @@ def open_for(given: Globals, *, read_only: bool, listen: Listener | None = None)
 
     settings = given.settings()
     (given.refuse_below if read_only else given.refuse_nowhere)(settings)
-    return open_house(settings, read_only=read_only, on_event=listen or silent)
+    return open_house(settings, read_only=read_only, on_event=listen or silent, verbose=given.verbose)

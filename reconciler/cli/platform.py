@@ -94,10 +94,10 @@ def status(ctx: typer.Context, output: Output = Format.TEXT) -> None:
     """Whether each service does its work; starts nothing."""
     from reconciler.cli.output import say
     from reconciler.cli.services import everything, platform_of, told
-    from reconciler.house import secret
     from reconciler.platform.shared import Shared
     from reconciler.report.json import services_json
     from reconciler.report.services import services_text
+    from reconciler.secret import secret
 
     asked, house = given(ctx), _house(ctx)
     spec = platform_of(house, asked)

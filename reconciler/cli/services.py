@@ -27,8 +27,8 @@ def platform_of(house: House, asked: Globals) -> PlatformSpec | None:
 
 def shared(house: House, asked: Globals) -> Shared:
     """The services that the Platform asks for. Raises UsageError when there is no Platform."""
-    from reconciler.house import secret
     from reconciler.platform.shared import Shared
+    from reconciler.secret import secret
 
     spec = platform_of(house, asked)
     if spec is None:
@@ -79,8 +79,9 @@ def told(statuses: Mapping[str, ServiceStatus]) -> dict[str, dict[str, object]]:
 
 def service_words(house: House) -> dict[str, str]:
     """Service -> `ok` or its state, for the last line of the status table; never raises."""
-    from reconciler.house import context, secret
+    from reconciler.house import context
     from reconciler.platform.shared import Shared
+    from reconciler.secret import secret
 
     try:
         found = context(house, {}, house.store.inventory())

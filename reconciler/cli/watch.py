@@ -16,9 +16,14 @@ from reconciler.cli.options import Format, Output, given
 
 if TYPE_CHECKING:
     from reconciler.errors import ReconcilerError
+    from reconciler.house import House
     from reconciler.loop import Report
     from reconciler.pulse import Pulse
+    from reconciler.report.log import Account
     from reconciler.source.follow import Followings, Standing
+
+LOG = "logs/watch.jsonl"
+"""Below the state folder: what the loop does, for programs and for whoever operates it."""
 
 
 def register(app: typer.Typer) -> None:
@@ -50,23 +55,30 @@ def watch(
       reconcile watch --listen 8480
       reconcile watch --shard 2/3
     """
+    import os
+    from importlib.metadata import version
+
     from reconciler.cli.output import tell
     from reconciler.cli.pass_ import open_for, stop_on_signal, timeout_seconds
-    from reconciler.house import secret
     from reconciler.leader import lead
     from reconciler.pulse import Pulse
+    from reconciler.report.log import Account
+    from reconciler.secret import secret
     from reconciler.shard import shard_named
     from reconciler.source.follow import Followings
     from reconciler.watch import run_forever
 
     asked = given(ctx)
     part = shard_named(shard) if shard is not None else None
-    house, seconds, told = replace(open_for(asked, read_only=False), shard=part), timeout_seconds(every), _Told(output)
+    house, seconds = replace(open_for(asked, read_only=False), shard=part), timeout_seconds(every)
     selection = replace(asked.selection(house.settings, house.kinds), shard=part)
+    keep_log(house)
+    told = _Told(output, house, Account(lambda kind: tool_of(house, kind)))
     pulse = Pulse(seconds)
     sources = Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
 
     def loop(over: threading.Event) -> None:
+        told.account.statuses = house.store.statuses()
         run_forever(
             selection,
             house,
@@ -81,15 +93,35 @@ def watch(
 
     tell(f"Watching {', '.join(str(each) for each in selection.paths)}; Ctrl-C ends it. Runs and services go on without it.")
     with stop_on_signal() as stop, _answering(listen, pulse, sources):
+        house.log.aside.told("info", "loop_started", version=version("mlops-reconciler"), pid=os.getpid(), by=house.actor, every=seconds)
         lead(house, pulse, stop, loop, on_standby=told.standby, on_lead=told.leads)
+        house.log.aside.told("info", "loop_ended", pid=os.getpid())
     raise typer.Exit(Exit.OK)
+
+
+def keep_log(house: House) -> None:
+    """Write the loop's log. Without one it would work unseen: UsageError."""
+    from reconciler.errors import UsageError
+
+    path, settings = house.settings.state / LOG, house.settings
+    try:
+        house.log.keep(path, settings.log_size, settings.log_files)
+    except OSError as error:
+        raise UsageError(f"the log {path} cannot be written: {error.strerror}") from error
+
+
+def tool_of(house: House, kind: str) -> str:
+    """The tool of a kind; empty where there is none, or no such kind any more."""
+    return house.kinds.controllers[kind].tool if kind in house.kinds.controllers else ""
 
 
 @dataclass
 class _Told:
-    """What the loop says, each thing when it is news."""
+    """What the loop says, each thing when it is news: to people, and to the log."""
 
     output: Format
+    house: House
+    account: Account
     reasons: set[str] = field(default_factory=set)
     reports: int = 0
     stood_by: bool = False
@@ -98,6 +130,8 @@ class _Told:
         from reconciler.cli.output import say
         from reconciler.report.watch import moment_lines, report_line
 
+        for each in self.account.entries(report):
+            self.house.log.told(each.level, each.event, **each.about)
         now, first = datetime.now().astimezone(), self.reports == 0
         self.reports += 1
         if self.output is Format.JSON:
@@ -108,6 +142,7 @@ class _Told:
             say(line)
 
     def trouble(self, error: ReconcilerError, pause: float) -> None:
+        self.house.log.told("warning", "pass_not_made", error=str(error), again_in=pause)
         self._line(f"{error}; trying again in {pause:.0f} s")
 
     def news(self, news: Standing) -> None:
@@ -120,9 +155,11 @@ class _Told:
         from reconciler.report.show import clean
 
         self.stood_by = True
+        self.house.log.aside.told("info", "standby", why=who)
         self._line(f"standing by: {clean(who)}")
 
     def leads(self) -> None:
+        self.house.log.aside.told("info", "leads")
         if self.stood_by:
             self._line("leads from now on")
 

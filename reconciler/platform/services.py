@@ -100,8 +100,10 @@ class Services:
                 self._units[name].replace()
 
     def logs(self, name: str, lines: int = 50) -> str:
-        """The last lines of what the service wrote since its last start."""
-        return logs.tail(self._units[self._known(name)].log, lines)
+        """The last lines of what the service wrote since its last start, whether or not its log was cut since then."""
+        unit = self._units[self._known(name)]
+        record = process.read_record(unit.home / "record.json")
+        return logs.tail(unit.log, lines, since=record.started if record is not None else None)
 
     def follow(self, name: str, stopped: Callable[[], bool] = lambda: False) -> Iterator[str]:
         """Lines of its log as they come, across restarts, until `stopped()`."""

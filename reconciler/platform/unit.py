@@ -1,6 +1,6 @@
 """One service on disk and in the process table: seen, launched, gathered for a stop.
 
-Its folder holds `record.json` (the process), `ready` (the process that has answered once), `port`, `log`, `log.1` and the recipe's
+Its folder holds `record.json` (the process), `ready` (the process that has answered once), `port`, `log`, `log.1` ... and the recipe's
 own files; while the process is replaced also `next.json` and `log.next` of the one to come."""
 
 from __future__ import annotations

@@ -174,8 +174,9 @@ class Followings:
         for name in before.keys() - self._now.keys():
             _file(self._state_dir, name).unlink(missing_ok=True)
 
-    def look(self, *, at_once: bool = False) -> list[Standing]:
-        """Look at each that is due, or `at_once` at all; where those stand whose files have changed."""
+    def look(self, *, at_once: bool = False, on_trouble: Callable[[Standing], None] = lambda _: None) -> list[Standing]:
+        """Look at each that is due, or `at_once` at all; where those stand whose files have changed. `on_trouble` is told where those stand
+        whose newest commit is refused or cannot be fetched, or is no longer, when that is news."""
         for each in self._now.values():
             if each.kept_out is not None and each.kept_out != self._quarantined():  # it may have been lifted
                 each.woken.set()
@@ -183,8 +184,12 @@ class Followings:
         moved = []
         for each in due:
             each.woken.clear()
-            if each.look():
-                moved.append(standing(self._state_dir, each.name))
+            before = standing(self._state_dir, each.name)
+            has_moved, after = each.look(), standing(self._state_dir, each.name)
+            if after.trouble != before.trouble:
+                on_trouble(after)
+            if has_moved:
+                moved.append(after)
         return moved
 
     def wake(self, name: str) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import QueuePool
 
 from reconciler.errors import StoreError
+from reconciler.secret import hide
 from reconciler.state.address import FORMS, file_of, parsed, shown
 from reconciler.state.schema import SchemaState, migrate, missing_tables, state_of
 
@@ -46,6 +47,7 @@ class Database:
         """Connect, check the schema and bring it up to date. Raises StoreError."""
         url = parsed(url_or_path) if isinstance(url_or_path, str) and "://" in url_or_path else None
         if url is not None and url.get_backend_name() != "sqlite":
+            hide(str(url.password or ""))
             database = cls(_postgresql(url, read_only), shown(url), read_only=read_only)
         else:
             path = Path(file_of(url) if url is not None else url_or_path).absolute()
