@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ByteSize, NonNegativeInt, PositiveInt
+from pydantic import ByteSize, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     """How many tool calls may be under way at once."""
     log_size: ByteSize = ByteSize(10 << 20)
     """Bytes (`10MiB`) of a log, of the loop as of a service, after which it is begun anew."""
-    log_files: NonNegativeInt = 4
+    log_files: PositiveInt = 4
     """Older files of each that are kept."""
 
     @property

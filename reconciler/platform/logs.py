@@ -35,12 +35,11 @@ def bound(path: Path, size: int, files: int) -> bool:
         if path.stat().st_size <= size:
             return False
         with _locked(path, fcntl.LOCK_EX) as file:
-            staged = path.with_name(f"{path.name}.cut")
-            with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as copy:
+            _shift(path, files)  # first: on a full disk the oldest one makes room
+            with os.fdopen(os.open(_older(path, 1), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as copy:
                 shutil.copyfileobj(file, copy, 1 << 20)
-            _shift(path, files)
-            staged.replace(_older(path, 1))
-            os.truncate(file.fileno(), 0)
+                copy.flush()
+                os.truncate(file.fileno(), 0)
     except FileNotFoundError:  # begun anew by a start
         return False
     return True

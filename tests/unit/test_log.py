@@ -168,7 +168,10 @@ def test_a_services_log_is_bounded_while_it_is_written(tmp_path: Path) -> None:
     home.mkdir(parents=True)
     logs.rotate(home / "log")
     attendant = Attendant(tmp_path, 200_000, 2)
-    program = f"import sys\nfor n in range(60_000):\n    sys.stdout.write({FLOOD!r}.format(number=n)); sys.stdout.flush()\n"
+    program = (
+        "import sys, time\nfor n in range(60_000):\n    if n == 59_999:\n        time.sleep(0.5)\n"
+        f"    sys.stdout.write({FLOOD!r}.format(number=n)); sys.stdout.flush()\n"
+    )
     with (home / "log").open("ab") as out:
         child = subprocess.Popen([sys.executable, "-c", program], stdout=out)
     most, cuts = 0, 0
