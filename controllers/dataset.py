@@ -17,12 +17,13 @@ from controllers.tools.dvc import Dvc, Entry, Snapshot
 from controllers.tools.dvc_content import change, fact_notes, recorded_facts, same, unexpected
 from controllers.tools.dvc_obtain import Obtained, Want, moved_on, nested, obtain, own_place, whole
 from controllers.tools.dvc_open import open_dvc
-from reconciler.controller import Context
+from reconciler.controller import Context, Drift
 from reconciler.diff import compare
 from reconciler.errors import ReconcilerError, Terminal
 from reconciler.model import (
     KNOWN_AFTER_APPLY,
     Absent,
+    Attribution,
     Create,
     Diff,
     Done,
@@ -43,6 +44,8 @@ from reconciler.model import (
 from schemas.base import duration_value
 from schemas.dataset import KIND, DatasetSpec
 
+FEW = 3
+"""Of whose `.dvc` files git is asked in one pass."""
 READ_AT_MOST = 16 << 20
 """Bytes. Changed data up to this size is read while observing (about 30 ms), so that the plan can say what changed; larger data
 is only read when it is applied."""
@@ -104,6 +107,16 @@ class DatasetController:
         )
         notes = {"spec.version": raw["note"], "spec.data": told}
         return tuple(replace(each, note=notes.get(each.path, "")) for each in compare(want, have))
+
+    def attribution(self, drifts: Sequence[Drift], ctx: Context) -> Mapping[Ref, Attribution]:
+        """Who changed the `.dvc` file beside the data, by git; of a few, for each is two calls of git."""
+        found: dict[Ref, Attribution] = {}
+        for each in drifts[:FEW]:
+            if any(change.path == "spec.writeBack" for change in each.changes):
+                told = ctx.last_change(each.resource.root / f"{each.resource.spec.path}.dvc")
+                if told is not None:
+                    found[each.resource.ref] = told
+        return found
 
     def apply(self, action: Create | Update | Replace, ctx: Context) -> Outcome:
         """Obtain the version, record it, push it; in this order, so that a crash in between repeats only what is missing."""

@@ -14,12 +14,13 @@ from controllers.runs import expanding
 from controllers.runs.ranking import ranking
 from controllers.runs.releasing import let_go_all
 from controllers.tools.mlflow import FEW, ExperimentInfo, Mlflow, connect
-from reconciler.controller import Context
+from reconciler.controller import Context, Drift
 from reconciler.diff import compare
 from reconciler.errors import Conflict, Terminal
 from reconciler.model import (
     JSON,
     Absent,
+    Attribution,
     Change,
     Create,
     Diff,
@@ -92,6 +93,10 @@ class ExperimentController:
         if spec.artifact_location is not None:
             wanted["artifactLocation"] = spec.artifact_location
         return wanted
+
+    def attribution(self, drifts: Sequence[Drift], ctx: Context) -> Mapping[Ref, Attribution]:
+        """MLflow keeps no record of it: tags, where all of ours is, do not even touch `last_update_time` (seen with a 3.17 server)."""
+        return {each.resource.ref: Attribution(channel="MLflow tells neither who nor when") for each in drifts}
 
     def diff(self, resource: Resource[ExperimentSpec], seen: Present) -> Diff:
         last = resource.last or {}

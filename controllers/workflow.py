@@ -14,12 +14,13 @@ from controllers.workflows import asking, looking, seeing, starting, telling
 from controllers.workflows.compiling import dag_id, pool_name, scripts
 from controllers.workflows.looking import Sight, sight
 from reconciler import delivery, exchange
-from reconciler.controller import Context
+from reconciler.controller import Context, Drift
 from reconciler.errors import Conflict, Terminal
 from reconciler.exchange import Answer
 from reconciler.model import (
     JSON,
     Absent,
+    Attribution,
     Create,
     Demand,
     Diff,
@@ -43,7 +44,7 @@ READ_SECONDS, LOOK_SECONDS = 6.0, 0.5
 
 
 class WorkflowController:
-    """See `reconciler.controller.Controller`; also Projects, Demands, Expands, Asks and Starts."""
+    """See `reconciler.controller.Controller`; also Projects, Demands, Expands, Asks, Attributes and Starts."""
 
     info = KIND
     tool = "airflow"
@@ -66,7 +67,7 @@ class WorkflowController:
         return seen if ctx.focused else {**dict(seeing.orphans(look, wants)), **seen}
 
     def desired(self, resource: Resource[WorkflowSpec]) -> Fields:
-        return telling.fields(resource)
+        return {**telling.fields(resource), telling.PAUSED: resource.spec.paused}
 
     def diff(self, resource: Resource[WorkflowSpec], seen: Present) -> Diff:
         return telling.changes(resource, seen)
@@ -123,6 +124,12 @@ class WorkflowController:
             look.airflow.delete_pool(pool_name(ctx.installation, owned.ref))
         ctx.memo(owned.ref).clear()
         return Done(owned.external_id)
+
+    def attribution(self, drifts: Sequence[Drift], ctx: Context) -> Mapping[Ref, Attribution]:
+        """By Airflow's event log: one call."""
+        known = [each.since for each in drifts if each.since is not None]
+        events = list(sight(ctx).airflow.pauses(min(known) if len(known) == len(drifts) else None))
+        return {each.resource.ref: telling.attributed(each, events) for each in drifts}
 
     def facts(self, resources: Sequence[Resource[WorkflowSpec]], ctx: Context) -> Mapping[Ref, Mapping[str, JSON]]:
         if ctx.services.pristine(self.services):

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from tenacity import (
@@ -24,11 +25,12 @@ from reconciler.backoff import Backoff
 from reconciler.bind import recorded
 from reconciler.controller import Context
 from reconciler.diff import without_ignored
-from reconciler.drift import PUT_BACK, by_hand
+from reconciler.drift import CHANGED_BY, PUT_BACK, by_hand
 from reconciler.errors import Terminal, Transient
 from reconciler.events import Event, Listener
 from reconciler.model import (
     Adopt,
+    Attribution,
     Blocked,
     Create,
     Delete,
@@ -79,6 +81,7 @@ class _Pass:
     kinds: Kinds
     journal: Journal
     inventory: Mapping[Ref, Owned]
+    attributed: Mapping[Ref, Attribution]
     tell: Listener
     total: int
     stop: threading.Event
@@ -94,6 +97,7 @@ def apply(
     kinds: Kinds,
     journal: Journal,
     inventory: Mapping[Ref, Owned],
+    attributed: Mapping[Ref, Attribution] = MappingProxyType({}),
     *,
     tell: Listener,
     stop: threading.Event | None = None,
@@ -103,10 +107,12 @@ def apply(
 ) -> tuple[Result, ...]:
     """Carry out every write of `plan`; results come in the plan's order.
 
+    `attributed` says who changed what is put back.
+
     A failure blocks what depends on it and nothing else. When `stop` is set or `gives_way` says so, writes under way finish and no further
     one starts. What `backoff` holds ends as it ended the last time, after no attempt."""
     stop = stop or threading.Event()
-    here = _Pass(plan, ctx, kinds, journal, inventory, tell, len(plan.writes), stop, backoff, gives_way)
+    here = _Pass(plan, ctx, kinds, journal, inventory, attributed, tell, len(plan.writes), stop, backoff, gives_way)
     builds = [each for each in plan.writes if not isinstance(each, Delete)]
     deletes = [each for each in plan.writes if isinstance(each, Delete)]
     with ThreadPoolExecutor(max_workers=parallelism, thread_name_prefix="apply") as pool:
@@ -273,6 +279,8 @@ def _journalled(result: Result, here: _Pass) -> Result:
     detail = {"changes": [each.path for each in getattr(action, "changes", ())], "why": action.why, "seconds": round(result.seconds, 3)}
     if isinstance(action, Update) and (back := by_hand(action.changes, here.inventory.get(action.ref))):
         detail[PUT_BACK] = [each.path for each in back]
+        if by := str(here.attributed.get(action.ref, "")).strip():
+            detail[CHANGED_BY] = by
     try:
         match action, outcome:
             case _, Failed(error):

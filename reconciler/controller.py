@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_check
 from reconciler.model import (
     JSON,
     Absent,
+    Attribution,
     Create,
     Demand,
     Diff,
@@ -180,6 +181,8 @@ class Context:
     """When that pass began to look; None = there was none."""
     is_here: Callable[[str], bool] = lambda _: True
     """Whether a lease's node is this machine."""
+    last_change: Callable[[Path], Attribution | None] = lambda _: None
+    """Who changed a file last, by git: the commit, or that it is not committed; None outside git."""
     deadline: float = 60.0
     """Seconds that one call to a tool may take."""
     focused: bool = False
@@ -337,6 +340,27 @@ class Reacts(Protocol):
 
     def reacted(self, resource: Resource[Any], reaction: Reaction, said: str, ctx: Context, *, carried_out: bool) -> None:
         """Note that it was done, or (`carried_out` False) that it will not be, with what came of it in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A resource that somebody changed in the tool."""
+
+    resource: Resource[Any]
+    seen: Present
+    changes: Diff
+    """What is not any more as it was applied."""
+    since: datetime | None
+    """It was as applied then, so that what the tool tells of earlier times is not about this; None = not known."""
+
+
+@runtime_checkable
+class Attributes(Protocol):
+    """Optional: the tool keeps records of who changed what."""
+
+    def attribution(self, drifts: Sequence[Drift], ctx: Context) -> Mapping[Ref, Attribution]:
+        """Who made each of these changes, and when, as far as the tool tells. Reads only, a few calls at most for all of them; a failure
+        costs the answer only. Called when drift is new. What has no entry is told as drift of which nothing more is known."""
 
 
 @runtime_checkable

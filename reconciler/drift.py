@@ -17,6 +17,8 @@ PutBack: TypeAlias = Mapping[Ref, Sequence[tuple[datetime, Sequence[str]]]]
 PREFIX = "spec."
 PUT_BACK = "putBack"
 """In the audit log's detail: the fields that an update took back to what had been applied before."""
+CHANGED_BY = "changed"
+"""In the same: by whom and when, in words, as far as the tool tells."""
 FIGHT, WITHIN = 3, timedelta(hours=1)
 """A field that was put back so often within this time is somebody else's too: it is left alone until nobody has written it for so long.
 (Config Sync calls more than five updates a minute of an object a fight; here it is a field, and rarer: a loop looks every 30 s.)"""

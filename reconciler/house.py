@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from reconciler.attribute import Attributions
 from reconciler.backoff import Backoff
 from reconciler.controller import Call, Context, JobRunner, Needs, Services
 from reconciler.errors import StalePlan, StoreError, Terminal
@@ -119,6 +120,7 @@ class House:
     """The one sampler of this process."""
     jobs: Callable[[PlatformSpec, Services], JobRunner]
     """The one runner of this process, which works with what was asked for last."""
+    attributions: Attributions = field(default_factory=Attributions)
     read_only: bool = False
     backoff: Backoff | None = None
     """What failed waits for its next try; None: everything is tried in each pass, as a person who runs one wants it."""
@@ -191,6 +193,7 @@ def context(
     from reconciler.admission.standing import room
     from reconciler.hardware.detector import detect
     from reconciler.runs.nodes import names
+    from reconciler.source.revision import last_change
 
     spec = platform_in(resources, inventory)
     if spec is None:
@@ -214,6 +217,7 @@ def context(
         focused=focused,
         jobs=house.jobs(spec, services),
         learned=house.store.work.learned(),
+        last_change=last_change,
     )
     seen = seen_by_admission(house, ctx, resources.values(), inventory)
     since = house.store.meta(told_since(house))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -32,6 +32,7 @@ from reconciler.inventory import is_untried, note
 from reconciler.journal import StoreJournal
 from reconciler.model import (
     Absent,
+    Attribution,
     Blocked,
     Delete,
     Diagnostic,
@@ -62,6 +63,8 @@ from reconciler.syncwindow import closed_projects
 from reconciler.verify import verify
 
 DELETION_WINDOW = timedelta(hours=24)
+MOST_TRIES = 20
+"""Of the audit log's lines that are read for when one resource was applied last."""
 MOST_LINES = 10_000
 """Of the audit log that are read for what was put back lately: an hour of a very busy installation."""
 
@@ -139,7 +142,7 @@ def propose(selection: Selection, house: House) -> Proposal:
         unwanted = below.extra
         observed = below.onto(observed)
         bound = bind([each for some in expanded.children.values() for each in some], observed.seen, inventory, differ, bound)
-    policy = _policy(selection, house, desired, bound, observed, unfinished, inventory)
+    policy = _policy(selection, house, desired, bound, observed, unfinished, inventory, ctx)
     planned, admission = plan(bound, observed.seen, inventory, policy, unwanted), None
     if ctx:
         planned, admission = consider(planned, bound.resources, inventory, policy, ctx, house)
@@ -188,12 +191,14 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
             parallelism = house.settings.parallelism
             house.tell(Event("phase", "applying"))
             todo, ctx, admission = _admitted(proposal, ctx, house)
+            by = proposal.policy.attributed if proposal.policy is not None else {}
             results = apply(
                 todo,
                 ctx,
                 house.kinds,
                 journal,
                 proposal.inventory,
+                by,
                 tell=house.tell,
                 stop=stop,
                 parallelism=parallelism,
@@ -266,8 +271,10 @@ def _policy(
     observed: Observed,
     unfinished: frozenset[Ref],
     inventory: Mapping[Ref, Owned],
+    ctx: Context | None,
 ) -> Policy:
     now = house.now()
+    drifted = {ref: drift for ref, changes in bound.diffs.items() if (drift := by_hand(changes, inventory.get(ref)))}
     return Policy(
         installation=desired.installation,
         now=now,
@@ -282,7 +289,8 @@ def _policy(
         confirmed=selection.confirmed,
         kinds=frozenset(house.kinds.kinds),
         recent_deletions=[ref for _, ref in house.store.deletions_since(now - DELETION_WINDOW)],
-        put_back=_put_back(bound, inventory, house, now),
+        put_back=_put_back(drifted, house, now),
+        attributed=_attributed(drifted, bound, observed, house, ctx),
         preview=_previews(bound, observed.seen, house),
         unfinished=unfinished,
         released={kind: each.released for kind, each in house.kinds.controllers.items() if isinstance(each, Expands)},
@@ -302,10 +310,24 @@ def _asked(selection: Selection, house: House, desired: Desired, inventory: Mapp
     return replace(found, standing=frozenset(each.ref for each in house.store.work.leases()), asking=asking)
 
 
-def _put_back(bound: Bound, inventory: Mapping[Ref, Owned], house: House, now: datetime) -> PutBack:
+def _put_back(drifted: Collection[Ref], house: House, now: datetime) -> PutBack:
     """When which fields of what has drifted were put back lately; the audit log is read only where something has."""
-    drifted = {ref for ref, changes in bound.diffs.items() if by_hand(changes, inventory.get(ref))}
     return put_back(drifted, house.store.history(since=now - WITHIN, limit=MOST_LINES)) if drifted else {}
+
+
+def _attributed(
+    drifted: Mapping[Ref, Diff], bound: Bound, observed: Observed, house: House, ctx: Context | None
+) -> Mapping[Ref, Attribution]:
+    """Who changed what has drifted; a tool is asked only where something has, for the first time."""
+    statuses = cache(house.store.statuses)
+
+    def since(ref: Ref) -> datetime | None:
+        status = statuses().get(ref)
+        synced = (each.since for each in status.conditions if each.type == "Synced" and each.status) if status is not None else ()
+        written = (each.at for each in house.store.history(ref, limit=MOST_TRIES) if each.result == "done")
+        return next(synced, None) or next(written, None)
+
+    return house.attributions.find(drifted, bound.resources, observed.seen, ctx, house.kinds, since) if ctx is not None else {}
 
 
 def _previews(bound: Bound, seen: Mapping[Ref, Observation], house: House) -> dict[Ref, Diff]:

@@ -15,6 +15,7 @@ from reconciler.model import (
     Absent,
     Action,
     Adopt,
+    Attribution,
     Blocked,
     Change,
     Create,
@@ -162,22 +163,32 @@ def _corrected(update: Update, owned: Owned | None, policy: Policy) -> Write | B
     resource, ref, drift = update.resource, update.ref, by_hand(update.changes, owned)
     if not drift:
         return update
-    noted = tuple(replace(each, note=each.note or BY_HAND) if each in drift else each for each in update.changes)
+    by = str(policy.attributed.get(ref, ""))
+    told = f"changed in the tool{by}" if by else BY_HAND
+    noted = tuple(replace(each, note=each.note or told) if each in drift else each for each in update.changes)
     update = replace(update, changes=noted)
     if str(ref) in policy.confirmed:
         return update
     if resource.lifecycle.drift == "report" and len(drift) == len(update.changes):
-        why = f"{_paths(drift)} was changed in the tool; lifecycle.drift is report"
+        why = f"{_paths(drift)} was changed in the tool{by}; lifecycle.drift is report"
         return Blocked(ref, "Drifted", why, f"to put it back: reconcile --confirm {ref}", update, resource.location)
     lost = fought(update.changes, owned, policy.put_back.get(ref, ()), policy.now)
     if not lost:
         return update
     rest = tuple(each for each in update.changes if each not in lost)
-    why = f"{_paths(lost)} has two writers: {resource.location} and somebody in the tool; it was put back {FIGHT} times within an hour"
+    writers = f"{resource.location} and {_other(policy.attributed.get(ref))}"
+    why = f"{_paths(lost)} has two writers: {writers}; it was put back {FIGHT} times within an hour"
     if rest:
         return replace(update, changes=rest, why=f"left alone: {why}")
     hint = "say the same in both, or leave the field to the other one with lifecycle.ignore"
     return Blocked(ref, "Fight", why, hint, update, resource.location)
+
+
+def _other(known: Attribution | None) -> str:
+    """The second writer, with what is known of the last change of theirs."""
+    if known is None or not str(known):
+        return "somebody in the tool"
+    return f"{known.who} in the tool, last{replace(known, who='')}" if known.who else f"somebody in the tool, last{known}"
 
 
 def _paths(changes: Diff) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.approval import Asked
-from reconciler.model import Blocked, Diff, Ref, Source
+from reconciler.model import Attribution, Blocked, Diff, Ref, Source
 from reconciler.shard import Shard
 
 
@@ -46,5 +46,7 @@ class Policy:
     """Kind -> what becomes of a child of it that is not wanted any more, in words."""
     put_back: Mapping[Ref, Sequence[tuple[datetime, Sequence[str]]]] = field(default_factory=dict)
     """When which fields were taken back to what their manifest says, lately: who does that again and again is not alone."""
+    attributed: Mapping[Ref, Attribution] = field(default_factory=dict)
+    """Who changed what has drifted, as far as its tool tells."""
     preview: Mapping[Ref, Diff] = field(default_factory=dict)
     """What a Create would set, for showing."""

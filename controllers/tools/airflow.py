@@ -25,6 +25,8 @@ LINES = 5
 """Of a log, as a failure tells it."""
 ACTIVE = ("queued", "running")
 """States of a DAG run that goes on."""
+PAUSES, EVENTS = ("patch_dag", "cli_dag_pause", "cli_dag_unpause"), 200
+"""Events that pause or resume a DAG: by pages and API, and on Airflow's own command line; how many are read at most."""
 OPEN = ("scheduled", "queued", "running", "deferred", "up_for_retry", "restarting")
 """States of a task that may still ask for something, or wait for its answer."""
 
@@ -99,6 +101,17 @@ class PoolInfo:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class EventInfo:
+    """One line of Airflow's own audit log. `when` is ISO; `extra` is JSON, of what was asked for."""
+
+    dag: str
+    event: str
+    who: str
+    when: str
+    extra: str
+
+
 class Airflow:
     """The calls that controllers need. Raises Transient when no answer came, Rejected (or NotThere) when the answer was no."""
 
@@ -150,6 +163,13 @@ class Airflow:
 
     def pause(self, dag: str, paused: bool) -> None:
         self.call("PATCH", f"dags/{quote(dag)}", params={"update_mask": "is_paused"}, json={"is_paused": paused})
+
+    def pauses(self, since: datetime | None) -> Iterator[EventInfo]:
+        """Who paused or resumed which DAG, the newest first: the last EVENTS of them, since then."""
+        params: dict[str, Any] = {"included_events": list(PAUSES), "order_by": "-when", "limit": EVENTS}
+        params |= {"after": since.isoformat()} if since is not None else {}
+        for each in self.call("GET", "eventLogs", params=params, write=False).get("event_logs", []):
+            yield EventInfo(each["dag_id"] or "", each["event"], each["owner"] or "", each["when"], each.get("extra") or "")
 
     def parse(self, token: str) -> None:
         """Have a file read again now. One that waits for that already is fine."""

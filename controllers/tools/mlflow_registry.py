@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from controllers.tools.mlflow import Mlflow, NotThere
@@ -27,6 +28,8 @@ class ModelInfo:
     tags: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Alias -> number of its version."""
+    updated: datetime | None = None
+    """When its name or description changed last; tags and aliases do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,9 @@ def _tags(found: Mapping[str, Any]) -> dict[str, str]:
 
 def _model(found: Mapping[str, Any]) -> ModelInfo:
     aliases = {str(each["alias"]): str(each["version"]) for each in found.get("aliases", [])}
-    return ModelInfo(str(found["name"]), str(found.get("description") or ""), _tags(found), aliases)
+    at = found.get("last_updated_timestamp")
+    updated = datetime.fromtimestamp(int(at) / 1000, UTC) if at else None
+    return ModelInfo(str(found["name"]), str(found.get("description") or ""), _tags(found), aliases, updated)
 
 
 def _version(found: Mapping[str, Any]) -> VersionInfo:

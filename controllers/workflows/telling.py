@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from controllers.workflows.compiling import described, digest_in
+from controllers.tools.airflow import EventInfo
+from controllers.workflows.compiling import dag_id, described, digest_in
+from reconciler.controller import Drift
 from reconciler.diff import compare
-from reconciler.model import JSON, KNOWN_AFTER_APPLY, Change, Diff, Health, HealthReport, Present, Ref, Resource, output
+from reconciler.model import JSON, KNOWN_AFTER_APPLY, Attribution, Change, Diff, Health, HealthReport, Present, Ref, Resource, output
 from schemas.workflow import WorkflowSpec
 
 FIRED = "fired"
@@ -16,6 +20,7 @@ WATCHED = {"Dataset": "digest", "Model": "version", "Monitor": "breach"}
 """What of a trigger's resource starts a run when it is another one."""
 NONE = "none"
 """What a Monitor tells while it has no breach: heard, and nothing starts."""
+PAUSED = "paused"
 LATE_SECONDS = 20.0
 """After a delivery, within which Airflow has read it; measured: 1 to 4 s, and 10 s on a busy machine."""
 TAIL_LINES, TAIL_LENGTH = 3, 400
@@ -34,7 +39,8 @@ def fields(resource: Resource[WorkflowSpec]) -> dict[str, JSON]:
 def _content(resource: Resource[WorkflowSpec], seen: Present) -> Iterator[Change]:
     raw = seen.raw
     if raw["delivered"] != raw["want"]:
-        found = list(compare(fields(resource), resource.last or {})) if resource.last else []
+        last = {key: each for key, each in (resource.last or {}).items() if key != PAUSED or PAUSED in fields(resource)}
+        found = list(compare(fields(resource), last)) if last else []
         outside = "its spec was changed outside the reconciler" if raw["delivered"] else "its spec is not delivered"
         yield from found or [Change("digest", raw["delivered"] or None, raw["want"], note=outside)]
     elif raw["lost"]:
@@ -44,6 +50,26 @@ def _content(resource: Resource[WorkflowSpec], seen: Present) -> Iterator[Change
 def _paused(resource: Resource[WorkflowSpec], seen: Present) -> Iterator[Change]:
     if seen.raw["paused"] is not None and seen.raw["paused"] != resource.spec.paused:
         yield Change("spec.paused", seen.raw["paused"], resource.spec.paused)
+
+
+def attributed(drift: Drift, events: Sequence[EventInfo]) -> Attribution:
+    """Who paused or resumed it, by the newest event that did what is seen now."""
+    for each in events:
+        if each.dag == dag_id(drift.resource.ref) and _pauses(each) is drift.seen.raw[PAUSED]:
+            channel = "Airflow's command line" if each.event.startswith("cli_") else "Airflow's pages or API"
+            return Attribution(each.who, datetime.fromisoformat(each.when), channel)
+    return Attribution(channel="Airflow's event log does not tell who")
+
+
+def _pauses(event: EventInfo) -> bool | None:
+    """Whether it paused the DAG or resumed it; None = neither."""
+    if event.event.startswith("cli_"):
+        return event.event == "cli_dag_pause"
+    try:
+        told = json.loads(event.extra).get("is_paused")
+    except (ValueError, AttributeError):
+        return None
+    return told if isinstance(told, bool) else None
 
 
 def _triggers(resource: Resource[WorkflowSpec], seen: Present) -> Iterator[Change]:

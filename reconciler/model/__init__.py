@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from reconciler.model.actions import Action, Adopt, Blocked, Change, Create, Delete, Diff, Glyph, Keep, Plan, Replace, Update, Write
+from reconciler.model.attribution import Attribution
 from reconciler.model.demand import Amounts, Demand, Learned, Limits, WorkClass
 from reconciler.model.jobs import Job, JobState, Progress
 from reconciler.model.names import NOWHERE, Diagnostic, Location, Ref, ref_names
@@ -23,6 +24,7 @@ __all__ = [
     "Action",
     "Adopt",
     "Amounts",
+    "Attribution",
     "Blocked",
     "Change",
     "Condition",

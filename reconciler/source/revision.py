@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+
+from reconciler.model import Attribution
 
 _SECONDS = 10.0
 """For one `git status`; a tree that takes longer has no revision rather than a hanging pass."""
@@ -52,6 +55,28 @@ def author_of(folder: Path, revision: str) -> str:
     done = _git(folder, "log", "-1", "--format=%an <%ae>: %s", "--end-of-options", commit) if commit else None
     told = done.stdout.strip() if done is not None and done.returncode == 0 else ""
     return "".join(each if each.isprintable() else " " for each in told)[:300]
+
+
+def last_change(path: Path) -> Attribution | None:
+    """Who changed a file last: the commit, or that what is there is not committed; None outside git, and when git cannot tell."""
+    place = path.parent
+    done = (
+        _git(place, "status", "--porcelain=v2", "--untracked-files=normal", "--ignored=matching", "--", path.name)
+        if place.is_dir()
+        else None
+    )
+    if done is None or done.returncode != 0:
+        return None
+    if done.stdout.strip():
+        edited = datetime.fromtimestamp(path.lstat().st_mtime, UTC) if os.path.lexists(path) else None
+        return Attribution(when=edited, channel="not committed to git")
+    log = ("-c", "log.showSignature=false", "log", "-1", "--no-ext-diff", "--no-textconv", "--format=%h%x00%an <%ae>%x00%cI")
+    done = _git(place, *log, "--", path.name)
+    parts = done.stdout.strip().split("\0") if done is not None and done.returncode == 0 else []
+    if len(parts) != 3:
+        return None
+    commit, author, at = parts
+    return Attribution("".join(each if each.isprintable() else " " for each in author), datetime.fromisoformat(at), f"commit {commit}")
 
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str] | None:

@@ -147,6 +147,7 @@ class Scenario:
         port = self.url.rpartition(":")[2]
         text = text.replace(self.tag, TAG).replace(f":{port}", ":" + "0" * len(port)).replace(str(self.root), "ROOT")
         text = re.sub(r"\b\d+(\.\d+)? m?s\b", "0.0 s", text)
+        text = re.sub(r"between \d{4}-\d\d-\d\d \d\d:\d\d:\d\d and ([\d-]+ )?\d\d:\d\d:\d\d UTC", "between TIME and TIME UTC", text)
         text = re.sub(r'("seconds": )[\d.]+', r"\g<1>0.0", text)
         text = re.sub(r"\b[0-9a-f]{64}\b", "0" * 64, text)
         text = re.sub(r"(--confirm |\"confirmation\": \")[0-9a-f]{8}\b", r"\g<1>00000000", text)

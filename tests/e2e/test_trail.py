@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import stat
 import subprocess
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.e2e.installation import RECONCILE, Installation, dataset, experiment, project, start
@@ -51,9 +54,16 @@ def loop(tmp_path_factory: pytest.TempPathFactory, mlflow_url: str) -> Iterator[
     login = "username: bob, password: {fromEnv: CANARY}"
     path.write_text(path.read_text().replace("endpoint:", f"{login}, endpoint:"))
     here.env = {"CANARY": CANARY, "NAME": name}
+    report = "lifecycle: {drift: report}\n"
     here.write(
         {
-            "manifests/all.yaml": "---\n".join([project(name), experiment("e", name), dataset("d", name, "d.csv")]),
+            "manifests/all.yaml": "---\n".join(
+                [
+                    project(name),
+                    experiment("e", name, "  tags: {owner: vision}\n") + report,
+                    dataset("d", name, "d.csv", "  writeBack: file\n") + report,
+                ]
+            ),
             f"code/{name}/d.csv": "a\n1\n",
         }
     )
@@ -110,3 +120,43 @@ def test_no_secret_is_in_it_though_it_was_used(loop: Loop) -> None:
     found = [path for path in loop.here.root.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
     assert found == []
     assert CANARY not in (loop.here.root.parent / "watch.txt").read_text()
+
+
+def test_what_mlflow_knows_of_a_change_by_hand_is_between_which_looks_it_came(loop: Loop, mlflow_url: str) -> None:
+    name, base = loop.here.env["NAME"], f"{mlflow_url}/api/2.0/mlflow/experiments"
+    found = httpx.get(f"{base}/get-by-name", params={"experiment_name": f"{name}/e"}, trust_env=False).json()["experiment"]
+    body = {"experiment_id": found["experiment_id"], "key": "owner", "value": "somebody"}
+    began = datetime.now(UTC) - timedelta(seconds=5)
+    httpx.post(f"{base}/set-experiment-tag", json=body, trust_env=False).raise_for_status()
+    ref = f"experiment/{name}/e"
+    until(lambda: "was changed in the tool" in loop.here.status()[ref]["message"])
+    told = loop.here.status()[ref]["message"]
+    window = re.search(r"tags.owner was changed in the tool between (\S+) (\S+) and .* UTC \(MLflow tells neither who nor when\)", told)
+    assert window is not None, told
+    assert datetime.fromisoformat(f"{window[1]}T{window[2]}+00:00") >= began.replace(microsecond=0), "the loop looks every two seconds"
+    drifted = [each for each in loop.lines("condition") if each["ref"] == ref and each["reason"] == "Drifted"]
+    assert "MLflow tells neither" in drifted[-1]["message"]
+    lines = len(drifted)
+    passes = len(loop.lines("pass"))
+    until(lambda: len(loop.lines("pass")) > passes + 1)
+    assert len([each for each in loop.lines("condition") if each["ref"] == ref and each["reason"] == "Drifted"]) == lines, (
+        "told once, in words that stay"
+    )
+    loop.here.ok("--confirm", ref)
+    assert "changed: between" in loop.here.ok("history", ref).out
+
+
+def test_git_tells_who_changed_a_dvc_file(loop: Loop) -> None:
+    name = loop.here.env["NAME"]
+    ref, path = f"dataset/{name}/d", loop.here.root / f"code/{name}/d.csv.dvc"
+    path.write_text(path.read_text().replace("md5: ", "md5: 0"))
+    until(lambda: "not committed to git" in loop.here.status()[ref]["message"])
+    loop.here.git("add", "-A")
+    loop.here.git("-c", "user.name=Grace", "-c", "user.email=grace@example.org", "commit", "-q", "-m", "another version")
+    commit = loop.here.git("rev-parse", "--short", "HEAD").strip()
+    plan = loop.here.plan()
+    [change] = next(each["changes"] for each in plan["actions"] if each["ref"] == ref)
+    assert change["note"].startswith("changed in the tool by Grace <grace@example.org> on ")
+    assert change["note"].endswith(f"UTC (commit {commit})")
+    loop.here.ok("--confirm", ref)
+    assert "changed: by Grace <grace@example.org> on" in loop.here.ok("history", ref).out

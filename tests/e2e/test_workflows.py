@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -56,6 +57,21 @@ def test_a_workflow_is_a_dag_with_owner_page_and_digest(here: Installation) -> N
     assert ran.code == 0, ran.text
     assert [each for each in wire if each["write"]] == []
     assert len(wire) <= 8, wire
+
+
+def test_who_paused_it_by_hand_is_told_by_airflow(here: Installation) -> None:
+    client = airflow(here)
+    client.patch("dags/p.chain", params={"update_mask": "is_paused"}, json={"is_paused": True}).raise_for_status()
+    [change] = next(each["changes"] for each in here.plan()["actions"] if each["ref"] == "workflow/p/chain")
+    assert (change["path"], change["have"], change["want"]) == ("spec.paused", True, False)
+    assert re.fullmatch(r"changed in the tool by mlops on [\d-]{10} [\d:]{8} UTC \(Airflow's pages or API\)", change["note"]), change
+    ran, wire = here.wire()
+    assert ran.code == 0, ran.text
+    assert [each["target"] for each in wire].count("/api/v2/eventLogs") == 1, wire
+    assert client.get("dags/p.chain").json()["is_paused"] is False
+    assert re.search(r"changed: by mlops on [^\n]*\(Airflow's pages or API\)", here.ok("history", "workflow/p/chain").out)
+    _, again = here.wire()
+    assert "/api/v2/eventLogs" not in [each["target"] for each in again]
 
 
 def test_airflow_listens_on_this_machine_only_and_asks_who_it_is(here: Installation) -> None:

@@ -1,0 +1,61 @@
+"""Asks the tools who changed what has drifted: each kind once for all its resources, and for each drift once, while this process lives."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from reconciler.controller import Attributes, Context, Drift
+from reconciler.model import Attribution, Diff, Observation, Present, Ref, Resource, canonical
+from reconciler.registry import Kinds
+
+
+class Attributions:
+    """What is known of who changed what. Kept from pass to pass."""
+
+    def __init__(self) -> None:
+        self._known: dict[Ref, tuple[str, Attribution]] = {}
+        self._calm: dict[Ref, datetime] = {}
+        """When each was last seen without drift."""
+
+    def find(
+        self,
+        drifted: Mapping[Ref, Diff],
+        resources: Mapping[Ref, Resource[Any]],
+        seen: Mapping[Ref, Observation],
+        ctx: Context,
+        kinds: Kinds,
+        since: Callable[[Ref], datetime | None],
+    ) -> Mapping[Ref, Attribution]:
+        """By Ref, of those about which something is known. A tool that does not answer costs its answer only, and is asked again.
+
+        `since` tells when a resource was as applied, where this process has not seen that itself."""
+        now = ctx.now()
+        prints = {ref: canonical([[each.path, None if each.secret else each.have] for each in changes]) for ref, changes in drifted.items()}
+        self._known = {ref: each for ref, each in self._known.items() if prints.get(ref, each[0] if ref not in seen else "") == each[0]}
+        fresh: dict[str, list[Drift]] = defaultdict(list)
+        for ref in drifted.keys() - self._known.keys():
+            present = seen.get(ref)
+            if isinstance(present, Present) and isinstance(kinds.controllers.get(ref.kind), Attributes):
+                fresh[ref.kind].append(Drift(resources[ref], present, drifted[ref], self._calm.get(ref) or since(ref)))
+        for kind, drifts in fresh.items():
+            for ref, told in _asked(kind, drifts, ctx, kinds).items():
+                after = next((each.since for each in drifts if each.resource.ref == ref), None)
+                self._known[ref] = (prints[ref], replace(told, after=after, until=now))
+        self._calm.update({ref: now for ref, each in seen.items() if isinstance(each, Present) and ref not in drifted})
+        return {ref: self._known[ref][1] for ref in drifted.keys() & self._known.keys()}
+
+
+def _asked(kind: str, drifts: list[Drift], ctx: Context, kinds: Kinds) -> Mapping[Ref, Attribution]:
+    controller = kinds.controller(kind)
+    assert isinstance(controller, Attributes)
+    try:
+        found = controller.attribution(drifts, ctx)
+    except Exception as error:  # it costs the attribution only
+        ctx.log.warning("attribution_failed", kind=kind, error=repr(error))
+        return {}
+    asked = {each.resource.ref for each in drifts}
+    return {ref: each for ref, each in found.items() if ref in asked}
