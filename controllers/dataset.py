@@ -15,6 +15,7 @@ from typing import Any
 
 from controllers.tools.dvc import Dvc, Entry, Snapshot
 from controllers.tools.dvc_content import change, fact_notes, recorded_facts, same, unexpected
+from controllers.tools.dvc_files import pointer, refuse_pointer
 from controllers.tools.dvc_obtain import Obtained, Want, moved_on, nested, obtain, own_place, whole
 from controllers.tools.dvc_open import open_dvc
 from reconciler.controller import Context, Drift
@@ -41,11 +42,14 @@ from reconciler.model import (
     Unknown,
     Update,
 )
+from reconciler.model.lfs import WAY_OUT
 from schemas.base import duration_value
 from schemas.dataset import KIND, DatasetSpec
 
 FEW = 3
 """Of whose `.dvc` files git is asked in one pass."""
+POINTERS = 1000
+"""Files of a folder of which each look sees whether they are pointers of Git LFS; before a version is made all of them are."""
 READ_AT_MOST = 16 << 20
 """Bytes. Changed data up to this size is read while observing (about 30 ms), so that the plan can say what changed; larger data
 is only read when it is applied."""
@@ -75,6 +79,8 @@ class DatasetController:
                 if isinstance(entry, Entry):
                     seen[each.ref] = _look(each, entry, place, ctx, dvc)
                 elif entry is None:
+                    if each.spec.pin is None:  # else what is there makes room for the pinned version
+                        refuse_pointer(place, each.spec.path, POINTERS)
                     seen[each.ref] = Absent()
             except ReconcilerError as error:
                 seen[each.ref] = Unknown(error.message)
@@ -161,6 +167,9 @@ class DatasetController:
         raw, spec = seen.raw, resource.spec
         if raw["data"] == "missing":
             return HealthReport(Health.MISSING, f"nothing is at {spec.path}", "DataMissing")
+        if raw["data"] == "pointer":
+            told = f"{spec.path} holds a pointer of Git LFS, not the data; the last version stands: {WAY_OUT}"
+            return HealthReport(Health.DEGRADED, told, "LfsPointer")
         if seen.fields["cache"] != "whole":
             return HealthReport(Health.DEGRADED, "objects of the present version are missing from the DVC cache or damaged", "CacheDamaged")
         if raw["settling"]:
@@ -203,6 +212,8 @@ def _look(resource: Resource[DatasetSpec], entry: Entry, place: Path, ctx: Conte
     memo = ctx.memo(resource.ref)
     known = seen is not None and (same(entry, seen) or memo.get("sameAs") == [entry.version.md5, seen.digest])
     data, recheck, words = "missing" if seen is None else "same" if known else "other", None, ""
+    if seen is not None and data == "other" and spec.pin is None and pointer(place, POINTERS) is not None:
+        data = "pointer"
     if seen is not None and data == "other":
         settled = seen.newest + duration_value(spec.settle).total_seconds()
         if ctx.now().timestamp() < settled:

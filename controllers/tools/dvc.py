@@ -18,7 +18,7 @@ from threading import Lock
 
 from controllers.tools.dvc_cache import Cache, beside
 from controllers.tools.dvc_calls import Called, Calls, load
-from controllers.tools.dvc_files import Entry, Snapshot, Version, checked, confine, look, render_entry, write_text
+from controllers.tools.dvc_files import Entry, Snapshot, Version, checked, confine, look, refuse_pointer, render_entry, write_text
 from controllers.tools.dvc_namespace import Namespaces
 from controllers.tools.dvc_remote import Remote, absent_from, download_repo, download_url, fetch, push, quieten
 from reconciler.controller import Call
@@ -74,10 +74,12 @@ class Dvc:
             return self.cache.hash(self.place(root, relative))
 
     def add(self, project: str, root: Path, relative: str, *, link: bool = True) -> tuple[Version, Snapshot]:
-        """Put the bytes into the cache; with them the stat that they have afterwards. Only `names.record` makes them a version.
+        """Put the bytes into the cache; with them the stat that they have afterwards. Only `names.record` makes them a version. Raises
+        Terminal where a pointer of Git LFS is in place of the data.
 
         `link`: where the platform wants links into the cache, the data becomes one. Raises Transient when the bytes change meanwhile."""
         path = self.place(root, relative)
+        refuse_pointer(path, relative)
         with self._using("add", f"{project}:{relative}", write=True), self._locked(project):
             version, seen = self.cache.add(path, root)
             self._fresh.add((project, version.md5))
@@ -202,6 +204,7 @@ class Dvc:
             room.mkdir(parents=True)
             try:
                 origin = download(room / "data")
+                refuse_pointer(room / "data", what)
                 return self.cache.add(room / "data", room)[0], origin
             finally:
                 rmtree(room)

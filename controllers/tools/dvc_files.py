@@ -12,12 +12,15 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from reconciler.errors import Terminal
+from reconciler.model.lfs import HEAD, WAY_OUT, is_lfs_pointer
+from reconciler.model.lfs import LONGEST as LFS_LONGEST
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 TEMPORARY = ".mlops-"
@@ -170,6 +173,32 @@ def look(path: Path, *, root: Path, cache: Path) -> Snapshot | None:
         digest.update(f"{name}\0{_facts(each)}\n".encode(errors="surrogateescape"))
         size, count, newest = size + each.st_size, count + 1, max(newest, _newest(each))
     return Snapshot(f"d:{count}:{size}:{digest.hexdigest()}", size, count, newest)
+
+
+def pointer(path: Path, most: int | None = None) -> str | None:
+    """The first file, of `path` or below it, that is a pointer of Git LFS in place of the data: its name below `path`, empty for `path`
+    itself; None when there is none, or none among the `most` first ones that are short enough. Reads the heads of small files only."""
+    if path.is_file():
+        return "" if _is_pointer(path) else None
+    small = (Path(folder, name) for folder, _, names in os.walk(path) for name in sorted(names) if kept(name))
+    return next((str(each.relative_to(path)) for each in islice(small, most) if _is_pointer(each)), None)
+
+
+def refuse_pointer(path: Path, what: str, most: int | None = None) -> None:
+    """Raises Terminal for data that is not there: hashed, its pointer would pass for it."""
+    if (found := pointer(path, most)) is not None:
+        name = f"{what}/{found}" if found else what
+        raise Terminal(f"'{name}' is a pointer of Git LFS, not the data: {WAY_OUT}", hint="repositories that are followed stay without LFS")
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        if not stat.S_ISREG((found := path.stat()).st_mode) or found.st_size > LFS_LONGEST:
+            return False
+        with path.open("rb") as file:
+            return is_lfs_pointer(file.read(HEAD))
+    except OSError:
+        return False
 
 
 def _facts(of: os.stat_result) -> str:

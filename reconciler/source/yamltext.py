@@ -13,6 +13,8 @@ from typing import Any, Final
 import yaml
 from yaml.constructor import SafeConstructor
 
+from reconciler.model.lfs import HEAD, WAY_OUT, is_lfs_pointer
+
 MAX_BYTES: Final = 1024 * 1024
 """Of one file. A manifest is written by people; a larger file is a mistake or an attack."""
 MAX_NODES: Final = 100_000
@@ -58,6 +60,8 @@ def decode(raw: bytes) -> str:
     """The text of a file: UTF-8, with or without a byte order mark, and free of control characters. Raises Fault."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise Fault("the file is encoded as UTF-16", hint="save it as UTF-8")
+    if is_lfs_pointer(raw[:HEAD]):
+        raise Fault("the file is a pointer of Git LFS, not the manifest", 1, 1, hint=f"{WAY_OUT}: manifests are small")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

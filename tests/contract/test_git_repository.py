@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import Terminal, Transient
-from reconciler.source.git import Moved, Repository, is_lfs_pointer
+from reconciler.model.lfs import is_lfs_pointer
+from reconciler.source.git import Moved, Repository
 from tests.contract.git_lab import commit, files, following, git, placed, repository_at
 
 

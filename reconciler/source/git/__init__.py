@@ -15,6 +15,6 @@
 """
 
 from reconciler.source.git.repository import Repository
-from reconciler.source.git.values import Commit, Followed, Moved, is_lfs_pointer
+from reconciler.source.git.values import Commit, Followed, Moved
 
-__all__ = ["Commit", "Followed", "Moved", "Repository", "is_lfs_pointer"]
+__all__ = ["Commit", "Followed", "Moved", "Repository"]

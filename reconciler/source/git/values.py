@@ -13,7 +13,6 @@ from reconciler.errors import Terminal
 _ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _NO_NAME = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|^[./-]|\.lock(/|$)|[./]$")
 """What no branch and no tag may have in its name, as git's own check has it."""
-_LFS = b"version https://git-lfs.github.com/spec/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +94,3 @@ def printable(text: str, most: int = 300) -> str:
     """Foreign text on one line, at most `most` characters, with what a terminal or a browser would act on written as an escape."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in cut)
-
-
-def is_lfs_pointer(head: bytes) -> bool:
-    """Whether a file that begins with `head` (its first 64 bytes are enough) is a pointer of Git LFS in place of the file itself."""
-    return head.startswith((_LFS + b"\n", _LFS + b"\r\n"))
