@@ -80,8 +80,13 @@ class WorkflowController:
         resource: Resource[Any] = action.resource
         for owner, file in scripts(resource):
             project = ctx.projects.get(owner)
-            if project is not None and not (ctx.root / project.spec.path / file).is_file():
+            if project is None:
+                continue
+            place = ctx.root / project.spec.path
+            if not (place / file).is_file():
                 raise Terminal(f"a command runs {file}, which is not in {project.spec.path}", hint="correct the command, or add the file")
+            if not (place / file).resolve().is_relative_to(place.resolve()):
+                raise Terminal(f"a command runs {file}, which leads out of {project.spec.path}", hint="code is run from there only")
         if why := looking.trouble(ctx):
             raise Terminal(why, hint="spec.airflow.bundle of the Platform")
         return None

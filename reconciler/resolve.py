@@ -7,12 +7,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from os.path import commonpath
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from reconciler.model import Blocked, Diagnostic, Location, Owned, Ref, Resource, Source
 from reconciler.references import links
 from reconciler.registry import Kinds
-from reconciler.rules import ROOT_SOURCE, RULES, Breach, World
+from reconciler.rules import ROOT_SOURCE, RULES, Breach, Folder, World
 from reconciler.source.place import Places
 from reconciler.validate import Validated, incomplete
 
@@ -35,13 +36,21 @@ class Graph:
     """Declared, but wrong, here or in `validate`: left as they are, never pruned."""
 
 
-def resolve(validated: Validated, kinds: Kinds, *, known: Mapping[Ref, Owned], partial: bool) -> Graph:
+def resolve(
+    validated: Validated,
+    kinds: Kinds,
+    *,
+    known: Mapping[Ref, Owned],
+    partial: bool,
+    folders: Mapping[Ref, Folder] = MappingProxyType({}),
+) -> Graph:
     """Link and order what passed validation; refuse what names something that is not there or not allowed.
 
     `known` is the inventory. With `partial` only a part of the tree was read: what is in the inventory counts as declared.
-    Raises nothing; every mistake is a diagnostic, and harms only its resource and those that depend on it."""
+    `folders` tells where projects' folders really are. Raises nothing; every mistake is a diagnostic, and harms only its resource and those
+    that depend on it."""
     declared = {each.ref: each for each in validated.resources}
-    world = World(declared, validated.refused, known, partial, kinds.kinds)
+    world = World(declared, validated.refused, known, partial, kinds.kinds, folders)
     breaches = [breach for rule in RULES for breach in rule(world)]
     linked: dict[Ref, Resource[Any]] = {}
     for each in validated.resources:

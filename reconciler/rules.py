@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from posixpath import normpath
@@ -33,6 +33,20 @@ class Breach:
     error: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Where a project's folder really is."""
+
+    real: str
+    """Absolute, without links."""
+    leaves: str
+    """Source in whose clone its path lies while the folder itself does not; empty = nobody else made a link."""
+    linked: bool
+    """It is not where its path says."""
+    private: bool
+    """It is the installation's own state."""
+
+
 @dataclass(frozen=True)
 class World:
     """All that the rules look at."""
@@ -44,6 +58,8 @@ class World:
     partial: bool
     """True: what was applied before and is not read this time exists all the same."""
     infos: Mapping[str, KindInfo]
+    folders: Mapping[Ref, Folder] = field(default_factory=dict)
+    """Of the projects whose folders are there."""
 
     def exists(self, ref: Ref) -> bool:
         return ref in self.declared or ref in self.invalid or (self.partial and ref in self.known)
@@ -138,6 +154,24 @@ def folders_apart(world: World) -> Iterator[Breach]:
             if other is not None:
                 why = f"'{each.spec.path}' is, or lies inside or around, the folder of {other.ref} ({other.location})"
                 yield Breach(each, "spec.path", why, "give every project a folder of its own", "PathClaimed")
+
+
+def folders_apart_behind_links(world: World) -> Iterator[Breach]:
+    """No link makes a project's folder another's, or the installation's, or leads out of the clone of a followed repository."""
+    taken, linked = _Claims(), {ref for ref, each in world.folders.items() if each.linked}
+    for each in sorted(_incumbents_first(world), key=lambda one: one.ref in linked):  # whoever has no link keeps what is theirs
+        folder = world.folders.get(each.ref)
+        if not isinstance(each.spec, ProjectSpec) or folder is None:
+            continue
+        path, other = each.spec.path, taken.claim(folder.real, each)
+        leads = f"'{path}' is a link, or lies behind one, that leads"
+        if folder.leaves:
+            yield Breach(each, "spec.path", f"{leads} out of the clone of source {folder.leaves}", "name a folder of that repository")
+        elif folder.private:
+            yield Breach(each, "spec.path", f"{leads} into the installation's own state", "choose another folder")
+        elif other is not None and each.ref in linked:
+            why = f"{leads} into, or around, the folder of {other.ref} ({other.location})"
+            yield Breach(each, "spec.path", why, "give every project a folder of its own", "PathClaimed")
 
 
 # --- a project's resources -----------------------------------------------------------------------------------------
@@ -264,4 +298,12 @@ class _Claims:
         return other
 
 
-RULES: tuple[Rule, ...] = (one_platform, from_its_source, folders_apart, in_a_project, known_kinds, what_it_uses)
+RULES: tuple[Rule, ...] = (
+    one_platform,
+    from_its_source,
+    folders_apart,
+    folders_apart_behind_links,
+    in_a_project,
+    known_kinds,
+    what_it_uses,
+)

@@ -16,6 +16,7 @@ from reconciler.resolve import Graph, resolve
 from reconciler.rules import ROOT_SOURCE
 from reconciler.selection import Selection, must_know
 from reconciler.settings import Settings
+from reconciler.source.folders import folders
 from reconciler.source.follow import place_of, standing
 from reconciler.source.load import Loaded, load
 from reconciler.source.quarantine import out_of, told
@@ -59,7 +60,8 @@ def read(
         loaded = _without_others(loaded, platform.sources, root, settings.state)
         extra = [_further(each, root, settings.state, cache) for each in platform.sources]
         validated = validate(reduce(add, extra, loaded), kinds, root=root, incumbents=inventory)
-    graph = resolve(validated, kinds, known=inventory, partial=not selection.prunes)
+    where = folders(validated.resources, platform, root, settings.state)
+    graph = resolve(validated, kinds, known=inventory, partial=not selection.prunes, folders=where)
     must_know(selection.projects, (*graph.resources, *graph.refused, *inventory))
     found = (*_stale(platform, settings.state, paths), *_sorted(validated, graph))
     found = found if whole else (*_narrower(paths, root_paths, root), *found)
