@@ -146,7 +146,7 @@ def hardware_json(machine: Machine, sample: Sample, looks: Sequence[Look], *, no
         "at": rfc3339(sample.at),
         "probes": [_look_json(each) for each in looks],
     }
-    return json.dumps(told, indent=2, ensure_ascii=False)
+    return json.dumps(told, indent=2)
 
 
 def _look_json(look: Look) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def report_line(report: Report, now: datetime) -> str:
     if not done:
         return ""
     value = {"formatVersion": 1, "at": now.isoformat(timespec="seconds"), "seconds": round(report.seconds, 3), "actions": done}
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value)
 
 
 def _acted(result: Result) -> bool:
