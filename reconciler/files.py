@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_private(path: Path, text: str, *, durable: bool = True) -> None:
@@ -21,6 +22,11 @@ def write_private(path: Path, text: str, *, durable: bool = True) -> None:
     except BaseException:  # a full disk must not be filled with halves of what was tried
         Path(staged).unlink(missing_ok=True)
         raise
+
+
+def private_append(path: Path) -> BinaryIO:
+    """A file to append to, that only its owner reads when it is new: whoever else holds it appends too."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab")
 
 
 def place_private(path: Path, text: str) -> None:

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.files import write_private
+from reconciler.files import private_append, write_private
 from reconciler.platform.account import Account
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def environment(launch: Launch, marked: str) -> dict[str, str]:
 def spawn(launch: Launch, marked: str, log: Path) -> subprocess.Popen[bytes]:
     """Start a process of its own session that outlives us, with its output in `log` and nothing on its input."""
     direct = launch.account if launch.account and launch.account.direct else None
-    with log.open("ab") as output:
+    with private_append(log) as output:
         return subprocess.Popen(
             [*(launch.account.prefix if launch.account else ()), *launch.argv],
             stdin=subprocess.DEVNULL,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from reconciler.controller import JobRunner
 from reconciler.errors import Terminal, Transient
-from reconciler.files import write_private
+from reconciler.files import private_append, write_private
 from reconciler.model.demand import Amounts
 from reconciler.model.jobs import Job, Progress
 from reconciler.platform.process import is_alive, read_record
@@ -172,7 +172,7 @@ class LocalRunner(JobRunner):
 
     def _supervise(self, folder: Folder, lock: int) -> None:
         equip(folder, self._credentials, self._sensors)
-        with folder.supervisor_log.open("ab") as output:
+        with private_append(folder.supervisor_log) as output:
             # the lock goes over with its handle: there is no moment at which nobody holds it
             child = subprocess.Popen(
                 [*supervisor_argv(folder), "--lock", str(lock)],
