@@ -6,11 +6,18 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from reconciler.controller import Attributes, Context, Drift
 from reconciler.model import Attribution, Diff, Observation, Present, Ref, Resource, canonical
 from reconciler.registry import Kinds
+
+if TYPE_CHECKING:
+    from reconciler.state import Store
+
+MOST_TRIES = 20
+"""Of the audit log's lines that are read for when one resource was applied last."""
 
 
 class Attributions:
@@ -47,6 +54,19 @@ class Attributions:
                 self._known[ref] = (prints[ref], replace(told, after=after, until=now))
         self._calm.update({ref: now for ref, each in seen.items() if isinstance(each, Present) and ref not in drifted})
         return {ref: self._known[ref][1] for ref in drifted.keys() & self._known.keys()}
+
+
+def applied(store: Store) -> Callable[[Ref], datetime | None]:
+    """When a resource was as applied the last time that the Store knows of; it is read at the first question."""
+    statuses = cache(store.statuses)
+
+    def since(ref: Ref) -> datetime | None:
+        status = statuses().get(ref)
+        synced = (each.since for each in (status.conditions if status is not None else ()) if each.type == "Synced" and each.status)
+        written = (each.at for each in store.history(ref, limit=MOST_TRIES) if each.result == "done")
+        return next(synced, None) or next(written, None)
+
+    return since
 
 
 def _asked(kind: str, drifts: list[Drift], ctx: Context, kinds: Kinds) -> Mapping[Ref, Attribution]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from reconciler.model import Location, Owned, Ref
+from reconciler.secret import masked_in
 
 if TYPE_CHECKING:
     from reconciler.state import Store
@@ -59,6 +60,7 @@ class StoreJournal:
     def _entry(self, ref: Ref, action: str, result: Literal["done", "started", "failed"], glyph: str, detail: Mapping[str, Any]) -> Any:
         from reconciler.state import AuditEntry
 
+        detail = masked_in(detail)
         source = self.sources.get(ref) or self.sources.get(replace(ref, key=""), "root")
         author = self.author(source)
         return AuditEntry(

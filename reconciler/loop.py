@@ -21,6 +21,7 @@ from typing import Any
 from reconciler.admit import Admission, consider, give_back, grant
 from reconciler.apply import apply, owned
 from reconciler.approval import Asked, asked
+from reconciler.attribute import applied
 from reconciler.bind import Bound, Differ, bind
 from reconciler.controller import Asks, Context, Expands
 from reconciler.diff import compare
@@ -54,6 +55,7 @@ from reconciler.plan import plan
 from reconciler.policy import Policy
 from reconciler.react import react
 from reconciler.record import refused, statuses, summed, told
+from reconciler.secret import masked
 from reconciler.selection import Selection
 from reconciler.source.follow import place_of
 from reconciler.source.read import Desired, read
@@ -63,8 +65,6 @@ from reconciler.syncwindow import closed_projects
 from reconciler.verify import verify
 
 DELETION_WINDOW = timedelta(hours=24)
-MOST_TRIES = 20
-"""Of the audit log's lines that are read for when one resource was applied last."""
 MOST_LINES = 10_000
 """Of the audit log that are read for what was put back lately: an hour of a very busy installation."""
 
@@ -217,9 +217,16 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
         if ctx is not None:
             found = summed(found, proposal.resources, ctx, house.kinds)
         found += refused(proposal.refused, proposal.diagnostics)
+        found = tuple(map(_masked, found))
         interrupted = (stop is not None and stop.is_set()) or any(map(is_untried, results))
         note(proposal, results, found, house, journal, whole=not interrupted)
     return Report(proposal, tuple(results), found, time.monotonic() - began, interrupted)
+
+
+def _masked(status: Status) -> Status:
+    """Without what a tool repeated of what it was given: it is kept, told and sent on."""
+    conditions = tuple(replace(each, message=masked(each.message)) for each in status.conditions)
+    return replace(status, message=masked(status.message), conditions=conditions)
 
 
 def _react(proposal: Proposal, results: Sequence[Result], ctx: Context, house: House, stop: threading.Event | None) -> None:
@@ -319,15 +326,9 @@ def _attributed(
     drifted: Mapping[Ref, Diff], bound: Bound, observed: Observed, house: House, ctx: Context | None
 ) -> Mapping[Ref, Attribution]:
     """Who changed what has drifted; a tool is asked only where something has, for the first time."""
-    statuses = cache(house.store.statuses)
-
-    def since(ref: Ref) -> datetime | None:
-        status = statuses().get(ref)
-        synced = (each.since for each in status.conditions if each.type == "Synced" and each.status) if status is not None else ()
-        written = (each.at for each in house.store.history(ref, limit=MOST_TRIES) if each.result == "done")
-        return next(synced, None) or next(written, None)
-
-    return house.attributions.find(drifted, bound.resources, observed.seen, ctx, house.kinds, since) if ctx is not None else {}
+    return (
+        house.attributions.find(drifted, bound.resources, observed.seen, ctx, house.kinds, applied(house.store)) if ctx is not None else {}
+    )
 
 
 def _previews(bound: Bound, seen: Mapping[Ref, Observation], house: House) -> dict[Ref, Diff]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +16,8 @@ from schemas.base import FromEnv, FromFile
 HIDDEN = "***"
 SHORTEST = 4
 """Characters of a secret that is looked for; a shorter one is no secret, and would hide half of every sentence."""
+SURE = 10
+"""Characters from which on a secret is no word of ordinary text."""
 _LINE = 16
 """Characters of a line of a longer secret (a key in a file) that is looked for by itself."""
 _ADDRESS = re.compile(r"(\w[\w+.-]*://)[^\s/?#'\"<>]*@")
@@ -59,12 +62,36 @@ def hide(value: str) -> None:
 
 def hidden(text: str) -> str:
     """`text` without any secret that this process has resolved, and without what an address or a header brings along to log in with."""
-    for value in sorted(_known, key=len, reverse=True):  # the longest first: one may be part of another
-        if value in text:
-            text = text.replace(value, HIDDEN)
+    text = _without(text, SHORTEST)
     if "://" in text or "=" in text:
         text = _OPTION.sub(rf"\1{HIDDEN}", _ADDRESS.sub(rf"\1{HIDDEN}@", text))
     return _HEADER.sub(rf"\1 {HIDDEN}", text)
+
+
+def masked(text: str) -> str:
+    """`text` without the secrets that this process has resolved, for what people and programs read: a tool may repeat in its answer what it
+    was given. Short ones are left, for they would take away words (and parts of JSON) that are none: `hidden` takes them too."""
+    return _without(text, SURE) if _known else text
+
+
+def masked_in(value: Any) -> Any:
+    """The same for every text in plain values."""
+    match value:
+        case str():
+            return masked(value)
+        case Mapping():
+            return {key: masked_in(each) for key, each in value.items()}
+        case list() | tuple():
+            return [masked_in(each) for each in value]
+        case _:
+            return value
+
+
+def _without(text: str, shortest: int) -> str:
+    for value in sorted(_known, key=len, reverse=True):  # the longest first: one may be part of another
+        if len(value) >= shortest and value in text:
+            text = text.replace(value, HIDDEN)
+    return text
 
 
 def hidden_in(value: Any) -> Any:

@@ -6,6 +6,7 @@ import sys
 from typing import TextIO
 
 from reconciler.report.show import clean, clean_lines
+from reconciler.secret import masked
 
 
 def say(text: str) -> None:
@@ -30,6 +31,6 @@ def complain(message: str, hint: str = "") -> None:
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is None:  # closed by whoever started us
         return
-    encoding = stream.encoding or "utf-8"
+    encoding, text = stream.encoding or "utf-8", masked(text)
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()

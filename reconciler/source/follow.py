@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconcilerError, Terminal
 from reconciler.files import write_private
+from reconciler.secret import masked
 from reconciler.source.git import Commit, Followed, Repository
 from reconciler.source.quarantine import out_of, told
 from schemas.base import duration_value
@@ -99,6 +100,7 @@ class Following:
         except ReconcilerError as error:
             self.failures += 1
             after = replace(before, trouble=error.message + (f": {error.hint}" if error.hint else ""))
+        after = replace(after, trouble=masked(after.trouble))
         if after != before:
             _keep(self.state_dir, after)
         pause = duration_value(self.asked.every).total_seconds()

@@ -8,6 +8,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -112,6 +113,24 @@ def test_what_fails_is_silent_too(canaries: Canaries) -> None:
     _quiet(canaries, here.run("--dry-run", "-v"))
     del here.env["PASSWORD"]
     assert "PASSWORD is not set" in _quiet(canaries, here.run("--dry-run")).text
+    assert canaries.files() == {}
+
+
+def test_a_tool_that_repeats_what_it_was_given_is_not_repeated(canaries: Canaries) -> None:
+    """Some do: the name and password that were wrong, or the whole request."""
+    here, name, word = canaries.here, "manifests/platform.yaml", canaries.words["password"]
+    here.ok()
+    said = json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": f"cannot log in bob with {word!r}; you sent {quote(word)}"})
+    for status in (200, 400, 401, 403, 429, 500):
+        with answering(said, status=status) as url:
+            here.write({name: _platform(canaries, url)})
+            for words in (("--dry-run", "-v"), ("-v",), ("--dry-run", "-o", "json"), ("status", "--all"), ("history", "-o", "json")):
+                _quiet(canaries, here.run(*words))
+    with answering(f"<Error><Code>AccessDenied</Code><Message>{canaries.words['key']}</Message></Error>", status=403) as s3:
+        everything = (here.root / "manifests/all.yaml").read_text().replace("push: false", "push: true")
+        here.write({name: _platform(canaries, NOWHERE, s3), "manifests/all.yaml": everything})
+        for words in (("--kind", "dataset", "-v"), ("status", "--all"), ("history",), ("why", f"dataset/{here.root.name}/d")):
+            _quiet(canaries, here.run(*words))
     assert canaries.files() == {}
 
 
