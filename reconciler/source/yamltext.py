@@ -19,6 +19,12 @@ MAX_BYTES: Final = 1024 * 1024
 """Of one file. A manifest is written by people; a larger file is a mistake or an attack."""
 MAX_NODES: Final = 100_000
 """Values in one document after its aliases are expanded."""
+MAX_DOCUMENTS: Final = 10_000
+"""In one file; with what a manifest needs at least, no more go into one."""
+MAX_NUMBER: Final = 64
+"""Characters of a number or a date. YAML has forms whose reading takes the square of their length: a megabyte took half a minute."""
+MAX_FAULTS: Final = 100
+"""Of one document that are told."""
 MAX_DEPTH: Final = 64
 """Levels of lists and mappings."""
 _SURELY_SHALLOW: Final = 300
@@ -77,6 +83,9 @@ def decode(raw: bytes) -> str:
 def documents(text: str) -> Iterator[Document]:
     """Every document of a text that is not empty. Raises Fault when the text is not YAML at all; other faults stay with their document."""
     for index, node in enumerate(compose(text)):
+        if index == MAX_DOCUMENTS:
+            message = f"the file has more than {MAX_DOCUMENTS:,} documents"
+            raise Fault(message, node.start_mark.line + 1, 1, hint="split it into several files")
         if isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}null" and not node.value:
             continue
         reader = _Reader()
@@ -192,7 +201,11 @@ class _Reader:
             raise _TooMuch
 
     def _fault(self, node: yaml.Node, message: str, path: tuple[str, ...], hint: str = "") -> None:
-        self.faults.append(Fault(message, node.start_mark.line + 1, node.start_mark.column + 1, hint=hint, path=".".join(path)))
+        place = node.start_mark.line + 1, node.start_mark.column + 1
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append(Fault(message, *place, hint=hint, path=".".join(path)))
+        elif len(self.faults) == MAX_FAULTS:
+            self.faults.append(Fault(f"more than {MAX_FAULTS} mistakes; the others are not told", *place))
 
     def _scalar(self, node: yaml.ScalarNode, path: tuple[str, ...]) -> Any:
         text: str = node.value
@@ -203,6 +216,8 @@ class _Reader:
         if build is None:
             return self._tag(node, path)
         try:
+            if len(text) > MAX_NUMBER:
+                raise ValueError(node.tag)
             return build(node)
         except (ValueError, KeyError, OverflowError):
             kind = _MEANING[node.tag.removeprefix(_TAG)].removeprefix("as ")

@@ -165,6 +165,24 @@ def test_a_value_that_yaml_takes_for_something_else(tmp_path: Path, value: str) 
     assert "but it is none" in messages(one(tmp_path, f"a: {value}\n"))[0]
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["1" + ":59" * 300_000, "0x" + "f" * 900_000, "1" * 900_000 + ".0", "1_" * 400_000, "2024-01-01T00:00:00." + "0" * 900_000 + "Z"],
+    ids=["base 60", "hex", "float", "underscores", "date"],
+)
+def test_a_number_without_end_costs_nothing(tmp_path: Path, value: str) -> None:
+    """In base 60 a megabyte took half a minute, and an integer of a million digits cannot even be printed."""
+    found = one(tmp_path, f"a: {value}\n")
+    assert not found.manifests or isinstance(found.manifests[0].data["a"], str)
+
+
+def test_documents_and_mistakes_without_end_are_told_as_such(tmp_path: Path) -> None:
+    assert messages(one(tmp_path, "---\na: 1\n" * 100_000)) == ["m/one.yaml:20002:1 the file has more than 10,000 documents"]
+    many = messages(one(tmp_path, "a: 1\n" * 100_000))
+    assert len(many) == 101
+    assert many[-1].endswith("more than 100 mistakes; the others are not told")
+
+
 @pytest.mark.parametrize("tag", ["!!python/object:os.system", "!!python/name:os.system", "!!binary", "!!set", "!!omap", "!mine"])
 def test_tags(tmp_path: Path, tag: str) -> None:
     assert "is not allowed" in messages(one(tmp_path, f"a: {tag} {{x: 1}}\n"))[0]
