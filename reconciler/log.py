@@ -50,11 +50,12 @@ class Log:
         """What is said from now on belongs to another pass."""
         self._out.pass_id = uuid4().hex[:12]
 
-    def keep(self, path: Path, size: int, files: int) -> None:
-        """Write everything to this file from now on, at most `size` bytes long, with so many older ones. Raises OSError."""
+    def keep(self, path: Path, size: int, files: int, **common: Any) -> None:
+        """Write everything to this file from now on, at most `size` bytes long, with so many older ones; `common` on every line of it.
+        Raises OSError."""
         from reconciler.logfile import LogFile
 
-        self._out.file = LogFile(path, size, files)
+        self._out.file, self._out.common = LogFile(path, size, files), common
 
     def _write(self, level: str, event: str, context: dict[str, Any], *, people: bool) -> None:
         belongs = {} if self._aside else {"pass": self._out.pass_id}
@@ -68,11 +69,12 @@ class _Out:
         self.verbose = verbose
         self.pass_id = ""
         self.file: LogFile | None = None
+        self.common: dict[str, Any] = {}
 
     def write(self, level: str, event: str, context: dict[str, Any], *, people: bool) -> None:
         known = {key: _cut(hidden_in(value)) for key, value in context.items() if value not in ("", None)}
         if self.file is not None:
-            self.file.write(level, event, known)
+            self.file.write(level, event, {**known, **self.common})
         if people and (self.verbose or level == "warning"):
             _stderr().info(event, **known)
 

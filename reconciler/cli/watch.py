@@ -105,7 +105,8 @@ def keep_log(house: House) -> None:
 
     path, settings = house.settings.state / LOG, house.settings
     try:
-        house.log.keep(path, settings.log_size, settings.log_files)
+        part = {} if house.shard is None else {"shard": str(house.shard)}
+        house.log.keep(path, settings.log_size, settings.log_files, **part)
     except OSError as error:
         raise UsageError(f"the log {path} cannot be written: {error.strerror}") from error
 

@@ -35,6 +35,8 @@ def bound(path: Path, size: int, files: int) -> bool:
         if path.stat().st_size <= size:
             return False
         with _locked(path, fcntl.LOCK_EX) as file:
+            if os.fstat(file.fileno()).st_size <= size:  # another loop has cut it
+                return False
             _shift(path, files)  # first: on a full disk the oldest one makes room
             with os.fdopen(os.open(_older(path, 1), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as copy:
                 shutil.copyfileobj(file, copy, 1 << 20)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model import Blocked, Condition, Failed, Health, Keep, Ref, Result, Started, Status
+from reconciler.model import Blocked, Condition, Failed, Health, Ref, Result, Started, Status
+from reconciler.report.watch import acted
 
 if TYPE_CHECKING:
     from reconciler.loop import Report
@@ -42,7 +43,7 @@ class Account:
 
     def _writes(self, report: Report) -> Iterator[Entry]:
         for each in report.results:
-            if each.outcome is None or isinstance(each.action, Keep | Blocked):
+            if not acted(each):
                 continue
             failed = isinstance(each.outcome, Failed)
             yield Entry("warning" if failed else "info", "write", self._write(each, report))
@@ -109,7 +110,8 @@ def _revision(ref: Ref, report: Report) -> str:
 
 
 def _sum(report: Report, whole: bool) -> Entry:
-    done = [each for each in report.results if each.outcome is not None and not isinstance(each.action, Keep | Blocked)]
+    done = list(filter(acted, report.results))
+    later = sum(isinstance(each.outcome, Failed) for each in report.results if not acted(each))
     blocked = [each.action for each in report.results if isinstance(each.action, Blocked)]
     failed = sum(isinstance(each.outcome, Failed) for each in done)
     away = {tool: said for tool, said in report.proposal.tools.items() if said != "ok"}
@@ -120,6 +122,7 @@ def _sum(report: Report, whole: bool) -> Entry:
         "ready": sum(each.ready for each in report.statuses),
         "writes": len(done) - failed,
         "failed": failed,
+        "tried_later": later,
         "waiting": sum(each.held for each in blocked),
         "blocked": sum(not each.held for each in blocked),
         "calls": report.proposal.calls,

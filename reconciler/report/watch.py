@@ -17,7 +17,7 @@ def moment_lines(report: Report, now: datetime, told: set[str], *, first: bool =
     """Lines for people; of a pass without news none, unless it is the `first`. `told` holds the reasons that were said already (each is
     said once for as long as it stays) and, after a `~`, the runs that were on their way."""
     stamp = f"{now:%H:%M:%S}"
-    lines = [f"{stamp}  {each.action.glyph} {each.action.ref}  {_became(each)}" for each in report.results if _acted(each)]
+    lines = [f"{stamp}  {each.action.glyph} {each.action.ref}  {_became(each)}" for each in report.results if acted(each)]
     blocked = [each.action for each in report.results if isinstance(each.action, Blocked) and not each.action.held]
     reasons = {f"{each.ref}  {each.reason}: {each.why}" for each in blocked}
     lines += [f"{stamp}  ! {each}" for each in sorted(reasons - told)]
@@ -40,14 +40,15 @@ def moment_lines(report: Report, now: datetime, told: set[str], *, first: bool =
 
 def report_line(report: Report, now: datetime) -> str:
     """One JSON object for a pass that did something or that something stands in the way of; empty for one without news."""
-    done = [_value(each) for each in report.results if _acted(each)]
+    done = [_value(each) for each in report.results if acted(each)]
     if not done:
         return ""
     value = {"formatVersion": 1, "at": now.isoformat(timespec="seconds"), "seconds": round(report.seconds, 3), "actions": done}
     return json.dumps(value)
 
 
-def _acted(result: Result) -> bool:
+def acted(result: Result) -> bool:
+    """Whether something was done in this very pass."""
     if isinstance(result.outcome, Failed) and not result.attempts:
         return False  # it waits for its next try, and was told when it failed
     return result.outcome is not None and not isinstance(result.action, Keep | Blocked)

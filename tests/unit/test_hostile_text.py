@@ -48,7 +48,7 @@ ENTRY = AuditEntry(
 )
 UPDATE = Update(resource("experiment/vision/worse"), SEEN, (), WILD)
 RESULTS = (
-    Result(UPDATE, Failed(Rejected(WILD, hint=WILD))),
+    Result(UPDATE, Failed(Rejected(WILD, hint=WILD)), attempts=1),
     Result(Blocked(REF, "NotOurs", WILD, WILD), None),
     Result(Keep(REF, WILD), None),
 )
