@@ -69,7 +69,7 @@ def roll_root(asked: Globals, house: House, to: str, reason: str) -> str:
 def roll_source(asked: Globals, house: House, name: str, to: str, reason: str) -> str:
     """Bring the clone of a further source back to `to`, and quarantine what it was at: it stays there until a commit comes that is not.
     As `roll_root`."""
-    from reconciler.house import secret
+    from reconciler.secret import secret
     from reconciler.source.follow import Following, back_at, place_of
     from reconciler.wake import wake
 
