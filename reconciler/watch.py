@@ -93,6 +93,8 @@ class _Loop:
     """What is saved while a whole pass writes is acted on first; but not twice in a row, so that the pass gets to its end."""
 
     looks: Looks = field(init=False)
+    kinds: frozenset[str] = frozenset()
+    """That there is something of."""
 
     def __post_init__(self) -> None:
         self.looks = Looks(self.every)
@@ -116,10 +118,8 @@ class _Loop:
             self.report, done = advance(self.report, self.house, self.stop)
             watch.note_decision(began, done)
             self._tell(done)
-        elif kinds := self.looks.due(self._kinds(self.report), began):
-            self.looks.note(kinds, began)
-            self.report, done = looked(self.report, kinds, self.selection, self.house, self.stop)
-            self._noted(began, done)
+        elif kinds := self.looks.due(self.kinds, began):
+            self._look(began, kinds, self.report)
         elif refs := self._again(self.report):
             self.report, done = saved(self.report, refs, self.selection, self.house, self.stop)
             self._noted(began, done)
@@ -136,7 +136,8 @@ class _Loop:
             if self.house.shard is None or self.house.shard.number == 1:  # one fetches for all
                 self.sources.take(ctx.platform, own=True)
             self.looks.take(ctx.platform.poll, self.house.store)
-        self.looks.note(self._kinds(self.report), began)
+        self.kinds = frozenset(ref.kind for ref in self.report.proposal.resources if not ref.key)
+        self.looks.note(self.kinds, began)
         self.watch.note_pass(began, self.report.proposal.context)
         self.watch.pending = bool(outdated(self.report)) or self.report.interrupted
         self.quiet = self._until_next(self.report)
@@ -145,23 +146,29 @@ class _Loop:
 
     def _until_next(self, report: Report) -> float:
         """Seconds until everything is to be looked at again; never in step with other loops."""
-        usual = self.looks.whole(self._kinds(report)) * random.uniform(1 - JITTER, 1)
+        usual = self.looks.whole(self.kinds) * random.uniform(1 - JITTER, 1)
         probe = self.house.backoff.breaker.due() if self.house.backoff is not None else None
         sooner = [each for each in (soon(report), probe) if each is not None]
         return min(usual, max(min(sooner, default=usual), self.watch.cost / SHARE))
 
-    @staticmethod
-    def _kinds(report: Report) -> frozenset[str]:
-        """That there is something of."""
-        return frozenset(ref.kind for ref in report.proposal.resources if not ref.key)
+    def _look(self, began: float, kinds: frozenset[str], report: Report) -> None:
+        """At kinds whose time has come; at everything when that is the time of all."""
+        if kinds == self.kinds:
+            self._whole(began)
+            return
+        self.looks.note(kinds, began)
+        self.report, done = looked(report, kinds, self.selection, self.house, self.stop)
+        self._noted(began, done)
 
     def _again(self, report: Report) -> frozenset[Ref]:
         """What failed and is to be tried again now, with what waits for it; nothing when a whole pass is the shorter way."""
         failed = self.house.backoff.due() if self.house.backoff is not None else frozenset()
+        if not failed:
+            return failed
         resources = report.proposal.resources
         again = {replace(ref, key="") for ref in failed} & resources.keys()
         found = with_dependants(again, {ref: each for ref, each in resources.items() if not ref.key})
-        if failed and (not again or len(found) > MOST):
+        if not again or len(found) > MOST:
             self.watch.pending = True
             return frozenset()
         return found
