@@ -225,6 +225,9 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
 
 def _masked(status: Status) -> Status:
     """Without what a tool repeated of what it was given: it is kept, told and sent on."""
+    texts = [status.message, *(each.message for each in status.conditions)]
+    if all(masked(text) == text for text in texts):
+        return status
     conditions = tuple(replace(each, message=masked(each.message)) for each in status.conditions)
     return replace(status, message=masked(status.message), conditions=conditions)
 

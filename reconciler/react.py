@@ -30,10 +30,11 @@ class Reacted:
 def react(resources: Mapping[Ref, Resource[Any]], refs: Iterable[Ref], ctx: Context, kinds: Kinds, tell: Listener) -> tuple[Reacted, ...]:
     """Carry out what the resources `refs` ask for. What cannot be done yet is asked for again by the next pass."""
     found: list[Reacted] = []
+    able = {kind: each for kind, each in kinds.controllers.items() if isinstance(each, Reacts)}
     for ref in refs:
-        controller = kinds.controllers.get(ref.kind)
-        if ref.key or ref not in resources or not isinstance(controller, Reacts):
+        if ref.key or ref not in resources or ref.kind not in able:
             continue
+        controller = able[ref.kind]
         for each in controller.reactions(resources[ref], ctx):
             if (done := _one(ref, each, ctx, kinds)) is None:
                 continue

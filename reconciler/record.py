@@ -53,26 +53,31 @@ def summed(found: Sequence[Status], resources: Mapping[Ref, Resource[Any]], ctx:
     """The same with every parent's health summed up from its children's; where a child is not well, neither is its parent."""
     children: dict[Ref, list[tuple[Resource[Any], Health, str]]] = {}
     kept: dict[Ref, Status] = {}
+    parents = {kind: each for kind, each in kinds.controllers.items() if isinstance(each, Expands)}
     for each in found:
+        if not each.ref.key:
+            continue
         parent = replace(each.ref, key="")
-        if each.ref.key and each.ref in resources:
+        if each.ref in resources:
             children.setdefault(parent, []).append((resources[each.ref], each.health, _reason(each)))
-        elif each.ref.key:  # not wanted any more, and it could not be let go
+        else:  # not wanted any more, and it could not be let go
             kept[parent] = max(kept.get(parent, each), each, key=lambda one: one.health)
-    return tuple(_summed(each, children.get(each.ref, []), kept.get(each.ref), resources, ctx, kinds) for each in found)
+    return tuple(
+        _summed(each, children.get(each.ref, []), kept.get(each.ref), resources[each.ref], ctx, parents[each.ref.kind])
+        if not each.ref.key and each.ref.kind in parents and each.ref in resources
+        else each
+        for each in found
+    )
 
 
 def _summed(
     status: Status,
     children: Sequence[tuple[Resource[Any], Health, str]],
     kept: Status | None,
-    resources: Mapping[Ref, Resource[Any]],
+    resource: Resource[Any],
     ctx: Context,
-    kinds: Kinds,
+    controller: Expands,
 ) -> Status:
-    controller, resource = kinds.controllers.get(status.ref.kind), resources.get(status.ref)
-    if status.ref.key or resource is None or not isinstance(controller, Expands):
-        return status
     own = HealthReport(status.health, status.message)
     given = (
         own if kept is None or kept.health <= own.health else HealthReport(kept.health, f"{kept.ref.key}: {kept.message}", _reason(kept))

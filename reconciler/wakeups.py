@@ -113,7 +113,8 @@ def _where(now: Standing) -> dict[str, str]:
 
 def _standing_at(house: House) -> frozenset[str]:
     """Commits that repositories stand at: another loop, or a person's `reconcile`, may have fetched them."""
-    return frozenset(f"{name} {each.commit}" for name, each in standings(house.settings.state).items())
+    folder = house.settings.state / "sources"
+    return frozenset(f"{name} {each.commit}" for name, each in standings(folder.parent).items()) if folder.is_dir() else frozenset()
 
 
 @contextmanager
