@@ -59,13 +59,13 @@ def _term(house: House, stop: threading.Event) -> Iterator[threading.Event]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.is_set() and not stop.wait(CHECK):
-            try:
+        try:
+            while not over.is_set() and not stop.wait(CHECK):
                 house.store.check_leader()
-            except StoreError as error:
-                house.log.aside.warning("leads_no_more", why=error.message)
-                break
-        over.set()
+        except StoreError as error:
+            house.log.aside.warning("leads_no_more", why=error.message)
+        finally:  # whatever happened here: nobody goes on leading unwatched
+            over.set()
 
     thread = threading.Thread(target=watch, name="leader", daemon=True)
     thread.start()

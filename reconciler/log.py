@@ -6,6 +6,7 @@ part of, where there is one), then what the event is about. No secret gets into 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -76,7 +77,8 @@ class _Out:
         if self.file is not None:
             self.file.write(level, event, {**known, **self.common})
         if people and (self.verbose or level == "warning"):
-            _stderr().info(event, **known)
+            with suppress(OSError):  # a full disk below it costs the line: nothing here ends for that
+                _stderr().info(event, **known)
 
 
 def _cut(value: Any) -> Any:

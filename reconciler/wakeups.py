@@ -57,16 +57,16 @@ def watching(selection: Selection, house: House, files: Changed, stop: threading
 
         how: Any = {"watch_filter": _is_manifest if manifests_only else _matters, "debounce": DEBOUNCE_MS, "step": STEP_MS}
         while not done.is_set() and not stop.is_set():
-            paths = watched(selection, house, manifests_only)
-            if not paths:
-                done.wait(1.0)
-                continue
             try:
+                paths = watched(selection, house, manifests_only)
+                if not paths:
+                    done.wait(1.0)
+                    continue
                 for found in watch(*paths, **how, stop_event=done, raise_interrupt=False):
                     files.tell(*(path for _, path in found))
                     if watched(selection, house, manifests_only) != paths:
                         break
-            except (OSError, RuntimeError) as error:  # no more watches to be had, or a folder that is gone
+            except Exception as error:  # no more watches to be had, a folder that is gone, a Store that is busy: a pause, not the end
                 house.log.aside.warning("watch_failed", error=str(error))
                 done.wait(5.0)
 

@@ -135,12 +135,13 @@ class _Told:
             self.house.log.told(each.level, each.event, **each.about)
         now, first = datetime.now().astimezone(), self.reports == 0
         self.reports += 1
-        if self.output is Format.JSON:
-            if line := report_line(report, now):
+        with _where_possible():
+            if self.output is Format.JSON:
+                if line := report_line(report, now):
+                    say(line)
+                return
+            for line in moment_lines(report, now, self.reasons, first=first):
                 say(line)
-            return
-        for line in moment_lines(report, now, self.reasons, first=first):
-            say(line)
 
     def trouble(self, error: ReconcilerError, pause: float) -> None:
         self.house.log.told("warning", "pass_not_made", error=str(error), again_in=pause)
@@ -168,7 +169,19 @@ class _Told:
     def _line(text: str) -> None:
         from reconciler.cli.output import tell
 
-        tell(f"{datetime.now().astimezone():%H:%M:%S}  {text}")
+        with _where_possible():
+            tell(f"{datetime.now().astimezone():%H:%M:%S}  {text}")
+
+
+@contextmanager
+def _where_possible() -> Iterator[None]:
+    """A full disk below the log costs lines, not the loop. A reader that went away is no reader any more: that is told to whoever asked."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError:
+        return
 
 
 @contextmanager

@@ -70,6 +70,9 @@ class Site:
     """Address of the Store; empty = SQLite in the state folder."""
     services: Services | None = None
     """Of MLflow; the campaign's own."""
+    every: str = EVERY
+    bulk: dict[str, str] = field(default_factory=dict)
+    """Further files of the root's repository."""
     name: str = field(default_factory=lambda: f"camp-{uuid.uuid4().hex[:6]}")
     loops: list[Loop] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
@@ -119,7 +122,7 @@ class Site:
             return {**world.files(home), "README": "team"}
         code = {f"code/{each.name}/README": "code" for each in world.of("Project")}
         fixed = {"manifests/platform.yaml": self.platform(), ".gitignore": ".mlops/\ncode/*/local/\n"}
-        return {**world.files(home), **code, **fixed}
+        return {**world.files(home), **code, **fixed, **self.bulk}
 
     def push(self, world: World, home: str, message: str = "change", *, force: bool = False) -> str:
         """Commit what is declared, when it is news, and push it; the commit."""
@@ -202,7 +205,7 @@ class Site:
         self.starts += 1
         port, log = _free_port(), self.folder / f"loop-{self.starts}.log"
         with log.open("ab") as out:
-            argv = [RECONCILE, "-v", "watch", "--every", EVERY, "--listen", str(port)]
+            argv = [RECONCILE, "-v", "watch", "--every", self.every, "--listen", str(port)]
             process = subprocess.Popen(argv, cwd=self.root, env=self.environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
         found = Loop(process, log, port)
         self.loops.append(found)

@@ -117,6 +117,11 @@ def _step(world: World, rng: random.Random) -> str:
     return rng.choice(doing)(world, rng)
 
 
+def change(world: World, rng: random.Random) -> str:
+    """One change of something that is there."""
+    return rng.choice((_change_experiment, _change_model, _change_data))(world, rng)
+
+
 def _name(world: World, rng: random.Random) -> str:
     world.made += 1
     return f"{rng.choice(WORDS)}-{world.made}"

@@ -5,18 +5,27 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.advance import Watch
 from reconciler.controller import Context
+from reconciler.errors import StoreError
+from reconciler.house import open_house
+from reconciler.model import Owned, Ref
 from reconciler.model.serving import wake_file
 from reconciler.platform.process import Record, birth, write_record
+from reconciler.selection import Selection
+from reconciler.settings import Settings
+from reconciler.state import Store
 from reconciler.testing import make_context
+from reconciler.wakeups import Changed, watching
 from tests.contract.job_house import JobHouse
 
 BRIEF = "print('done', flush=True)\n"
@@ -86,3 +95,30 @@ def test_a_service_that_dies_is_a_change_once_and_so_is_its_return(ctx: Context)
     assert not watch.changed()
     record.unlink()
     assert watch.changed()
+
+
+class BusyOnce:
+    """A real Store that somebody else writes to when it is asked for the first time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._asked = store, False
+
+    def inventory(self) -> dict[Ref, Owned]:
+        if not self._asked:
+            self._asked = True
+            raise StoreError("the Store is busy: another process has been writing for 30 s")
+        return self._store.inventory()
+
+
+def test_a_store_that_was_busy_costs_no_event_of_later(tmp_path: Path) -> None:
+    (tmp_path / "manifests").mkdir()
+    house = open_house(Settings(root=tmp_path))
+    busy: Any = BusyOnce(house.store)
+    files = Changed()
+    with watching(Selection(paths=(Path("manifests"),)), replace(house, store=busy), files, threading.Event()):
+        until = time.monotonic() + 30
+        while not files.is_set() and time.monotonic() < until:
+            (tmp_path / "manifests" / "new.yaml").write_text(f"# {time.monotonic()}\n")
+            time.sleep(0.5)
+        assert files.is_set(), "nobody watches any more"
+    house.store.close()
