@@ -24,6 +24,8 @@ FEW = 3
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 """For calls that only read: a page of 5,000 experiments was seen to take up to 4 s on a busy machine."""
+BUSY = (429, 502, 503, 504)
+"""Too many requests, and what a gateway says while the server behind it is away, or slow."""
 _NOT_THERE = "RESOURCE_DOES_NOT_EXIST"
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 _RACES = ("UniqueViolation", "UNIQUE constraint failed", "SerializationFailure", "DeadlockDetected", "InterfaceError")
@@ -203,6 +205,8 @@ def _answer(response: httpx.Response, path: str) -> Mapping[str, Any]:
     try:
         body = response.json()
     except ValueError as error:
+        if response.status_code in BUSY:  # a gateway in front of it says so in its own words
+            raise Transient(f"MLflow is busy: {response.status_code} at {path}", retry_after=_retry_after(response)) from error
         raise Transient(f"MLflow answered {path} with {response.status_code} and no JSON; is something else listening there?") from error
     if not isinstance(body, dict):
         raise Transient(f"MLflow answered {path} with something that is not an object")
@@ -217,7 +221,7 @@ def _answer(response: httpx.Response, path: str) -> Mapping[str, Any]:
         raise Terminal(
             f"MLflow refused {path}: {response.status_code} {message}", hint="check spec.mlflow.username and password of the Platform"
         )
-    if response.status_code == 429 or code in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED") or response.status_code in (502, 504):
+    if response.status_code in BUSY or code in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"):
         raise Transient(f"MLflow is busy: {code} {message}", retry_after=_retry_after(response))
     if code == "BAD_REQUEST" and any(each in message for each in _RACES):
         raise Transient(f"MLflow's database could not serve {path}: {message}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -55,13 +55,15 @@ def losing_the_first(path: str, url: str) -> Iterator[str]:
 
 
 @contextmanager
-def answering(text: str, status: int = 200) -> Iterator[str]:
+def answering(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Iterator[str]:
     """Address of something that is not the tool: it gives this text to everybody."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(text.encode())))
             self.end_headers()
             self.wfile.write(text.encode())

@@ -15,8 +15,21 @@ from controllers.tools.mlflow import connect
 from reconciler.errors import Transient
 from reconciler.testing.context import make_context
 from reconciler.testing.services import ServicesAt
+from tests.contract.proxy import answering
 
 pytestmark = pytest.mark.xdist_group("mlflow")
+PAGE = "<html><body>Service Unavailable</body></html>"
+LIMIT = '{"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "slow down"}'
+
+
+@pytest.mark.parametrize(("status", "text"), [(429, PAGE), (503, PAGE), (502, PAGE), (504, PAGE), (429, LIMIT), (503, "{}")])
+def test_who_asks_to_be_left_alone_for_a_while_is(tmp_path: Path, status: int, text: str) -> None:
+    """In whatever words a gateway says it."""
+    with answering(text, status, {"Retry-After": "7"}) as url:
+        mlflow = connect(make_context(tmp_path, services=ServicesAt({"mlflow": url})))
+        with pytest.raises(Transient, match="MLflow is busy") as told:
+            mlflow.create_experiment("busy/one", {}, None)
+    assert told.value.retry_after == 7
 
 
 def test_runs_that_are_the_first_to_name_a_dataset_at_once(tmp_path: Path, mlflow_url: str) -> None:
