@@ -89,6 +89,55 @@ def _kill_soon(here: Round) -> None:
     _kill_loop(here)
 
 
+def _kill_as_it_asks(here: Round) -> None:
+    """While a write is on the wire; one is called for by somebody who deletes an experiment by hand."""
+    site, loop = here.site, here.site.loop
+    site.wire.kill = lambda: loop.signal(signal.SIGKILL)
+    site.wire.arm(Trouble(here.rng.choice(wire.KILLS), here.rng.randint(1, 2), writes=True))
+    hands.KINDS["experiment deleted"][0](here)
+    _fell(here, 4.0)
+
+
+def _kill_as_it_stores(here: Round) -> None:
+    """At the first sign of it in the folders of DVC, of the Store or of git."""
+    from watchfiles import watch
+
+    state, loop, over = here.site.root / ".mlops", here.site.loop, threading.Event()
+    folders = [state / "dvc", state / "sources", here.site.root / ".git"] if here.rng.random() < 0.7 else [state]
+    pause = here.rng.choice((0.0, 0.0, 0.001, 0.005, 0.02))
+
+    def wait() -> None:
+        for _ in watch(*[each for each in folders if each.exists()], debounce=1, step=1, rust_timeout=50, stop_event=over):
+            time.sleep(pause)
+            loop.signal(signal.SIGKILL)
+            return
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    _write_loose_again(here)
+    _fell(here, 4.0)
+    over.set()
+    thread.join()
+
+
+def _write_loose_again(here: Round) -> None:
+    """Data changes, and changes back: two versions, of which the second was there before."""
+    loose = [each for each in here.world.of("Dataset") if not each.tracked and each.ref not in here.touched]
+    if loose:
+        chosen = here.rng.choice(loose)
+        here.touched.add(chosen.ref)
+        path = here.site.root / chosen.data_file
+        path.write_text(chosen.data + "0,0\n")
+        here.later(here.rng.uniform(0.0, 1.5), lambda: path.write_text(chosen.data))
+
+
+def _fell(here: Round, seconds: float) -> None:
+    """Wait until the loop is dead, and start it again."""
+    with suppress(subprocess.TimeoutExpired):
+        here.site.loop.process.wait(seconds)
+    here.site.restarted(here.rng.uniform(0.0, 0.3))
+
+
 def _end_loop(here: Round) -> None:
     here.site.loop.end()
     here.site.restarted(0.0)
@@ -252,6 +301,8 @@ def _kinds() -> Mapping[str, tuple[Fault, int]]:
         "tool: MLflow stopped": (_stop_mlflow, 3),
         "loop: killed": (_kill_loop, 5),
         "loop: killed in a pass": (_kill_soon, 8),
+        "loop: killed as it asks a tool to write": (_kill_as_it_asks, 8),
+        "loop: killed as it stores something": (_kill_as_it_stores, 8),
         "loop: killed while it starts": (_kill_start, 2),
         "loop: ended and started": (_end_loop, 3),
         "loop: stopped and continued": (_stop_loop, 6),

@@ -58,9 +58,13 @@ def _post(here: Round, method: str, path: str, **body: Any) -> None:
         here.site.rest(method, path, json=body)
 
 
+def _declared(here: Round, found: Object) -> list[str]:
+    return sorted(here.world.things[found.ref].spec.get("tags", {}))
+
+
 def _retag(here: Round) -> None:
     if (found := _one(here, "Experiment")) is not None:
-        key = here.rng.choice(("owner", "stage", "invented"))
+        key = here.rng.choice((*_declared(here, found), "invented"))
         if _may(here, found.ref, key):
             _post(here, "POST", "experiments/set-experiment-tag", experiment_id=found.id, key=key, value=f"by hand {here.rng.random()}")
             if key == "invented":  # never declared, so nobody's but theirs: it stays until they take it away
@@ -90,8 +94,11 @@ def _unmark(here: Round) -> None:
 
 
 def _retag_model(here: Round) -> None:
-    if (found := _one(here, "Model")) is not None and _may(here, found.ref, "owner"):
-        _post(here, "POST", "registered-models/set-tag", name=found.name, key="owner", value="by hand")
+    """A tag that is declared: what never was is not ours, and stays."""
+    if (found := _one(here, "Model")) is not None and (keys := _declared(here, found)):
+        key = here.rng.choice(keys)
+        if _may(here, found.ref, key):
+            _post(here, "POST", "registered-models/set-tag", name=found.name, key=key, value="by hand")
 
 
 def _describe_model(here: Round) -> None:

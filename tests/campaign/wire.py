@@ -65,6 +65,8 @@ class Wire:
     """Requests without the right password."""
     hurt: dict[str, int] = field(default_factory=dict)
     """Kind -> how many requests it happened to."""
+    kill: Callable[[], None] = lambda: None
+    """Ends whoever asks, at once; for `killed before` and `killed after`."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _server: ThreadingHTTPServer | None = None
     _late: list[threading.Timer] = field(default_factory=list)
@@ -172,6 +174,8 @@ _ANSWERS: dict[str, tuple[int, dict[str, str], bytes]] = {
     "login-page": (200, {}, _PAGE % (200, b"Please sign in")),
     "empty": (200, {}, b""),
 }
+KILLS = ("killed before", "killed after")
+"""The asker dies while the request is under way: before it is carried out, or after that and before its answer."""
 KINDS = (*_ANSWERS, "reset", "truncated", "lost", "slow", "hang", "twice", "late")
 """`lost`: carried out, and the connection breaks before the answer. `twice`: carried out twice. `late`: answered with 504, carried out a
 moment after that."""
@@ -193,6 +197,9 @@ def _handler(wire: Wire) -> type[BaseHTTPRequestHandler]:
             elif trouble in ("reset", "hang"):
                 time.sleep(HANG if trouble == "hang" else 0)
                 self.close_connection = True
+            elif trouble == "killed before":
+                wire.kill()
+                self.close_connection = True
             elif trouble == "late":
                 wire.later(lambda: wire.forward(self.command, self.path, body, kind))
                 self.say(504, {}, _PAGE % (504, b"Gateway Time-out"))
@@ -209,7 +216,9 @@ def _handler(wire: Wire) -> type[BaseHTTPRequestHandler]:
                 return
             if trouble == "slow":
                 time.sleep(1.0)
-            if trouble == "lost":
+            if trouble == "killed after":
+                wire.kill()
+            if trouble in ("lost", "killed after"):
                 self.close_connection = True
                 return
             told = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
