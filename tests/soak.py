@@ -154,7 +154,7 @@ def sample(site: Site, loop: Loop, at: float) -> Sample:
     memory, times = process.memory_full_info(), process.cpu_times()
     own = getattr(memory, "uss", memory.rss)
     cpu = times.user + times.system + getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-    store = sum(each.stat().st_size for each in state.glob("store.db*")) / 1024
+    store = (state / "store.db").stat().st_size / 1024
     litter = sum(1 for each in _files(state) if not {"dvc", ".git"} & set(each.parts))
     return Sample(at, own / MIB, memory.rss / MIB, process.num_fds(), process.num_threads(), cpu, store, litter, len(site.wire.asked))
 
@@ -177,22 +177,22 @@ def _medians(parts: Sequence[Sequence[float]]) -> tuple[float, float, float]:
     return first, second, last
 
 
-def bulk(resources: int) -> dict[str, str]:
+def bulk(resources: int, project: str) -> dict[str, str]:
     """So many further resources in the root's repository, three of eight datasets."""
     datasets = int(resources * 0.375)
-    data = {f"code/alpha/bulk/{index:04d}.csv": f"id,value\n{index},1\n" * 20 for index in range(datasets)}
-    kept = [_dataset(index) for index in range(datasets)]
-    made = [_experiment(index, datasets) for index in range(resources - datasets)]
+    data = {f"code/{project}/bulk/{index:04d}.csv": f"id,value\n{index},1\n" * 20 for index in range(datasets)}
+    kept = [_dataset(index, project) for index in range(datasets)]
+    made = [_experiment(index, datasets, project) for index in range(resources - datasets)]
     return {**data, "manifests/bulk-data.yaml": "---\n".join(kept), "manifests/bulk-experiments.yaml": "---\n".join(made)}
 
 
-def _dataset(index: int) -> str:
-    meta = f"{{name: part-{index:04d}, project: alpha}}"
+def _dataset(index: int, project: str) -> str:
+    meta = f"{{name: part-{index:04d}, project: {project}}}"
     return f"{HEAD}kind: Dataset\nmetadata: {meta}\nspec: {{path: bulk/{index:04d}.csv, settle: 0s}}\n"
 
 
-def _experiment(index: int, datasets: int) -> str:
-    meta = f"{{name: sweep-{index:04d}, project: alpha}}"
+def _experiment(index: int, datasets: int, project: str) -> str:
+    meta = f"{{name: sweep-{index:04d}, project: {project}}}"
     return f"{HEAD}kind: Experiment\nmetadata: {meta}\nspec: {{tags: {{owner: soak}}, datasets: [part-{index % max(1, datasets):04d}]}}\n"
 
 
@@ -235,9 +235,10 @@ def main() -> None:
     print(f"seed {given.seed}, {given.minutes:g} minutes, --every {given.every}, in {folder}", flush=True)
     services = services_in(folder / "services")
     rng = random.Random(given.seed)
-    world = first(rng)
+    site = Site(folder, services.endpoint("mlflow").url, services=services, every=given.every, fetch="1m")
+    world = first(rng, site.tag)
     resources = max(given.resources, len(world.things))
-    site = Site(folder, services=services, every=given.every, bulk=bulk(resources - len(world.things)))
+    site.bulk = bulk(resources - len(world.things), world.named("alpha"))
     soak = Soak(site, world, given.minutes * 60, rng)
     try:
         with serving(site.git):

@@ -25,7 +25,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="mlops-", dir="/tmp"))
     print(f"seed {given.seed}, {given.faults} faults, in {folder}", flush=True)
     services = services_in(folder / "services")
-    site = Site(folder, services=services)
+    site = Site(folder, services.endpoint("mlflow").url, services=services)
     if given.store == "postgresql":
         site.store = _database(site)
     began = time.monotonic()

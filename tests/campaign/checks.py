@@ -36,10 +36,15 @@ class Object:
 
 
 def experiments(site: Site) -> list[Object]:
-    """All but the server's own, deleted ones included: the server is the campaign's, so that all there is was made by it."""
+    """All that carry our mark, or have done so, deleted ones included."""
     body: dict[str, Any] = {"max_results": 5000, "view_type": "ALL"}
     found = site.rest("POST", "experiments/search", json=body).get("experiments", [])
-    return [_experiment(each) for each in found if each["experiment_id"] != "0"]
+    return _ours(site, [_experiment(each) for each in found])
+
+
+def _ours(site: Site, found: list[Object]) -> list[Object]:
+    site.ids.update(each.id for each in found if each.tags.get("mlops.installation") == site.name)
+    return [each for each in found if each.id in site.ids]
 
 
 def _experiment(found: Mapping[str, Any]) -> Object:
@@ -50,12 +55,12 @@ def _experiment(found: Mapping[str, Any]) -> Object:
 
 def models(site: Site) -> list[Object]:
     found = site.rest("GET", "registered-models/search", params={"max_results": 1000}).get("registered_models", [])
-    return [_model(each) for each in found]
+    return _ours(site, [_model(each) for each in found])
 
 
 def _model(found: Mapping[str, Any]) -> Object:
     tags, name = _tags(found), found["name"]
-    ref, made = tags.get("mlops.ref", f"unmarked {name}"), str(found["creation_timestamp"])
+    ref, made = tags.get("mlops.ref", f"unmarked {name}"), f"model {found['creation_timestamp']}"
     return Object(ref, made, name, "active", tags, found.get("description", ""))
 
 

@@ -326,9 +326,13 @@ def _kinds() -> Mapping[str, tuple[Fault, int]]:
 KINDS = _kinds()
 
 
-def drawn(rng: random.Random, count: int, only: str = "") -> list[str]:
+NEED_SERVICES = frozenset({"tool: MLflow killed", "tool: MLflow stopped"})
+"""Faults of a server that nobody else uses."""
+
+
+def drawn(rng: random.Random, count: int, only: str = "", *, own_server: bool = True) -> list[str]:
     """Names of so many faults, by weight; `only` those whose name holds it."""
-    names = [name for name in KINDS if only in name]
+    names = [name for name in KINDS if only in name and (own_server or name not in NEED_SERVICES)]
     if not names:
         raise SystemExit(f"no kind of fault is called '{only}'; there are: {', '.join(KINDS)}")
     return rng.choices(names, [KINDS[name][1] for name in names], k=count)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WRONG = (
     "kind: Experimnt\n",
     "apiVersion: reconciler.mlops/v1\nkind: Experiment\nmetadata: {name: x, project: nowhere}\nspec: {}\n",
-    "apiVersion: reconciler.mlops/v1\nkind: Experiment\nmetadata: {name: wrong, project: alpha}\nspec: {descripton: typo}\n",
+    "apiVersion: reconciler.mlops/v1\nkind: Experiment\nmetadata: {name: wrong, project: nowhere}\nspec: {descripton: typo}\n",
     "a: [1, 2\n",
     "\t\x00\n",
     "<<<<<<< HEAD\nkind: Experiment\n=======\n>>>>>>> theirs\n",

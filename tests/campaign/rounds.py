@@ -51,7 +51,7 @@ class Campaign:
 
     def run(self, first_round: int = 0) -> list[Told]:
         """Rounds until enough was thrown; those before `first_round` are committed and not harmed."""
-        world = first(random_of(self.seed, "world"))
+        world = first(random_of(self.seed, "world"), self.site.tag)
         for number in range(first_round):
             mutate(world, random_of(self.seed, number, "commit"))
         world.gone.clear()
@@ -83,7 +83,7 @@ class Campaign:
         told = Told(number, mutate(world, random_of(self.seed, number, "commit")), [])
         site.write_loose(world)
         left = self.faults - sum(len(each.faults) for each in self.rounds)
-        names = drawn(rng, min(left, rng.randint(3, self.most)), self.only)
+        names = drawn(rng, min(left, rng.randint(3, self.most)), self.only, own_server=site.services is not None)
         at = rng.randint(0, min(2, len(names) - 1))
         for index, name in enumerate(names):
             if index == at:  # some faults are there before the commit is

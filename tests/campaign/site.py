@@ -66,11 +66,15 @@ class Loop:
 @dataclass
 class Site:
     folder: Path
+    mlflow: str
+    """Address of the server itself, past the proxy."""
     store: str = ""
     """Address of the Store; empty = SQLite in the state folder."""
     services: Services | None = None
-    """Of MLflow; the campaign's own."""
+    """Of MLflow, where it is the campaign's own and may be killed."""
     every: str = EVERY
+    fetch: str = "5s"
+    """How often the remotes are asked without a push."""
     bulk: dict[str, str] = field(default_factory=dict)
     """Further files of the root's repository."""
     name: str = field(default_factory=lambda: f"camp-{uuid.uuid4().hex[:6]}")
@@ -78,6 +82,8 @@ class Site:
     said: list[str] = field(default_factory=list)
     """What commands printed."""
     starts: int = 0
+    ids: set[str] = field(default_factory=set)
+    """Of everything that has ever carried our mark."""
 
     def __post_init__(self) -> None:
         self.secrets = {name: f"canary{name}{uuid.uuid4().hex}" for name in ("password", "token", "hook", "key", "file", "alert")}
@@ -89,10 +95,9 @@ class Site:
     # --- tools ---
 
     @property
-    def mlflow(self) -> str:
-        """Address of the server itself, past the proxy."""
-        assert self.services is not None
-        return self.services.endpoint("mlflow").url
+    def tag(self) -> str:
+        """At the end of the names of projects."""
+        return f"-{self.name[-6:]}"
 
     def rest(self, method: str, path: str, **request: Any) -> Any:
         """One call as a person would make it, past the reconciler."""
@@ -157,13 +162,13 @@ class Site:
         hook = {"fromEnv": "HOOK"}
         remote = {"name": "s3", "url": "s3://bucket/x", "endpointUrl": "http://127.0.0.1:9", "accessKeyId": {"fromEnv": "KEY"}}
         remote["secretAccessKey"] = {"fromFile": str(self.folder / "s3-secret")}
-        team = {"url": f"{self.git.url}/team.git", "revision": "main", "every": "5s", "token": {"fromEnv": "TOKEN"}, "webhook": hook}
+        team = {"url": f"{self.git.url}/team.git", "revision": "main", "every": self.fetch, "token": {"fromEnv": "TOKEN"}, "webhook": hook}
         spec = {
             "installation": self.name,
             "mlflow": {"managed": False, "endpoint": self.wire.url, "username": "bob", "password": {"fromEnv": "PASSWORD"}},
             "dvc": {"remotes": [remote]},
-            "follow": {"revision": "main", "every": "5s", "webhook": hook},
-            "sources": [{"name": TEAM, "projects": [TEAM], "path": "deploy", "git": team}],
+            "follow": {"revision": "main", "every": self.fetch, "webhook": hook},
+            "sources": [{"name": TEAM, "projects": [f"{TEAM}{self.tag}"], "path": "deploy", "git": team}],
         }
         webhook = {"url": {"fromEnv": "ALERT"}, "secret": hook}
         told = {"receivers": [{"name": "ops", "webhook": webhook}], "routes": [{"receivers": ["ops"], "changes": True}], "groupWait": "1s"}

@@ -14,7 +14,7 @@ AUTO = {"prune": "auto"}
 """Nobody is asked before a single deletion; the budget holds back more."""
 ROOT, TEAM = "root", "team"
 HOMES = {"alpha": ROOT, "beta": ROOT, "team": TEAM}
-"""Project -> the repository that its manifests are in."""
+"""Project, less the end of its name -> the repository that its manifests are in."""
 WORDS = ("amber", "basalt", "cedar", "delta", "ember", "fjord", "grove", "heath")
 KEYS = ("owner", "stage", "cost-centre")
 MOST = 34
@@ -33,14 +33,12 @@ class Thing:
     data: str = ""
     tracked: bool = True
     """Whether the data comes with a commit; else it is written beside the repository."""
+    home: str = ROOT
+    """The repository that its manifest is in."""
 
     @property
     def ref(self) -> str:
         return f"{self.kind.lower()}/{self.name}" if self.kind == "Project" else f"{self.kind.lower()}/{self.project}/{self.name}"
-
-    @property
-    def home(self) -> str:
-        return ROOT if self.kind == "Project" else HOMES.get(self.project, ROOT)
 
     @property
     def file(self) -> str:
@@ -64,6 +62,8 @@ class Thing:
 class World:
     """Everything that is declared now, and what has been at some time since the last look."""
 
+    tag: str = ""
+    """At the end of every project's name: several worlds may share a server."""
     things: dict[str, Thing] = field(default_factory=dict)
     made: int = 0
     gone: set[str] = field(default_factory=set)
@@ -82,19 +82,26 @@ class World:
         return {each.data_file: each.data for each in self.of("Dataset") if not each.tracked}
 
     def add(self, thing: Thing) -> None:
+        if thing.kind != "Project":
+            thing.home = HOMES.get(thing.project.removesuffix(self.tag), ROOT)
         self.things[thing.ref] = thing
+
+    def named(self, project: str) -> str:
+        """A project's whole name."""
+        return f"{project}{self.tag}"
 
     def drop(self, thing: Thing) -> None:
         del self.things[thing.ref]
         self.gone.add(thing.ref)
 
 
-def first(rng: random.Random) -> World:
+def first(rng: random.Random, tag: str = "") -> World:
     """Where a campaign begins."""
-    world = World()
-    for name in HOMES:
+    world = World(tag)
+    homes = [world.named(each) for each in HOMES]
+    for name in homes:
         world.add(Thing("Project", name, name, {"path": f"code/{name}"}))
-    for project in HOMES:
+    for project in homes:
         for _ in range(2):
             _new_dataset(world, rng, project)
         for _ in range(3):
@@ -175,7 +182,7 @@ def _grow_model(world: World, rng: random.Random) -> str:
 def _grow_project(world: World, rng: random.Random) -> str:
     if len(_projects(world)) > len(HOMES) + 1:
         return ""
-    name = _name(world, rng)
+    name = world.named(_name(world, rng))
     world.add(Thing("Project", name, name, {"path": f"code/{name}"}))
     _new_dataset(world, rng, name)
     _new_experiment(world, rng, name)
@@ -183,7 +190,7 @@ def _grow_project(world: World, rng: random.Random) -> str:
 
 
 def _shrink_project(world: World, rng: random.Random) -> str:
-    guests = [each for each in world.of("Project") if each.name not in HOMES]
+    guests = [each for each in world.of("Project") if each.name.removesuffix(world.tag) not in HOMES]
     if not guests:
         return ""
     gone = rng.choice(guests)
