@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from reconciler.errors import Terminal, Transient
 from reconciler.source.git import Moved, Repository
 from tests.contract.git_lab import commit, files, following, git, placed, repository_at
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -138,6 +142,45 @@ def test_a_living_lock_is_not_broken(theirs: Repository, origin: Path, desk: Pat
     assert (desk / ".git" / "index.lock").exists()
     (desk / ".git" / "index.lock").unlink()
     theirs.check_out(newest)
+
+
+def test_the_lock_of_a_reference_that_only_we_write_is_nobodys(theirs: Repository, origin: Path, desk: Path) -> None:
+    placed(theirs)
+    newest = commit(origin, {"a.yaml": "two\n"})
+    for name in ("placing", "placed", "followed"):
+        (desk / ".git" / "refs" / "mlops" / f"{name}.lock").touch()
+    assert placed(theirs) == newest
+
+
+KILLED = """
+import resource, sys
+from pathlib import Path
+from reconciler.errors import ReconcilerError
+from tests.contract.git_lab import following
+
+desk = following(Path(sys.argv[1]), "origin", ours=False)
+newest = desk.newest()
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+try:
+    desk.check_out(newest)
+except ReconcilerError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["at its first reference", "at the index"])
+def test_a_git_of_ours_that_is_killed_leaves_no_lock(theirs: Repository, origin: Path, desk: Path, begun: bool) -> None:
+    """By the kernel's signal, when a file grows beyond a limit (RLIMIT_FSIZE); one that is out of memory is killed as well."""
+    placed(theirs)
+    newest = commit(origin, {"a.yaml": "two\n" * 1000})
+    if begun:
+        git(desk, "fetch", "--quiet")
+        git(desk, "update-ref", "refs/mlops/placing", newest)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(desk)], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60)
+    assert "failed in" in done.stdout, done.stdout + done.stderr
+    assert not list((desk / ".git").rglob("*.lock"))
+    assert placed(theirs) == newest
+    assert git(desk, "status", "--porcelain") == ""
 
 
 def test_a_damaged_clone_is_told_and_not_touched(theirs: Repository, origin: Path, desk: Path) -> None:

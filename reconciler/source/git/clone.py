@@ -27,8 +27,6 @@ PLACING = "refs/mlops/placing"
 _MARK = "mlops-clone"
 """File in a store that is ours, and whole."""
 _MAKING, _BROKEN = ".mlops-making-", ".mlops-broken-"
-_PATIENCE = 1.0
-"""Seconds for which a lock file may be that of somebody's quick `git status`. Ours all hold the folder."""
 _SKEW = timedelta(days=1)
 """How far the clocks of those who commit may be apart before a push looks like a rewritten history."""
 
@@ -81,18 +79,6 @@ def make(git: Git, followed: Followed) -> None:
     with _beside(git, followed) as beside:
         (beside.folder / ".git" / _MARK).touch()
         (beside.folder / ".git").rename(git.folder / ".git")
-
-
-def unlock(folder: Path) -> None:
-    """Remove what a git that was killed left: lock files, and halves of packs."""
-    store = folder / ".git"
-    locks = [each for pattern in ("*.lock", "refs/**/*.lock", "objects/*.lock", "objects/info/**/*.lock") for each in store.glob(pattern)]
-    if locks:
-        last = time.monotonic() + _PATIENCE
-        while any(each.exists() for each in locks) and time.monotonic() < last:
-            time.sleep(0.05)
-    for each in (*locks, *store.glob("objects/pack/tmp_*")):
-        each.unlink(missing_ok=True)
 
 
 def renew(git: Git, followed: Followed) -> None:

@@ -9,11 +9,13 @@ import os
 import re
 import shlex
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.errors import ReconcilerError, Terminal, Transient
+from reconciler.source.git.locks import unlock_since
 from reconciler.source.git.process import output_of
 from reconciler.source.git.values import printable
 
@@ -121,6 +123,7 @@ class Git:
         which nobody else can read. Raises Transient at the deadline and Terminal when there is no such program on this machine."""
         options = [part for each in (*_CONFIG, *(_OURS if self.ours else _THEIRS), *config) for part in ("-c", each)]
         command = ["git", "--no-pager", "--literal-pathspecs", *options, *words] if program == "git" else [program, *words]
+        began = time.time()
         try:
             code, out, said = output_of(
                 command,
@@ -133,8 +136,11 @@ class Git:
         except FileNotFoundError:
             raise self._missing(program) from None
         except TimeoutError:
+            self._died(began)
             told = f"source {self.source}: {program} {words[0]} had not ended when its time was up"
             raise Transient(told, hint="the next pass tries again; look whether the remote answers") from None
+        if code < 0:
+            self._died(began)
         return Answer(code, out, said.decode("utf-8", "replace"))
 
     def must(
@@ -202,6 +208,11 @@ class Git:
         if self.ours:
             own |= {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_NO_LAZY_FETCH": "1"}
         return kept | _ENVIRONMENT | own
+
+    def _died(self, began: float) -> None:
+        """A git of ours was killed (no memory, its deadline): its locks would keep everybody out. In our own clones the next one clears."""
+        if not self.ours:
+            unlock_since(self.folder, began)
 
     def _missing(self, program: str) -> Terminal:
         if not self.folder.is_dir():

@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from reconciler.errors import Terminal, Transient
 from reconciler.source.git import signatures
-from reconciler.source.git.clone import held, history, is_ours, make, renew, settle, unlock
+from reconciler.source.git.clone import held, history, is_ours, make, renew, settle
 from reconciler.source.git.command import Damaged, Git, must_be_new
+from reconciler.source.git.locks import unlock, unlock_our_refs
 from reconciler.source.git.place import place
 from reconciler.source.git.remote import FOLLOWED, Remote, spoken_to
 from reconciler.source.git.revert import contents, refuse_edits, revert
@@ -162,6 +163,7 @@ class Repository:
             if not (git.folder / ".git").exists():
                 raise Terminal(f"source {git.source}: {self.where} is no git repository", hint="name the folder that holds its .git")
             git.must("rev-parse", "--git-dir")
+            unlock_our_refs(git.folder)
         elif settle(git.folder, git.source):
             unlock(git.folder)
         elif make_it:
