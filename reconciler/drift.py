@@ -33,7 +33,7 @@ def by_hand(changes: Diff, owned: Owned | None) -> Diff:
 
 def fought(changes: Diff, owned: Owned | None, put_back: Sequence[tuple[datetime, Sequence[str]]], now: datetime) -> Diff:
     """Those of `changes` over which two writers fight. `put_back` is when which fields of this resource were put back."""
-    lately = [paths for at, paths in put_back if now - at < WITHIN]
+    lately = [paths for at, paths in put_back if abs(now - at) < WITHIN]  # later than that: by a clock that was ahead
     return tuple(each for each in by_hand(changes, owned) if sum(each.path in paths for paths in lately) >= FIGHT)
 
 

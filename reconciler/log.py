@@ -75,7 +75,8 @@ class _Out:
     def write(self, level: str, event: str, context: dict[str, Any], *, people: bool) -> None:
         known = {key: _cut(hidden_in(value)) for key, value in context.items() if value not in ("", None)}
         if self.file is not None:
-            self.file.write(level, event, {**known, **self.common})
+            with suppress(OSError):  # nor can stderr be told of it
+                self.file.write(level, event, {**known, **self.common})
         if people and (self.verbose or level == "warning"):
             with suppress(OSError):  # a full disk below it costs the line: nothing here ends for that
                 _stderr().info(event, **known)

@@ -113,8 +113,10 @@ def _where(now: Standing) -> dict[str, str]:
 
 def _standing_at(house: House) -> frozenset[str]:
     """Commits that repositories stand at: another loop, or a person's `reconcile`, may have fetched them."""
-    folder = house.settings.state / "sources"
-    return frozenset(f"{name} {each.commit}" for name, each in standings(folder.parent).items()) if folder.is_dir() else frozenset()
+    try:
+        return frozenset(f"{name} {each.commit}" for name, each in standings(house.settings.state).items())
+    except OSError:  # no file descriptors at this moment: taken for a change, which costs a pass, and not the thread
+        return frozenset()
 
 
 @contextmanager

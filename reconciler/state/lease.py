@@ -71,6 +71,8 @@ class Lease:
         self._slot = slot
         self._mine = table.c.id == slot
         self._held: _Held | None = None
+        self._seen: dict[tuple[str, int, str], tuple[tuple[int, datetime], float]] = {}
+        """By process, the last heartbeat that was seen here, and when for the first time, on _CLOCK."""
 
     @contextlib.contextmanager
     def hold(self, actor: str, ttl: float) -> Iterator[int]:
@@ -100,8 +102,15 @@ class Lease:
 
     def is_live(self, writer: Writer) -> bool:
         """False when the lease has run out, or its holder is known to have ended."""
-        age = (self._now() - writer.heartbeat_at).total_seconds()
-        return age <= writer.ttl and not _is_dead(writer)
+        return self._left(writer) >= 0 and not _is_dead(writer)
+
+    def _left(self, writer: Writer) -> float:
+        """Seconds until the lease runs out: by wall time, or because no heartbeat has come for so long while we looked. A clock that is
+        put back, here or there, makes the last heartbeat one of the future, and its lease would never end."""
+        who, beat, now = (writer.machine, writer.pid, writer.birth), (writer.token, writer.heartbeat_at), time.clock_gettime(_CLOCK)
+        before, since = self._seen.get(who, (None, now))
+        self._seen[who] = beat, since if beat == before else now
+        return writer.ttl - max((self._now() - writer.heartbeat_at).total_seconds(), now - self._seen[who][1])
 
     def leaders(self) -> dict[int, Writer]:
         """Every live process that leads, by its row."""
@@ -149,8 +158,7 @@ class Lease:
         """Raise WriterBusy while a live process holds the lease. In a write's own transaction: nobody can take it in between."""
         row = connection.execute(self._holder().with_for_update()).one_or_none()
         if row is not None and self.is_live(other := Writer(*row)):
-            left = other.ttl - (self._now() - other.heartbeat_at).total_seconds()
-            hint = f"wait for it or stop it; if it has died, its lease runs out in {max(left, 0):.0f} s"
+            hint = f"wait for it or stop it; if it has died, its lease runs out in {max(self._left(other), 0):.0f} s"
             raise WriterBusy(f"{other} {_doing(self._slot)} this installation", hint=hint)
 
     def leave(self, connection: Connection, token: int) -> None:

@@ -167,3 +167,31 @@ def test_the_last_token_tells_that_somebody_wrote(store: Store) -> None:
     with store.writer("ann") as token:
         assert store.last_token() == token == before + 1
     assert store.last_token() == token, "given back, and still the last"
+
+
+ELSEWHERE = """
+import os, sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from reconciler.state import lease, open_store
+
+store = open_store(sys.argv[1] if "://" in sys.argv[1] else Path(sys.argv[1]), now=lambda: datetime.now(UTC) + timedelta(hours=1))
+held = store.writer("the other machine", ttl=2.0)
+held.__enter__()
+with store._database.write() as connection:
+    connection.execute(lease.table.update().values(machine="another machine"))
+os._exit(0)
+"""
+
+
+def test_a_lease_of_a_clock_that_was_ahead_ends_all_the_same(place: str | Path) -> None:
+    """Its holder is on another machine, an hour ahead, and dead: its last heartbeat is one of the future."""
+    subprocess.run([sys.executable, "-c", ELSEWHERE, str(place)], check=True, timeout=60)
+    with open_store(place) as store:
+        with pytest.raises(StoreError, match=r"the other machine.*in 2 s"), store.writer("ann"):
+            raise AssertionError
+        until = time.monotonic() + 20
+        while store.current_writer() is not None and time.monotonic() < until:
+            time.sleep(0.2)
+        with store.writer("ann") as token:
+            assert token == 2

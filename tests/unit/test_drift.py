@@ -95,3 +95,9 @@ def test_only_the_field_that_is_fought_over_is_left_alone() -> None:
 def test_a_fight_is_over_when_nothing_was_put_back_for_long_enough() -> None:
     assert fought((SIZE,), MINE, back(FIGHT)[ref("a")], NOW + WITHIN) == ()
     assert isinstance(one((SIZE,), put_back=back(FIGHT, ago=WITHIN)), Update)
+
+
+def test_what_a_clock_that_was_ahead_has_noted_is_no_fight_for_years() -> None:
+    ahead = [(NOW + timedelta(days=400), ("spec.size",))] * FIGHT
+    assert fought((SIZE,), MINE, ahead, NOW) == ()
+    assert fought((SIZE,), MINE, [(NOW + timedelta(seconds=2), ("spec.size",))] * FIGHT, NOW) == (SIZE,), "clocks may differ a little"
