@@ -9,7 +9,7 @@ export DVC_NO_ANALYTICS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full check docs bench lock clean
+.PHONY: help setup demo test test-full check docs bench campaign soak lock clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,12 @@ docs: $(STAMP) ## write docs/reference/ and schemas again from the code
 
 bench: $(STAMP) ## measure the budgets of the design, about 13 minutes; writes docs/performance.md
 	$(BIN)/python -m benchmarks
+
+campaign: $(STAMP) ## 500 random faults against a loop over real tools; ends with 1 when anything that must hold did not
+	$(BIN)/python -m tests.campaign
+
+soak: $(STAMP) ## half an hour of a loop at the pace of eight hours: memory, files, threads and calls have to be flat
+	$(BIN)/python -m tests.soak
 
 lock: $(STAMP) ## resolve requirements.lock again from pyproject.toml
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras pyproject.toml -o requirements.lock

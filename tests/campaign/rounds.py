@@ -42,7 +42,7 @@ class Campaign:
     seed: int
     faults: int
     only: str = ""
-    most: int = 12
+    most: int = 18
     """Faults of one round."""
     seconds: float | None = None
     """After which no further round begins."""
@@ -83,7 +83,7 @@ class Campaign:
         told = Told(number, mutate(world, random_of(self.seed, number, "commit")), [])
         site.write_loose(world)
         left = self.faults - sum(len(each.faults) for each in self.rounds)
-        names = drawn(rng, min(left, rng.randint(3, self.most)), self.only, own_server=site.services is not None)
+        names = drawn(rng, min(left, rng.randint(5, self.most)), self.only, own_server=site.services is not None)
         at = rng.randint(0, min(2, len(names) - 1))
         for index, name in enumerate(names):
             if index == at:  # some faults are there before the commit is
