@@ -95,7 +95,10 @@ def _kill_as_it_asks(here: Round) -> None:
     site.wire.kill = lambda: loop.signal(signal.SIGKILL)
     site.wire.arm(Trouble(here.rng.choice(wire.KILLS), here.rng.randint(1, 2), writes=True))
     hands.KINDS["experiment deleted"][0](here)
-    _fell(here, 4.0)
+    with suppress(subprocess.TimeoutExpired):
+        loop.process.wait(4.0)
+    site.wire.disarm(*wire.KILLS)
+    _fell(here, 0.5)
 
 
 def _kill_as_it_stores(here: Round) -> None:

@@ -93,7 +93,7 @@ class Campaign:
             told.faults.append(name)
             self._watch_exit(told)
             KINDS[name][0](here)
-            time.sleep(rng.uniform(0.0, 0.5))
+            time.sleep(rng.uniform(0.0, 0.4))
         here.settle()
         self._watch_exit(told)
         began = time.monotonic()

@@ -102,6 +102,11 @@ class Wire:
         with self._lock:
             self.troubles.append(trouble)
 
+    def disarm(self, *kinds: str) -> None:
+        """What has not happened by now will not."""
+        with self._lock:
+            self.troubles[:] = [each for each in self.troubles if each.kind not in kinds]
+
     def calm(self) -> None:
         """No more trouble from now on; what was to be late has happened."""
         with self._lock:
