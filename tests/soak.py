@@ -31,8 +31,8 @@ COMMIT, DRIFT = 20.0, 25.0
 """Seconds between two commits, and between two edits by hand."""
 IDLE_EVERY, IDLE_SECONDS, SETTLE = 30.0, 120.0, 40.0
 """The default of `--every`; how long the idle loop is measured, and left alone before that: a first pass is no idle one."""
-IDLE_SHARE = 2.0
-"""Percent of a core, of an idle loop over 1,000 resources (the design's budget)."""
+IDLE_SHARE, IDLE_RESOURCES = 2.0, 1000
+"""Percent of a core, of an idle loop over so many resources (the design's budget)."""
 PASSES = 960
 """Of eight hours, one every 30 s."""
 HEAD = "apiVersion: reconciler.mlops/v1\n"
@@ -196,8 +196,13 @@ def _experiment(index: int, datasets: int, project: str) -> str:
     return f"{HEAD}kind: Experiment\nmetadata: {meta}\nspec: {{tags: {{owner: soak}}, datasets: [part-{index % max(1, datasets):04d}]}}\n"
 
 
-def idle(site: Site, seconds: float) -> float:
-    """Percent of a core of the loop with its usual `--every`, while nothing happens."""
+def idle(site: Site, world: World, resources: int, seconds: float) -> float:
+    """Percent of a core of a loop over so many resources, with its usual `--every`, while nothing happens."""
+    site.bulk = bulk(resources - len(world.things), world.named("alpha"))
+    site.push(world, ROOT, "many more")
+    site.hook(ROOT)
+    time.sleep(SETTLE)
+    ready(site)
     site.loops.pop().end()
     site.every = f"{IDLE_EVERY:.0f}s"
     loop = site.start()
@@ -254,13 +259,13 @@ def main() -> None:
                     f"{soak.commits} commits, {soak.drifts} edits by hand, {site.loop.said().count(chr(10)) - passes} lines told",
                     flush=True,
                 )
-                share = idle(site, min(IDLE_SECONDS, soak.seconds))
+                share = idle(site, world, max(resources, given.idle_resources), min(IDLE_SECONDS, soak.seconds))
             finally:
                 site.close()
     finally:
         services.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    print("\n".join(["", *table(soak, share, resources)]))
+    print("\n".join(["", *table(soak, share, max(resources, given.idle_resources))]))
     sys.exit(1 if share > IDLE_SHARE or any(each.trouble for each in soak.lines()) else 0)
 
 
@@ -268,7 +273,8 @@ def _given() -> argparse.Namespace:
     asked = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     asked.add_argument("--minutes", type=float, default=30.0)
     asked.add_argument("--every", default="1500ms", help=f"a pass so often; in half an hour as many as in eight hours ({PASSES}) [1500ms]")
-    asked.add_argument("--resources", type=int, default=1000)
+    asked.add_argument("--resources", type=int, default=300, help="of the long run: a pass is made as often as it can be [300]")
+    asked.add_argument("--idle-resources", type=int, default=IDLE_RESOURCES)
     asked.add_argument("--seed", type=int, default=1)
     return asked.parse_args()
 
