@@ -122,3 +122,35 @@ def test_a_store_that_was_busy_costs_no_event_of_later(tmp_path: Path) -> None:
             time.sleep(0.5)
         assert files.is_set(), "nobody watches any more"
     house.store.close()
+
+
+FEW_FILES = """
+import os, resource, sys, threading, time
+from pathlib import Path
+from reconciler.house import open_house
+from reconciler.settings import Settings
+from reconciler.source.follow import Followings
+from reconciler.wakeups import Changed, following
+
+root, files = Path(sys.argv[1]), Changed()
+house = open_house(Settings(root=root))
+place = house.settings.state / "sources"
+place.mkdir()
+(place / "team.json").write_text('{"source": "team", "commit": "a"}')
+with following(Followings(root, house.settings.state, str), house, files, threading.Event(), print):
+    time.sleep(1.0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    time.sleep(1.5)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    time.sleep(1.0)
+    files.clear()
+    (place / "team.json").write_text('{"source": "team", "commit": "b"}')
+    print("told" if files.wait(10) else "nobody looks any more")
+os._exit(0)
+"""
+
+
+def test_a_moment_without_file_descriptors_costs_no_news_of_later(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FEW_FILES, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.split() == ["told"], done.stdout + done.stderr
