@@ -35,6 +35,8 @@ def main() -> None:
             site.wire.up()
             try:
                 campaign.run(given.round)
+            except KeyboardInterrupt:
+                print("interrupted", flush=True)
             finally:
                 site.close()
     finally:
