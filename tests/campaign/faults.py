@@ -177,8 +177,9 @@ def _take_over_asleep(here: Round) -> None:
     while "leads from now on" not in new.said() and time.monotonic() < until:
         time.sleep(0.2)
     old.signal(signal.SIGCONT)
-    here.site.loops = [new, old]
-    here.later(here.rng.uniform(0.5, 2.0), lambda: (old.end(), here.site.loops.remove(old)))
+    time.sleep(here.rng.uniform(0.5, 2.0))
+    old.end()
+    here.site.loops = [new]
 
 
 def _kill_mlflow(here: Round) -> None:

@@ -203,7 +203,7 @@ class Site:
     @property
     def loop(self) -> Loop:
         """The one that should lead."""
-        return self.loops[0]
+        return self.loops[0] if self.loops else self.start()
 
     def start(self) -> Loop:
         """One more `reconcile watch`."""
