@@ -121,9 +121,9 @@ class Soak:
             self._line("resident memory", lambda each: each.resident, "MiB", share=0.03, least=3.0),
             self._line("file descriptors", lambda each: each.files, "", share=0.0, least=2.0),
             self._line("threads", lambda each: each.threads, "", share=0.0, least=2.0),
-            self._rate("calls to MLflow", lambda each: each.calls, "/min", 60.0, share=0.2),
-            self._rate("CPU, share of a core", lambda each: each.cpu, "%", 100.0, share=0.3),
-            self._rate("Store grows by", lambda each: each.store, "KiB/min", 60.0, share=0.5),
+            self._rate("calls to MLflow", lambda each: each.calls, "/min", 60.0, share=0.2, least=10.0),
+            self._rate("CPU, share of a core", lambda each: each.cpu, "%", 100.0, share=0.3, least=2.0),
+            self._rate("Store grows by", lambda each: each.store, "KiB/min", 60.0, share=0.5, least=50.0),
             self._line("files that are no data", lambda each: each.litter, "", share=0.0, least=10.0),
         ]
 
@@ -134,10 +134,11 @@ class Soak:
         trouble = f"rose by {thirds[2] - thirds[1]:.1f}, allowed {allowed:.1f}" if thirds[2] - thirds[1] > allowed else ""
         return Line(what, thirds, unit, self._slope(of), trouble)
 
-    def _rate(self, what: str, of: Callable[[Sample], float], unit: str, scale: float, *, share: float) -> Line:
-        """A counter: how fast it counts may rise from the second to the last third by a share."""
+    def _rate(self, what: str, of: Callable[[Sample], float], unit: str, scale: float, *, share: float, least: float) -> Line:
+        """A counter: how fast it counts may rise from the second to the last third by a share of it, or by `least`."""
         each = [scale * (of(some[-1]) - of(some[0])) / (some[-1].at - some[0].at) for some in _thirds(self.samples)]
-        trouble = f"rose by {each[2] - each[1]:.1f}, allowed {share * each[1]:.1f}" if each[2] > each[1] * (1 + share) + 1 else ""
+        allowed = max(least, share * each[1])
+        trouble = f"rose by {each[2] - each[1]:.1f}, allowed {allowed:.1f}" if each[2] - each[1] > allowed else ""
         return Line(what, (each[0], each[1], each[2]), unit, 0.0, trouble)
 
     def _slope(self, of: Callable[[Sample], float]) -> float:

@@ -92,12 +92,18 @@ class Globals:
         if nowhere and not settings.root.is_absolute() and _tree_above() is not None:
             _must_exist(self.paths(settings), given=False)
 
-    def selection(self, settings: Settings, kinds: Kinds, *, confirmed: tuple[str, ...] = (), whole: bool = False) -> Selection:
-        """What to look at; `whole` makes -f the whole tree from now on. Raises UsageError for a path, kind or selector that is not one."""
+    def selection(
+        self, settings: Settings, kinds: Kinds, *, confirmed: tuple[str, ...] = (), whole: bool = False, before: str = ""
+    ) -> Selection:
+        """What to look at; `whole` makes -f the whole tree from now on. Raises UsageError for a path, kind or selector that is not one.
+
+        `before` are the paths of the last whole pass, for who goes on with them: a commit that took them away may be followed by one that
+        brings them back."""
         from reconciler.selection import Selection
 
         paths = self.paths(settings)
-        _must_exist(paths, given=bool(self.manifests))
+        if Selection(paths=paths).root_paths != before:
+            _must_exist(paths, given=bool(self.manifests))
         return Selection(
             paths=paths,
             projects=frozenset(self.project),

@@ -71,7 +71,7 @@ def watch(
     asked = given(ctx)
     part = shard_named(shard) if shard is not None else None
     house, seconds = replace(open_for(asked, read_only=False), shard=part), timeout_seconds(every)
-    selection = replace(asked.selection(house.settings, house.kinds), shard=part)
+    selection = replace(asked.selection(house.settings, house.kinds, before=house.store.meta("root_paths") or ""), shard=part)
     keep_log(house)
     told = _Told(output, house, Account(lambda kind: tool_of(house, kind)))
     pulse = Pulse(seconds)

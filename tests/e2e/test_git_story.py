@@ -148,3 +148,34 @@ def test_what_somebody_edits_on_the_machine_is_not_overwritten(story: Story) -> 
     assert edited.read_text() == before + "  # by hand\n"
     edited.write_text(before)
     until(lambda: "pushed" in edited.read_text(), 180)
+
+
+def test_a_loop_that_starts_after_a_commit_took_everything_away_follows_the_one_that_brings_it_back(tmp_path: Path) -> None:
+    """It would wait for a person otherwise, who is asleep: nothing else fetches the next commit."""
+    told = {
+        "manifests/platform.yaml": f"{PLATFORM.partition('  mlflow:')[0].format(name='bare')}  follow: {{every: 5s}}\n",
+        "manifests/p.yaml": project("p"),
+        "code/p/README": "code",
+        ".gitignore": ".mlops/\n",
+    }
+    dev = repository(tmp_path / "dev", tmp_path / "origin.git", told)
+    subprocess.run(["git", "clone", "-q", str(tmp_path / "origin.git"), str(tmp_path / "root")], check=True)
+    here, log = Installation(tmp_path / "root"), tmp_path / "watch.txt"
+    here.ok()
+    dev.git("rm", "-q", "-r", "manifests")
+    push(dev, "tidy up", {})
+    here.git("pull", "-q")
+    assert not (here.root / "manifests").exists()
+    with log.open("w") as out:
+        loop = subprocess.Popen([RECONCILE, "watch", "--every", "300s"], cwd=here.root, env=here.environment, stdout=out, stderr=out)
+    try:
+        until(lambda: " Ready (" in log.read_text() or loop.poll() is not None, 180)
+        assert loop.poll() is None, log.read_text()
+        dev.git("revert", "--no-edit", "HEAD")
+        dev.git("push", "-q", "origin", "HEAD:main")
+        until(lambda: "root is at" in log.read_text() and (here.root / "manifests" / "p.yaml").exists(), 180)
+    finally:
+        loop.send_signal(signal.SIGTERM)
+        loop.wait(timeout=60)
+    assert "No changes" in here.ok().out
+    assert "delete" not in here.ok("history", "-o", "json").out
