@@ -13,16 +13,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 
 from tests.campaign import hands, repositories, wire
 from tests.campaign.checks import Judge
-from tests.campaign.site import SERVICES_SECONDS, Site
+from tests.campaign.site import SERVICES_SECONDS, Loop, Site
 from tests.campaign.wire import Trouble
 from tests.campaign.world import World
-from tests.forked import RECONCILE
 
 
 @dataclass
@@ -244,8 +242,21 @@ def _full_disk(here: Round) -> None:
 
 
 def _few_files(here: Round) -> None:
-    """No more file descriptors."""
+    """No more file descriptors, for a loop that is up: one that cannot open a file while it starts ends, and is started again."""
+    if not _answers(here.site.loop):
+        return
     _limited(here, "RLIMIT_NOFILE", here.rng.choice((8, 16, 24)), here.rng.uniform(0.3, 2.0))
+
+
+def _answers(loop: Loop) -> bool:
+    """Wait until it answers at its port."""
+    until = time.monotonic() + 10
+    while loop.process.poll() is None and time.monotonic() < until:
+        with suppress(httpx.HTTPError):
+            httpx.get(f"http://127.0.0.1:{loop.port}/healthz", trust_env=False, timeout=2)
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _limited(here: Round, what: str, most: int, seconds: float) -> None:
@@ -340,6 +351,3 @@ def drawn(rng: random.Random, count: int, only: str = "", *, own_server: bool = 
     if not names:
         raise SystemExit(f"no kind of fault is called '{only}'; there are: {', '.join(KINDS)}")
     return rng.choices(names, [KINDS[name][1] for name in names], k=count)
-
-
-__all__ = ["KINDS", "RECONCILE", "Path", "Round", "drawn", "httpx"]

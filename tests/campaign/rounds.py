@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 
@@ -201,6 +199,3 @@ def table(rounds: list[Told]) -> Iterator[str]:
 
 def _part(values: list[float], part: float) -> float:
     return values[min(len(values) - 1, int(part * len(values)))]
-
-
-__all__ = ["Campaign", "Path", "Told", "signal", "table"]
