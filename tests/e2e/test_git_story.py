@@ -10,6 +10,7 @@ import re
 import subprocess
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -166,16 +167,11 @@ def test_a_loop_that_starts_after_a_commit_took_everything_away_follows_the_one_
     push(dev, "tidy up", {})
     here.git("pull", "-q")
     assert not (here.root / "manifests").exists()
-    with log.open("w") as out:
-        loop = subprocess.Popen([RECONCILE, "watch", "--every", "300s"], cwd=here.root, env=here.environment, stdout=out, stderr=out)
-    try:
-        until(lambda: " Ready (" in log.read_text() or loop.poll() is not None, 180)
-        assert loop.poll() is None, log.read_text()
+    with looping(here, log):
+        until(lambda: " Ready (" in log.read_text() or "error" in log.read_text(), 180)
+        assert "no manifests" not in log.read_text()
         dev.git("revert", "--no-edit", "HEAD")
         dev.git("push", "-q", "origin", "HEAD:main")
         until(lambda: "root is at" in log.read_text() and (here.root / "manifests" / "p.yaml").exists(), 180)
-    finally:
-        loop.send_signal(signal.SIGTERM)
-        loop.wait(timeout=60)
     assert "No changes" in here.ok().out
     assert "delete" not in here.ok("history", "-o", "json").out

@@ -15,12 +15,14 @@ from reconciler.cli.options import Format
 from reconciler.cli.watch import _Told
 from reconciler.errors import Transient
 from reconciler.house import open_house
+from reconciler.report.log import Account
 from reconciler.settings import Settings
 from reconciler.source.follow import Standing
 
 house = open_house(Settings(root=Path(sys.argv[1])))
 resource.setrlimit(resource.RLIMIT_FSIZE, (16, resource.RLIM_INFINITY))
-told = _Told(Format.TEXT)
+house.log.keep(Path(sys.argv[1]) / "loop.log", 1 << 20, 1)
+told = _Told(Format.TEXT, house, Account(str))
 for number in range(3):
     told.trouble(Transient("the disk is full"), 1.0)
     told.news(Standing("root", "a" * 40, "Ada", f"commit {number}"))
