@@ -66,9 +66,10 @@ def run_forever(
             except Exception as error:  # a defect costs one pass, not the loop
                 failures += 1
                 loop.watch.pending = True
-                pause, told = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1)), _told(error, house)
+                pause, told = pause_after(failures), _told(error, house)
                 pulse.pass_fails(str(told))
                 on_trouble(told, pause)
+                files.take()  # what was saved until now is part of the whole pass that comes next: only news cuts the pause short
                 _sleep(pause, files, stop)
             _sleep(LOOK, files, stop)
 
@@ -211,6 +212,11 @@ def _told(error: Exception, house: House) -> ReconcilerError:
 
     house.log.warning("pass_failed", error=repr(error), trace=traceback.format_exc())
     return ReconcilerError(f"the pass failed, which is a defect of the reconciler: {type(error).__name__}: {error}")
+
+
+def pause_after(failures: int) -> float:
+    """Seconds after so many passes in a row that could not be made; there may be thousands, over a long night."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10))
 
 
 def _sleep(seconds: float, files: Changed, stop: threading.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from reconciler.errors import ReconcilerError, Transient
 from reconciler.loop import Report
 from reconciler.selection import Selection
 from reconciler.testing import FakeTool, Recorder
-from reconciler.watch import run_forever
+from reconciler.watch import pause_after, run_forever
 from tests.contract.crash_child import house_in
 
 HEAD = "apiVersion: reconciler.mlops/v1\n"
@@ -144,3 +145,34 @@ def test_a_save_does_not_wait_for_a_long_pass(tmp_path: Path) -> None:
         assert len(loop.sizes()) < 50, "long before the backlog was done"
         until(lambda: len(loop.sizes()) == 61, "and the backlog is done after it")
     assert not [each for each in loop.reports[-1].statuses if not each.ready]
+
+
+def test_a_save_cuts_the_pause_after_a_failure_short_once(tmp_path: Path) -> None:
+    """It was cut short again and again: a thousand tries within seconds, a log as long, and then the end of the loop."""
+    loop, stop, told = Loop(tmp_path), threading.Event(), list[float]()
+    house = house_in(tmp_path, loop.tool)
+    thread = threading.Thread(
+        target=run_forever,
+        args=(Selection((tmp_path / "manifests",)), house),
+        kwargs={"every": 60.0, "stop": stop, "on_report": loop.reports.append, "on_trouble": lambda _, pause: told.append(pause)},
+    )
+    thread.start()
+    try:
+        until(lambda: bool(loop.reports), "the first pass")
+        runs = house.settings.state / "runs"
+        shutil.rmtree(runs, ignore_errors=True)
+        runs.write_text("no folder: it cannot be listed, as without file descriptors")
+        until(lambda: len(told) >= 2, "two failures")
+        loop.widget("a")
+        until(lambda: len(told) >= 3, "a try for what was saved")
+        time.sleep(2.0)
+        assert told == [1.0, 2.0, 4.0], "the third pause is not over yet"
+    finally:
+        stop.set()
+        thread.join(PATIENCE)
+        house.store.close()
+    assert not thread.is_alive()
+
+
+def test_passes_may_fail_for_days() -> None:
+    assert [pause_after(each) for each in (1, 2, 7, 1025, 10**6)] == [1.0, 2.0, 60.0, 60.0, 60.0]
