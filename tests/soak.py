@@ -197,8 +197,8 @@ def _experiment(index: int, datasets: int, project: str) -> str:
     return f"{HEAD}kind: Experiment\nmetadata: {meta}\nspec: {{tags: {{owner: soak}}, datasets: [part-{index % max(1, datasets):04d}]}}\n"
 
 
-def idle(site: Site, world: World, resources: int, seconds: float) -> float:
-    """Percent of a core of a loop over so many resources, with its usual `--every`, while nothing happens."""
+def idle(site: Site, world: World, resources: int, seconds: float) -> tuple[float, float]:
+    """Percent of a core, and calls to MLflow per minute, of a loop over so many resources with its usual `--every`, while nothing happens."""
     site.bulk = bulk(resources - len(world.things), world.named("alpha"))
     site.push(world, ROOT, "many more")
     site.hook(ROOT)
@@ -211,7 +211,8 @@ def idle(site: Site, world: World, resources: int, seconds: float) -> float:
     before = sample(site, loop, time.monotonic())
     time.sleep(seconds)
     after = sample(site, loop, time.monotonic())
-    return 100 * (after.cpu - before.cpu) / (after.at - before.at)
+    took = after.at - before.at
+    return 100 * (after.cpu - before.cpu) / took, 60 * (after.calls - before.calls) / took
 
 
 def ready(site: Site, seconds: float = 300.0) -> None:
@@ -224,7 +225,7 @@ def ready(site: Site, seconds: float = 300.0) -> None:
     raise SystemExit(f"it does not converge:\n{site.loop.said()[-3000:]}")
 
 
-def table(soak: Soak, share: float, resources: int) -> Iterator[str]:
+def table(soak: Soak, share: float, calls: float, resources: int) -> Iterator[str]:
     yield "| figure | first third | second third | last third | slope per hour, last two thirds | |"
     yield "|---|---:|---:|---:|---:|---|"
     for each in soak.lines():
@@ -232,7 +233,9 @@ def table(soak: Soak, share: float, resources: int) -> Iterator[str]:
         slope = f"{each.per_hour:+.1f}" if each.per_hour else ""
         yield f"| {each.what} | {told} | {slope} | {each.trouble or 'flat'} |"
     over = "**over**" if share > IDLE_SHARE else "met"
-    yield f"| idle CPU, `--every {IDLE_EVERY:.0f}s`, {resources:,} resources | | | {share:.2f} % | | {over}: at most {IDLE_SHARE:g} % |"
+    what = f"`--every {IDLE_EVERY:.0f}s`, {resources:,} resources"
+    yield f"| idle CPU, {what} | | | {share:.2f} % | | {over}: at most {IDLE_SHARE:g} % |"
+    yield f"| idle calls to MLflow, {what} | | | {calls:.1f} /min | | |"
 
 
 def main() -> None:
@@ -260,13 +263,13 @@ def main() -> None:
                     f"{soak.commits} commits, {soak.drifts} edits by hand, {site.loop.said().count(chr(10)) - passes} lines told",
                     flush=True,
                 )
-                share = idle(site, world, max(resources, given.idle_resources), min(IDLE_SECONDS, soak.seconds))
+                share, calls = idle(site, world, max(resources, given.idle_resources), min(IDLE_SECONDS, soak.seconds))
             finally:
                 site.close()
     finally:
         services.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    print("\n".join(["", *table(soak, share, max(resources, given.idle_resources))]))
+    print("\n".join(["", *table(soak, share, calls, max(resources, given.idle_resources))]))
     sys.exit(1 if share > IDLE_SHARE or any(each.trouble for each in soak.lines()) else 0)
 
 
