@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 
 from reconciler.model import Owned, Ref, Resource
-from schemas.base import KindInfo, Spec
+from schemas.base import KindInfo, Spec, secrets_in
 from schemas.platform import ManifestSource, PlatformSpec
 from schemas.project import ProjectSpec
 
@@ -138,6 +138,10 @@ def _beyond(resource: Resource[Any], granted: ManifestSource | None) -> Iterator
         yield Breach(resource, "metadata.project", f"source {name} may not name project {ref.owner or '(none)'}", _list(granted.projects))
     if granted.kinds is not None and ref.kind.lower() not in {each.lower() for each in granted.kinds}:
         yield Breach(resource, "kind", f"source {name} may not declare kind {ref.kind}", _list(granted.kinds))
+    for path, secret in secrets_in(resource.spec):
+        if secret not in granted.secrets:
+            hint = f'add "{secret}" to spec.sources.secrets of the Platform; {_list(granted.secrets)}'
+            yield Breach(resource, path, f"source {name} may not take a secret from {secret}", hint)
 
 
 def _list(words: Iterable[str]) -> str:

@@ -202,6 +202,22 @@ class FromFile(Strict):
 SecretRef = Annotated[FromEnv | FromFile, Secret]
 
 
+def secrets_in(value: Any, path: str = "spec") -> Iterator[tuple[str, str]]:
+    """(dotted path, name of the variable or path of the file) of every secret reference in a spec."""
+    match value:
+        case FromEnv(from_env=name) | FromFile(from_file=name):
+            yield path, name
+        case BaseModel():
+            for field, info in type(value).model_fields.items():
+                yield from secrets_in(getattr(value, field), f"{path}.{info.alias or field}")
+        case dict():
+            for key, each in value.items():
+                yield from secrets_in(each, f"{path}.{key}")
+        case tuple():
+            for number, each in enumerate(value):
+                yield from secrets_in(each, f"{path}.{number}")
+
+
 # --- envelope ------------------------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,8 @@ class ManifestSource(Strict):
     projects: tuple[DnsLabel, ...]
     kinds: tuple[str, ...] | None = None
     """Unset = every kind that does not belong to the root source."""
+    secrets: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = ()
+    """Environment variables, and paths of files, that its manifests may take secrets from: the loop's own are nobody else's to send on."""
 
 
 class Database(Strict):

@@ -198,7 +198,7 @@ def _experiment(index: int, datasets: int, project: str) -> str:
 
 
 def idle(site: Site, world: World, resources: int, seconds: float) -> tuple[float, float]:
-    """Percent of a core, and calls to MLflow per minute, of a loop over so many resources with its usual `--every`, while nothing happens."""
+    """Percent of a core, and calls to MLflow per minute, of a loop over so many resources at its usual pace, while nothing happens."""
     site.bulk = bulk(resources - len(world.things), world.named("alpha"))
     site.push(world, ROOT, "many more")
     site.hook(ROOT)

@@ -21,7 +21,7 @@ spec:
 apiVersion: reconciler.mlops/v1
 kind: Project
 metadata: {name: team}
-spec: {path: team}
+spec: {path: team, allow: {hosts: [hooks.example.org]}}
 ---
 apiVersion: reconciler.mlops/v1
 kind: Project
@@ -89,6 +89,36 @@ def test_a_link_out_of_a_clone_is_not_followed(tmp_path: Path) -> None:
     found = desired(tmp_path)
     assert "experiment/team/probe" not in {str(ref) for ref in found.graph.resources}
     assert any("is not inside its repository" in each.message for each in found.diagnostics)
+
+
+CALL = """apiVersion: reconciler.mlops/v1
+kind: Workflow
+metadata: {name: tell, project: team}
+spec:
+  tasks:
+    - name: tell
+      step:
+        call: {url: "https://hooks.example.org/x", headers: {X-Token: {fromEnv: NAME}}}
+"""
+
+
+def test_a_further_source_takes_no_secret_that_it_was_not_granted(tmp_path: Path) -> None:
+    fetched(tmp_path / ".mlops")
+    write(tmp_path / ".mlops/sources/team/deploy/tell.yaml", CALL.replace("NAME", "DATABASE_URL"))
+    [told] = [each for each in desired(tmp_path).diagnostics if "secret" in each.message]
+    assert told.message == "source team may not take a secret from DATABASE_URL"
+    assert told.path == "spec.tasks.0.step.call.headers.X-Token"
+    assert "allowed: nothing" in told.hint
+    granted = PLATFORM.replace("path: deploy,", "path: deploy, secrets: [DATABASE_URL],")
+    write(tmp_path / "manifests/platform.yaml", granted.replace("CHECKOUT", "revision: main"))
+    found = read(Selection((tmp_path / "manifests",)), discover(), Settings(root=tmp_path), {})
+    assert not [each for each in found.diagnostics if "secret" in each.message]
+    assert not [ref for ref in found.graph.refused if ref.name == "tell"], found.diagnostics
+
+
+def test_the_root_takes_its_own_secrets(tmp_path: Path) -> None:
+    write(tmp_path / "manifests/tell.yaml", CALL.replace("NAME", "DATABASE_URL"))
+    assert not [each for each in desired(tmp_path).diagnostics if "secret" in each.message]
 
 
 def test_a_standing_that_cannot_be_read_is_none(tmp_path: Path) -> None:
