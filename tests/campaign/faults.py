@@ -237,14 +237,12 @@ def _checkpoint(here: Round) -> None:
 
 
 def _full_disk(here: Round) -> None:
-    """No file of the loop can grow (RLIMIT_FSIZE): its writes fail as on a full disk."""
+    """No file of the loop can grow (RLIMIT_FSIZE), its log included: its writes fail as on a full disk."""
     _limited(here, "RLIMIT_FSIZE", here.rng.choice((0, 4096, 65536)), here.rng.uniform(0.5, 3.0))
 
 
 def _few_files(here: Round) -> None:
-    """No more file descriptors, for a loop that is up: one that cannot open a file while it starts ends, and is started again."""
-    if not _answers(here.site.loop):
-        return
+    """No more file descriptors."""
     _limited(here, "RLIMIT_NOFILE", here.rng.choice((8, 16, 24)), here.rng.uniform(0.3, 2.0))
 
 
@@ -260,9 +258,10 @@ def _answers(loop: Loop) -> bool:
 
 
 def _limited(here: Round, what: str, most: int, seconds: float) -> None:
+    """For a loop that is up: one that can open or write nothing while it starts ends, and is started again by whoever started it."""
     import resource
 
-    if not sys.platform.startswith("linux"):
+    if not sys.platform.startswith("linux") or not _answers(here.site.loop):
         return
     pid, number = here.site.loop.process.pid, getattr(resource, what)
     with suppress(ProcessLookupError):
