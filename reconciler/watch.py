@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from reconciler import allocator
 from reconciler.advance import LOOK, SHARE, Watch, advance, heard, looked, saved
 from reconciler.alerting.courier import telling
 from reconciler.attending import attending
@@ -50,6 +51,7 @@ def run_forever(
 
     A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop. `pulse` is kept.
     Repositories are followed by `sources`, which the Platform fills; `on_news` is told what came of each new commit."""
+    allocator.steady()
     files, pulse, failures = Changed(), pulse or Pulse(every), 0
     sources = sources or Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
     loop = _Loop(selection, house.paced(lambda: loop.may_give_way and files.is_set()), every, stop, on_report, files, pulse, sources)
@@ -144,6 +146,7 @@ class _Loop:
         self.quiet = self._until_next(self.report)
         self.on_report(self.report)
         gc.collect()  # what a pass leaves behind holds connections, and the oldest garbage is hardly ever collected by itself
+        allocator.give_back()
 
     def _until_next(self, report: Report) -> float:
         """Seconds until everything is to be looked at again; never in step with other loops."""
