@@ -21,6 +21,8 @@ DEBOUNCE_MS, STEP_MS = 200, 50
 """A save of several files counts as one change when they come within this time; how often the system is asked."""
 IGNORED = frozenset({".git", ".mlops", ".venv", "__pycache__", ".ipynb_checkpoints", "node_modules"})
 """Folders whose files mean nothing to a pass."""
+OTHERS_EVERY = 4
+"""Looks at our own repositories for one at what others have fetched."""
 AFTER_DEFECT = 1.0
 """Seconds until the next look at the repositories after one that failed with a defect of ours."""
 
@@ -88,9 +90,10 @@ def following(
             log.told("info", "source_accepted", **_where(now))
 
     def wait() -> None:
-        before = _standing_at(house)
+        before, turn = _standing_at(house), 0
         while not done.wait(LOOK) and not stop.is_set():
-            if (now := _standing_at(house)) != before:
+            turn += 1
+            if turn % OTHERS_EVERY == 0 and (now := _standing_at(house)) != before:
                 before = now
                 files.tell()
             try:
