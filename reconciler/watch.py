@@ -30,6 +30,8 @@ from reconciler.wakeups import Changed, following, watching
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before the loop tries again after a pass that could not be made at all; doubled each time."""
+UNREAD = 2.0
+"""Seconds after a pass that could not read a tool until the next one; doubled up to the usual time."""
 JITTER = 0.1
 """Of the time between two looks, down: loops must not ask in step, and none may be later than it says."""
 
@@ -95,6 +97,8 @@ class _Loop:
     may_give_way: bool = False
     """What is saved while a whole pass writes is acted on first; but not twice in a row, so that the pass gets to its end."""
 
+    blind: int = 0
+    """Whole passes in a row that could not read every tool."""
     looks: Looks = field(init=False)
     kinds: frozenset[str] = frozenset()
     """That there is something of."""
@@ -159,7 +163,9 @@ class _Loop:
         """Seconds until everything is to be looked at again; never in step with other loops."""
         usual = self.looks.whole(self.kinds) * random.uniform(1 - JITTER, 1)
         probe = self.house.backoff.breaker.due() if self.house.backoff is not None else None
-        sooner = [each for each in (soon(report), probe) if each is not None]
+        self.blind = self.blind + 1 if any(said != "ok" for said in report.proposal.tools.values()) else 0
+        unread = UNREAD * 2.0 ** min(self.blind - 1, 10) if self.blind else None
+        sooner = [each for each in (soon(report), probe, unread) if each is not None]
         return min(usual, max(min(sooner, default=usual), self.watch.cost / SHARE))
 
     def _look(self, began: float, kinds: frozenset[str], report: Report) -> None:

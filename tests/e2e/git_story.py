@@ -29,10 +29,10 @@ class Story:
 
     def said(self, text: str, seconds: float = 180) -> None:
         """Wait until the loop has said it."""
-        until(lambda: text in self.log.read_text(), seconds)
+        until(lambda: text in self.log.read_text(), seconds, self.log)
 
     def ready(self, ref: str, seconds: float = 180) -> None:
-        until(lambda: self.here.status().get(ref, {}).get("ready") is True, seconds)
+        until(lambda: self.here.status().get(ref, {}).get("ready") is True, seconds, self.log)
 
 
 def push(where: Installation, message: str, files: dict[str, str], *, author: str = "Ada <ada@example.org>", force: bool = False) -> str:

@@ -17,7 +17,7 @@ from tests.e2e.installation import RECONCILE, Installation, experiment, project,
 from tests.e2e.training import until
 
 pytestmark = pytest.mark.xdist_group("mlflow")
-NAMES = ("p", "q", "r", "s")
+NAMES = ("east", "west", "north", "south")
 ONE, TWO = (next(name for name in NAMES if Shard(number, 2).holds(Ref("Project", None, name))) for number in (1, 2))
 
 
@@ -57,8 +57,8 @@ def test_each_does_its_part_at_once_and_goes_on_without_the_other(
     here: Installation, loops: dict[str, tuple[subprocess.Popen[bytes], Path]], tmp_path: Path
 ) -> None:
     (one, said_one), (_, said_two) = loops["1"], loops["2"]
-    until(lambda: f"+ experiment/{ONE}/first  done" in said_one.read_text())
-    until(lambda: f"+ experiment/{TWO}/first  done" in said_two.read_text())
+    until(lambda: f"+ experiment/{ONE}/first  done" in said_one.read_text(), log=said_one)
+    until(lambda: f"+ experiment/{TWO}/first  done" in said_two.read_text(), log=said_two)
     assert f"experiment/{TWO}/first  done" not in said_one.read_text()
     third = tmp_path / "third.log"
     other = loop(here, "2/3", third)
@@ -72,8 +72,8 @@ def test_each_does_its_part_at_once_and_goes_on_without_the_other(
     for name in (ONE, TWO):
         here.write({f"manifests/{name}-f.yaml": experiment("second", name)})
     (here.root / "manifests" / f"{TWO}-e.yaml").unlink()
-    until(lambda: f"+ experiment/{TWO}/second  done" in said_two.read_text())
-    until(lambda: f"experiment/{TWO}/first  ConfirmDelete" in said_two.read_text())
+    until(lambda: f"+ experiment/{TWO}/second  done" in said_two.read_text(), log=said_two)
+    until(lambda: f"experiment/{TWO}/first  ConfirmDelete" in said_two.read_text(), log=said_two)
     with open_store(here.root / ".mlops" / "store.db", read_only=True) as store:
         assert Ref("Experiment", ONE, "second") not in store.inventory(), "nobody looks after that part now"
     assert here.run().code == 3, "the deletion still waits for a yes"

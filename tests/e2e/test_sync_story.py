@@ -36,14 +36,14 @@ def described(text: str) -> str:
     return f"  description: {text}\n"
 
 
-def base(text: str) -> dict[str, str]:
-    return {"manifests/base.yaml": experiment("base", "p", described(text))}
+def ground(text: str) -> dict[str, str]:
+    return {"manifests/ground.yaml": experiment("ground", "p", described(text))}
 
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory, mlflow_url: str) -> Iterator[Story]:
     folder, name = tmp_path_factory.mktemp("sync"), f"sync-{uuid.uuid4().hex[:6]}"
-    team = repository(folder / "team", folder / "team.git", {"deploy/probe.yaml": experiment("probe", "team")})
+    team = repository(folder / "team", folder / "team.git", {"deploy/sample.yaml": experiment("sample", "team")})
     told = {
         "manifests/platform.yaml": PLATFORM.format(name=name, url=mlflow_url, team=folder / "team.git"),
         "manifests/p.yaml": project("p"),
@@ -52,14 +52,14 @@ def story(tmp_path_factory: pytest.TempPathFactory, mlflow_url: str) -> Iterator
         "code/team/README": "code",
         ".gitignore": ".mlops/\n*.log\n",
     }
-    dev = repository(folder / "dev", folder / "origin.git", told | base("first"))
+    dev = repository(folder / "dev", folder / "origin.git", told | ground("first"))
     subprocess.run(["git", "clone", "-q", str(folder / "origin.git"), str(folder / "root")], check=True)
     here = Installation(folder / "root")
     here.git("config", "user.name", "Root")
     here.git("config", "user.email", "root@example.org")
     found = Story(here, dev, team, folder / "origin.git", folder / "watch.txt")
     with looping(here, found.log):
-        found.ready("experiment/p/base")
+        found.ready("experiment/p/ground")
         yield found
 
 
@@ -86,7 +86,7 @@ def digest(story: Story) -> str:
 
 
 def test_what_is_new_waits_until_somebody_has_seen_it(story: Story) -> None:
-    until(lambda: waits(story, "experiment/team/probe"), 60)
+    until(lambda: waits(story, "experiment/team/sample"), 60)
     told = story.here.run("--dry-run")
     assert told.code == 3
     assert "1 waiting for approval" in told.out
@@ -94,103 +94,103 @@ def test_what_is_new_waits_until_somebody_has_seen_it(story: Story) -> None:
     refused = story.here.run("approve", "project/team", "--plan-digest", "0123456789ab")
     assert (refused.code, "is not what 0123456789ab names" in refused.err) == (1, True)
     assert story.here.run("approve", "team").code == 1, "nobody said yes"
-    assert not story.here.status()["experiment/team/probe"]["ready"]
+    assert not story.here.status()["experiment/team/sample"]["ready"]
     done = story.here.ok("approve", "project/team", "--plan-digest", digest(story))
-    assert "+ experiment/team/probe" in done.out
+    assert "+ experiment/team/sample" in done.out
     assert re.search(r"Asked for by source team @ [0-9a-f]{7} \(Ada <ada@example.org>: first\)", done.out)
-    story.ready("experiment/team/probe", 30)  # the loop looks at everything every five minutes only
-    assert "approve" in story.here.ok("history", "experiment/team/probe").out
+    story.ready("experiment/team/sample", 30)  # the loop looks at everything every five minutes only
+    assert "approve" in story.here.ok("history", "experiment/team/sample").out
 
 
 def test_what_was_approved_is_put_back_without_another_yes(story: Story, mlflow_url: str) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(mlflow_url)
-    [found] = [each for each in client.search_experiments() if each.name == "team/probe"]
+    [found] = [each for each in client.search_experiments() if each.name == "team/sample"]
     client.set_experiment_tag(found.experiment_id, "mlflow.note.content", "by hand")
-    assert description(story, "experiment/team/probe") == "by hand"
+    assert description(story, "experiment/team/sample") == "by hand"
     story.here.run()
-    assert description(story, "experiment/team/probe") == "test"
+    assert description(story, "experiment/team/sample") == "test"
 
 
 def test_a_yes_to_one_change_is_none_to_the_next(story: Story) -> None:
-    story.here.ok("suspend", "experiment/team/probe", "--reason", "so that nothing is carried out in between")
-    push(story.team, "one", {"deploy/probe.yaml": experiment("probe", "team", described("one"))})
+    story.here.ok("suspend", "experiment/team/sample", "--reason", "so that nothing is carried out in between")
+    push(story.team, "one", {"deploy/sample.yaml": experiment("sample", "team", described("one"))})
     until(lambda: "one" in story.here.run("--dry-run").out, 60)
     first = digest(story)
     story.here.ok("approve", "team", "--yes")
-    push(story.team, "two", {"deploy/probe.yaml": experiment("probe", "team", described("two"))})
+    push(story.team, "two", {"deploy/sample.yaml": experiment("sample", "team", described("two"))})
     until(lambda: "two" in story.here.run("--dry-run").out, 60)
-    story.here.ok("resume", "experiment/team/probe")
+    story.here.ok("resume", "experiment/team/sample")
     story.here.run()
-    assert waits(story, "experiment/team/probe")
-    assert description(story, "experiment/team/probe") == "test"
+    assert waits(story, "experiment/team/sample")
+    assert description(story, "experiment/team/sample") == "test"
     assert digest(story) != first
     assert story.here.run("approve", "team", "--plan-digest", first).code == 1
-    story.here.ok("approve", "team", "experiment/team/probe", "--yes")
-    story.ready("experiment/team/probe", 30)
-    assert description(story, "experiment/team/probe") == "two"
+    story.here.ok("approve", "team", "experiment/team/sample", "--yes")
+    story.ready("experiment/team/sample", 30)
+    assert description(story, "experiment/team/sample") == "two"
 
 
 def test_runs_of_a_change_wait_with_it(story: Story) -> None:
     (story.here.root / "code/team/train.py").write_text("print('trained')\n")
     runs = "  runs: {entrypoint: train.py, params: {rank: [1, 2]}, resources: {memory: 64Mi, duration: 1s}}\n"
-    push(story.team, "train", {"deploy/probe.yaml": experiment("probe", "team", described("two") + runs)})
-    until(lambda: waits(story, "experiment/team/probe"), 60)
+    push(story.team, "train", {"deploy/sample.yaml": experiment("sample", "team", described("two") + runs)})
+    until(lambda: waits(story, "experiment/team/sample"), 60)
     plan = {each["ref"]: each for each in story.here.plan()["actions"]}
-    held = [each for ref, each in plan.items() if ref.startswith("experiment/team/probe#")]
+    held = [each for ref, each in plan.items() if ref.startswith("experiment/team/sample#")]
     assert [(each["reason"], each["wanted"]) for each in held] == [("AwaitingApproval", "create")] * 2
-    assert story.here.plan()["approvals"][0]["refs"] == ["experiment/team/probe"]
-    assert "experiment/team/probe" not in story.here.run("queue").out
-    push(story.team, "not now", {"deploy/probe.yaml": experiment("probe", "team", described("two"))})
-    story.ready("experiment/team/probe")
+    assert story.here.plan()["approvals"][0]["refs"] == ["experiment/team/sample"]
+    assert "experiment/team/sample" not in story.here.run("queue").out
+    push(story.team, "not now", {"deploy/sample.yaml": experiment("sample", "team", described("two"))})
+    story.ready("experiment/team/sample")
 
 
 def test_a_deletion_waits_and_needs_one_yes(story: Story) -> None:
-    push(story.team, "another", {"deploy/other.yaml": experiment("other", "team")})
-    until(lambda: waits(story, "experiment/team/other"), 60)
+    push(story.team, "another", {"deploy/spare.yaml": experiment("spare", "team")})
+    until(lambda: waits(story, "experiment/team/spare"), 60)
     story.here.ok("approve", "team", "--yes")
-    story.ready("experiment/team/other", 30)
-    (story.team.root / "deploy/other.yaml").unlink()
+    story.ready("experiment/team/spare", 30)
+    (story.team.root / "deploy/spare.yaml").unlink()
     push(story.team, "away with it", {})
-    until(lambda: waits(story, "experiment/team/other"), 60)
+    until(lambda: waits(story, "experiment/team/spare"), 60)
     done = story.here.ok("approve", "team", "--yes")
-    assert "- experiment/team/other" in done.out
-    until(lambda: "experiment/team/other" not in story.here.status(), 30)
+    assert "- experiment/team/spare" in done.out
+    until(lambda: "experiment/team/spare" not in story.here.status(), 30)
 
 
 def test_a_team_cannot_do_without_a_yes_by_its_own_manifest(story: Story) -> None:
-    push(story.team, "we are free", {"deploy/free.yaml": project("team"), "deploy/more.yaml": experiment("more", "team")})
+    push(story.team, "we are free", {"deploy/free.yaml": project("team"), "deploy/extra.yaml": experiment("extra", "team")})
     until(lambda: "deploy/free.yaml" in story.here.run("--dry-run").text, 60)
     story.here.run()
-    assert waits(story, "experiment/team/more")
-    story.here.run("--confirm", "experiment/team/more")
-    assert waits(story, "experiment/team/more")
+    assert waits(story, "experiment/team/extra")
+    story.here.run("--confirm", "experiment/team/extra")
+    assert waits(story, "experiment/team/extra")
     (story.team.root / "deploy/free.yaml").unlink()
-    (story.team.root / "deploy/more.yaml").unlink()
+    (story.team.root / "deploy/extra.yaml").unlink()
     push(story.team, "sorry", {})
-    until(lambda: "experiment/team/more" not in story.here.status(), 60)
+    until(lambda: "experiment/team/extra" not in story.here.status(), 60)
 
 
 # --- rollback and quarantine ---
 
 
 def test_a_rollback_is_a_commit_and_the_bad_revision_does_not_come_back(story: Story) -> None:
-    story.ready("experiment/p/base")
+    story.ready("experiment/p/ground")
     good = story.here.git("rev-parse", "HEAD").strip()
-    bad = story.push("worse", base("worse") | {"docs/notes.md": "kept"})
+    bad = story.push("worse", ground("worse") | {"docs/notes.md": "kept"})
     story.said(f"root is at {bad}")
-    until(lambda: description(story, "experiment/p/base") == "worse", 60)
+    until(lambda: description(story, "experiment/p/ground") == "worse", 60)
     done = story.here.ok("rollback", "--to", good[:7], "--reason", "every run fails")
     assert "push origin HEAD:main" in done.out
-    until(lambda: description(story, "experiment/p/base") == "first", 60)  # the loop acts on the commit
+    until(lambda: description(story, "experiment/p/ground") == "first", 60)  # the loop acts on the commit
     message = story.here.git("log", "-1", "--format=%an %B")
     assert all(each in message for each in ("Root", "every run fails", good, bad, "Rolled-back-by: "))
     assert story.here.git("rev-parse", "--short=7", "HEAD~1").strip() == bad, "no history was rewritten"
     assert (story.here.root / "docs/notes.md").read_text() == "kept", "nothing but the manifests goes back"
     assert re.search(rf"^revision {bad} of source root was quarantined .* every run fails", story.here.run("status").out, re.M)
     until(lambda: f"{bad} is quarantined since" in story.here.run("--dry-run").text, 60)
-    assert description(story, "experiment/p/base") == "first"
+    assert description(story, "experiment/p/ground") == "first"
     story.here.git("push", "-q", "origin", "HEAD:main")
     until(lambda: "is quarantined since" not in story.here.run("--dry-run").text, 60)
 
@@ -198,18 +198,18 @@ def test_a_rollback_is_a_commit_and_the_bad_revision_does_not_come_back(story: S
 def test_the_same_content_under_another_commit_is_not_taken_until_that_is_lifted(story: Story) -> None:
     [bad] = re.findall(r"^revision ([0-9a-f]{7}) of source root", story.here.run("status").out, re.M)
     story.dev.git("pull", "-q", "origin", "main")
-    again = story.push("it was fine", base("worse"))
+    again = story.push("it was fine", ground("worse"))
     until(lambda: f"{again} (its manifests are those of {bad}) is quarantined since" in story.here.run("--dry-run").text, 60)
-    assert description(story, "experiment/p/base") == "first"
+    assert description(story, "experiment/p/ground") == "first"
     assert story.here.run("resume", "revision/abc").code == 1
     story.here.ok("resume", f"revision/{bad}")
     story.said(f"root is at {again}", 30)
-    until(lambda: description(story, "experiment/p/base") == "worse", 60)
+    until(lambda: description(story, "experiment/p/ground") == "worse", 60)
 
 
 def test_the_default_is_the_last_revision_at_which_all_was_ready(story: Story) -> None:
     until(lambda: all(each["ready"] for each in story.here.status().values()), 60)
-    broken = story.push("broken", base("broken").copy() | {"manifests/bad.yaml": experiment("bad", "nowhere")})
+    broken = story.push("broken", ground("broken").copy() | {"manifests/bad.yaml": experiment("bad", "nowhere")})
     story.said(f"root is at {broken}")
     until(lambda: "nowhere" in story.log.read_text(), 60)
     (story.here.root / "manifests/mine.yaml").write_text("# not committed\n")
@@ -218,12 +218,12 @@ def test_the_default_is_the_last_revision_at_which_all_was_ready(story: Story) -
     (story.here.root / "manifests/mine.yaml").unlink()
     story.here.ok("rollback", "--reason", "broken")
     assert not (story.here.root / "manifests/bad.yaml").exists()
-    until(lambda: description(story, "experiment/p/base") == "worse", 60)
+    until(lambda: description(story, "experiment/p/ground") == "worse", 60)
     story.here.git("push", "-q", "origin", "HEAD:main")
 
 
 def test_a_further_source_stays_where_it_was_brought_back_to(story: Story) -> None:
-    story.ready("experiment/team/probe")
+    story.ready("experiment/team/sample")
     good = story.team.git("rev-parse", "HEAD~1").strip()
     until(lambda: story.team.git("rev-parse", "--short=7", "HEAD").strip() in story.here.run("status").out, 60)
     bad = story.team.git("rev-parse", "--short=7", "HEAD").strip()
@@ -232,5 +232,5 @@ def test_a_further_source_stays_where_it_was_brought_back_to(story: Story) -> No
     assert f"revert {bad} in" in done.out
     assert f"source team @ {good[:7]}" in story.here.run("status").out
     until(lambda: f"{bad} is quarantined since" in story.here.run("--dry-run").text, 60)
-    newer = push(story.team, "better", {"deploy/better.yaml": experiment("better", "team")})
+    newer = push(story.team, "finer", {"deploy/finer.yaml": experiment("finer", "team")})
     until(lambda: f"source team @ {newer}" in story.here.run("status").out, 60)

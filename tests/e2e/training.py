@@ -91,9 +91,9 @@ def runs(here: Installation, url: str, *, view: str = "ACTIVE_ONLY") -> list[dic
     return list(found)
 
 
-def until(what: Callable[[], bool], seconds: float = 180.0) -> None:
-    """Wait for it; fails after `seconds`."""
+def until(what: Callable[[], bool], seconds: float = 180.0, log: Path | None = None) -> None:
+    """Wait for it; fails after `seconds`, with the end of `log`."""
     end = time.monotonic() + seconds
     while not what():
-        assert time.monotonic() < end, "waited too long"
+        assert time.monotonic() < end, f"waited too long\n{log.read_text()[-5000:] if log is not None else ''}"
         time.sleep(0.1)
