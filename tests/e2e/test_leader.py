@@ -77,10 +77,10 @@ def two(tmp_path_factory: pytest.TempPathFactory, mlflow_url: str, server: Endpo
         here.write({"manifests/p.yaml": project("p"), "code/p/README": "", "manifests/e.yaml": experiment("first", "p")})
         loops.append(Loop(each, here, folder / f"{each}.log"))
     found = Two(loops[0], loops[1], url)
-    found.a.start()
-    until(found.a.said("3 of 3 Ready"))
-    found.b.start()
     try:
+        found.a.start()
+        until(found.a.said("3 of 3 Ready"), log=found.a.log)
+        found.b.start()
         yield found
     finally:
         for each in loops:
