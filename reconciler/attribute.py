@@ -52,7 +52,8 @@ class Attributions:
             for ref, told in _asked(kind, drifts, ctx, kinds).items():
                 after = next((each.since for each in drifts if each.resource.ref == ref), None)
                 self._known[ref] = (prints[ref], replace(told, after=after, until=now))
-        self._calm.update({ref: now for ref, each in seen.items() if isinstance(each, Present) and ref not in drifted})
+        # Of children, which come and go for months, the Store is asked.
+        self._calm.update({ref: now for ref, each in seen.items() if isinstance(each, Present) and not ref.key and ref not in drifted})
         return {ref: self._known[ref][1] for ref in drifted.keys() & self._known.keys()}
 
 

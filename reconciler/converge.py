@@ -109,24 +109,27 @@ def _converged(
             report = _carry(propose(selection, house), selection, house, stop, turn)
             proposal = report.proposal if newest else proposal
             watch.note_pass(began, report.proposal.context)
-        elif watch.wants_tasks():
-            try:
-                report, _ = heard(report, selection, house, stop)
-            except (StalePlan, WriterBusy):
-                watch.pending = True
-            watch.note_tasks(began)
-        elif changed or watch.wants_decision():
-            started = None
-            try:
-                report, started = advance(report, house, stop)
-            except (StalePlan, WriterBusy):  # the whole pass that comes next sees what the other process wrote
-                watch.pending = True
-            watch.note_decision(began, started)
+        elif watch.wants_tasks() or changed or watch.wants_decision():
+            report = _between(report, watch, began, selection, house, stop)
         else:
             continue
         done = [*filter(_wrote, done), *report.results]
     interrupted = stop.is_set() or report.interrupted
     return replace(report, proposal=proposal, results=_come_up(_latest(done), report), interrupted=interrupted)
+
+
+def _between(report: Report, watch: Watch, began: float, selection: Selection, house: House, stop: threading.Event) -> Report:
+    """Between two whole passes: hear what tasks ask for, else start what may start. The next whole pass sees what another process wrote."""
+    asked, started = watch.wants_tasks(), None
+    try:
+        report, started = heard(report, selection, house, stop) if asked else advance(report, house, stop)
+    except (StalePlan, WriterBusy):
+        watch.pending = True
+    if asked:
+        watch.note_tasks(began)
+    else:
+        watch.note_decision(began, started)
+    return report
 
 
 def _come_up(results: Sequence[Result], last: Report) -> tuple[Result, ...]:

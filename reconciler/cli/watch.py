@@ -55,9 +55,6 @@ def watch(
       reconcile watch --listen 8480
       reconcile watch --shard 2/3
     """
-    import os
-    from importlib.metadata import version
-
     from reconciler.cli.output import tell
     from reconciler.cli.pass_ import open_for, stop_on_signal, timeout_seconds
     from reconciler.leader import lead
@@ -92,11 +89,20 @@ def watch(
         )
 
     tell(f"Watching {', '.join(str(each) for each in selection.paths)}; Ctrl-C ends it. Runs and services go on without it.")
-    with stop_on_signal() as stop, _answering(listen, pulse, sources):
-        house.log.aside.told("info", "loop_started", version=version("mlops-reconciler"), pid=os.getpid(), by=house.actor, every=seconds)
+    with stop_on_signal() as stop, _answering(listen, pulse, sources), _logged(house, seconds):
         lead(house, pulse, stop, loop, on_standby=told.standby, on_lead=told.leads)
-        house.log.aside.told("info", "loop_ended", pid=os.getpid())
     raise typer.Exit(Exit.OK)
+
+
+@contextmanager
+def _logged(house: House, every: float) -> Iterator[None]:
+    """A line for the beginning of the loop, and one for an end that was asked for."""
+    import os
+    from importlib.metadata import version
+
+    house.log.aside.told("info", "loop_started", version=version("mlops-reconciler"), pid=os.getpid(), by=house.actor, every=every)
+    yield
+    house.log.aside.told("info", "loop_ended", pid=os.getpid())
 
 
 def keep_log(house: House) -> None:
