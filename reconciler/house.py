@@ -29,6 +29,7 @@ from reconciler.registry import Kinds, discover
 from reconciler.secret import secret
 from reconciler.settings import Settings
 from reconciler.shard import Shard
+from reconciler.validate import Checks
 from schemas.platform import PlatformSpec
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class House:
     jobs: Callable[[PlatformSpec, Services], JobRunner]
     """The one runner of this process, which works with what was asked for last."""
     attributions: Attributions = field(default_factory=Attributions)
+    checks: Checks = field(default_factory=Checks)
     read_only: bool = False
     backoff: Backoff | None = None
     """What failed waits for its next try; None: everything is tried in each pass, as a person who runs one wants it."""

@@ -1,4 +1,5 @@
-"""A file of JSON lines that stays within bounds: rotated by size, each line written by one call, so that a kill leaves whole ones."""
+"""A file of JSON lines that stays within bounds: rotated by size, each line written by one call, so that a kill cuts
+the last one at most; what comes next begins below it."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ class _Rotated(RotatingFileHandler):
         handle = os.open(self.baseFilename, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         raw = io.FileIO(handle, "a+")
         end = os.fstat(handle).st_size
-        if end and os.pread(handle, 1, end - 1) != b"\n":  # a full disk has cut the last line
+        if end and os.pread(handle, 1, end - 1) != b"\n":  # a full disk, or a kill in the middle of a write, has cut the last line
             raw.write(b"\n")
         return io.TextIOWrapper(cast("Any", raw), encoding="utf-8", write_through=True)  # no buffer: a line is written at once or not
 

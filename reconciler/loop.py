@@ -122,7 +122,7 @@ def propose(selection: Selection, house: House) -> Proposal:
     inventory, now = house.store.inventory(), house.now()
     house.tell(Event("phase", "reading manifests"))
     root_paths, quarantined = house.store.meta("root_paths") or "", house.store.rulings.quarantined()
-    desired = read(selection, house.kinds, house.settings, inventory, root_paths, quarantined)
+    desired = read(selection, house.kinds, house.settings, inventory, root_paths, quarantined, house.checks)
     selection = desired.selection
     ctx = context(house, desired.graph.resources, inventory, focused=not selection.prunes)
     chosen = {ref: each for ref, each in desired.graph.resources.items() if selection.holds(each)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -51,13 +51,35 @@ class _Checked:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-def validate(loaded: Loaded, kinds: Kinds, *, root: Path, incumbents: Mapping[Ref, Owned] | None = None) -> Validated:
+class Checks:
+    """What came of each manifest the last time, for a loop: one whose file has not changed is not checked again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], _Checked] = {}
+
+    def of(self, manifests: Iterable[Manifest], check: Callable[[Manifest], _Checked]) -> list[_Checked]:
+        """Each with what came of it, in order. Only these are remembered."""
+        found: dict[tuple[object, ...], _Checked] = {}
+        checked: list[_Checked] = []
+        for each in manifests:
+            key = (each.source, each.location, each.index, each.content)
+            one = self._known.get(key) if each.content else None
+            found[key] = one or check(each)
+            checked.append(found[key])
+        self._known = found
+        return checked
+
+
+def validate(
+    loaded: Loaded, kinds: Kinds, *, root: Path, incumbents: Mapping[Ref, Owned] | None = None, checks: Checks | None = None
+) -> Validated:
     """Check every manifest on its own, then that no name is claimed twice.
 
     `root` is the installation's root, as it was given to `load`. `incumbents` are what was applied last: of two
-    manifests that claim a name, the one that is most like it keeps it. Raises nothing; every mistake is a diagnostic."""
+    manifests that claim a name, the one that is most like it keeps it. `checks` are of the same kinds and root.
+    Raises nothing; every mistake is a diagnostic."""
     infos, places = kinds.kinds, Places(root)
-    checked = [_check(each, infos, kinds, root, places) for each in loaded.manifests]
+    checked = (checks or Checks()).of(loaded.manifests, lambda each: _check(each, infos, kinds, root, places))
     checked = _claimed(checked, incumbents or {}, places)
     resources = tuple(each.resource for each in checked if each.resource is not None)
     found = {each.ref for each in checked if each.ref} | {ref for each in loaded.faulty if (ref := _ref(each, infos))}

@@ -214,7 +214,7 @@ class _Loop:
     def _read(self) -> Desired:
         store = self.house.store
         root_paths, quarantined = store.meta("root_paths") or "", store.rulings.quarantined()
-        return read(self.selection, self.house.kinds, self.house.settings, store.inventory(), root_paths, quarantined)
+        return read(self.selection, self.house.kinds, self.house.settings, store.inventory(), root_paths, quarantined, self.house.checks)
 
     def _tell(self, done: Report | None) -> None:
         if done is not None:

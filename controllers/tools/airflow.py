@@ -120,7 +120,8 @@ class Airflow:
 
         base, user, password = _account(ctx)
         # trust_env off: a proxy setting of the shell must not see calls to a loopback server.
-        self._http = httpx.Client(base_url=base, timeout=httpx.Timeout(ctx.deadline, connect=CONNECT_SECONDS), trust_env=False)
+        timeout = httpx.Timeout(ctx.deadline, connect=CONNECT_SECONDS)
+        self._http = httpx.Client(base_url=base, timeout=timeout, trust_env=False, verify=base.startswith("https"))
         self._reading = httpx.Timeout(min(ctx.deadline, READ_SECONDS), connect=CONNECT_SECONDS)
         self._wire = ctx.wire
         if user:

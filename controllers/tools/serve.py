@@ -60,7 +60,7 @@ class Serve:
         headers = {"Authorization": f"Bearer {where.password}"} if where.password else {}
         base = where.copy_with(username=None, password=None)
         # trust_env off: a proxy setting of the shell must not see calls to a loopback server.
-        self._http = httpx.Client(base_url=base, headers=headers, timeout=READ_SECONDS, trust_env=False)
+        self._http = httpx.Client(base_url=base, headers=headers, timeout=READ_SECONDS, trust_env=False, verify=base.scheme == "https")
         self._wire, self._installation, self._state = ctx.wire, ctx.installation, ctx.state_dir
         self._seen: Mapping[str, AppInfo] | None = None
         self._orders: list[_Order] = []

@@ -35,7 +35,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
 """Seconds until a message is tried again, doubled each time."""
 LIFE = timedelta(hours=24)
 """How long it is tried."""
-LOOK = 1.0
+LOOK = 3.0
 """Seconds between two looks whether anything has happened: one small query."""
 RETRY = 60.0
 """Seconds until the next look where a secret is missing, or the Store did not answer."""

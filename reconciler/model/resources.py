@@ -24,6 +24,8 @@ class Manifest:
     data: Mapping[str, JSON]
     index: int = 0
     """Which document of the file, from 0."""
+    content: str = ""
+    """Digest of the bytes of the file; empty = not known."""
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,9 @@ class _Reading:
             read = tuple(documents(decode(raw)))
             self.parsed.put(found.resolved, digest, read)
         for document in read:
-            self._document(document, found.shown)
+            self._document(document, found.shown, digest)
 
-    def _document(self, document: Document, file: str) -> None:
+    def _document(self, document: Document, file: str, digest: str) -> None:
         at = Location(file, document.line)
         shape = isinstance(document.data, dict)
         for fault in document.faults:
@@ -116,7 +116,7 @@ class _Reading:
         if not document.faults and not shape:
             found = "a list" if isinstance(document.data, list) else "a single value"
             self._tell(file, Fault(f"a document must be a mapping, found {found}", document.line, 1, hint=_BEGINS))
-        manifest = Manifest(self.source, at, document.data if shape else {}, document.index)
+        manifest = Manifest(self.source, at, document.data if shape else {}, document.index, digest)
         (self.manifests if shape and not document.faults else self.faulty).append(manifest)
 
     def _tell(self, file: str, fault: Fault) -> None:

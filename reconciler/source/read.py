@@ -21,7 +21,7 @@ from reconciler.source.follow import place_of, standing
 from reconciler.source.load import Loaded, load
 from reconciler.source.quarantine import out_of, told
 from reconciler.source.revision import contents_of, head_of
-from reconciler.validate import Validated, validate
+from reconciler.validate import Checks, Validated, validate
 from schemas.platform import ManifestSource, PlatformSpec
 
 if TYPE_CHECKING:
@@ -45,27 +45,34 @@ def read(
     inventory: Mapping[Ref, Owned],
     root_paths: str = "",
     quarantined: Sequence[Quarantined] = (),
+    checks: Checks | None = None,
 ) -> Desired:
     """Read every source. `root_paths` is what the last complete pass read; other paths are a part of the tree, and prune nothing.
-    Of a root that is at a `quarantined` revision nothing is read: what stands stays as it is."""
+    Of a root that is at a `quarantined` revision nothing is read: what stands stays as it is. A loop keeps its `checks`."""
     root = settings.root.absolute()
     paths = tuple(Path(os.path.relpath(each.absolute(), root)) for each in selection.paths)
     whole = selection.whole or not root_paths or set(root_paths.splitlines()) <= {str(each) for each in paths}
     selection = replace(selection, paths=paths, part=not whole)
     cache = settings.state / "cache" if settings.state.is_dir() else None
     loaded = _taken_out(paths, root, quarantined) or load([root / each for each in paths], root=root, cache=cache)
-    validated = validate(loaded, kinds, root=root, incumbents=inventory)
-    platform = next((each.spec for each in validated.resources if isinstance(each.spec, PlatformSpec)), None)
+    platform = _platform(loaded, kinds, root, inventory)
     if platform is not None and platform.sources:
         loaded = _without_others(loaded, platform.sources, root, settings.state)
-        extra = [_further(each, root, settings.state, cache) for each in platform.sources]
-        validated = validate(reduce(add, extra, loaded), kinds, root=root, incumbents=inventory)
+        loaded = reduce(add, [_further(each, root, settings.state, cache) for each in platform.sources], loaded)
+    validated = validate(loaded, kinds, root=root, incumbents=inventory, checks=checks)
     where = folders(validated.resources, platform, root, settings.state)
     graph = resolve(validated, kinds, known=inventory, partial=not selection.prunes, folders=where)
     must_know(selection.projects, (*graph.resources, *graph.refused, *inventory))
     found = (*_stale(platform, settings.state, paths), *_sorted(validated, graph))
     found = found if whole else (*_narrower(paths, root_paths, root), *found)
     return Desired(graph, found, platform.installation if platform else _recorded(inventory), selection)
+
+
+def _platform(loaded: Loaded, kinds: Kinds, root: Path, inventory: Mapping[Ref, Owned]) -> PlatformSpec | None:
+    """What the root source says of the installation; only the root may."""
+    declared = replace(loaded, manifests=tuple(each for each in loaded.manifests if each.data.get("kind") == "Platform"))
+    found = validate(declared, kinds, root=root, incumbents=inventory).resources
+    return next((each.spec for each in found if isinstance(each.spec, PlatformSpec)), None)
 
 
 def _taken_out(paths: Sequence[Path], root: Path, quarantined: Sequence[Quarantined]) -> Loaded | None:

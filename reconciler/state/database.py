@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, Select, Table, create_engine, event, exc, inspect, text
@@ -26,6 +26,21 @@ BUSY_SECONDS = 30.0
 """How long a statement waits for another process' write before it gives up."""
 CONNECT_SECONDS = 10
 """How long PostgreSQL may take to answer."""
+
+
+class Remembered(Generic[T]):
+    """The values of one query that is made again and again: a row that was there the last time is not decoded again."""
+
+    def __init__(self, database: Database, statement: Select[Any], decode: Callable[[Sequence[Any]], T]) -> None:
+        self._database, self._statement, self._decode = database, statement, decode
+        self._known: dict[Sequence[Any], T] = {}
+
+    def values(self) -> list[T]:
+        """Of all rows, as they are now. Raises StoreError, also for what cannot be decoded."""
+        known, rows = self._known, self._database.rows(self._statement)
+        found = self._database.values(rows, lambda row: value if (value := known.get(row)) is not None else self._decode(row))
+        self._known = dict(zip(rows, found, strict=True))
+        return found
 
 
 class Database:

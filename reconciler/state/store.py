@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, sel
 from reconciler.model import JSON, Owned, Ref, Status
 from reconciler.state import encode, tables
 from reconciler.state.alerts import Alerts
-from reconciler.state.database import Database, upsert
+from reconciler.state.database import Database, Remembered, upsert
 from reconciler.state.deliveries import Deliveries
 from reconciler.state.lease import LEADER, Lease, leader_slot
 from reconciler.state.merge import is_transition, merged
@@ -40,6 +40,8 @@ class Store:
         self._database = database
         self._now = now
         self._lease = Lease(database, now)
+        self._inventory = Remembered(database, select(tables.inventory), encode.owned_from)
+        self._statuses = Remembered(database, select(tables.statuses), encode.status_from)
         self._leading = Lease(database, now, LEADER)
         self.work = Work(database, self._write, now)
         """What waits for admission and what was admitted."""
@@ -98,7 +100,7 @@ class Store:
 
     def inventory(self) -> dict[Ref, Owned]:
         """All that we own, in one query."""
-        return {owned.ref: owned for owned in self._database.decoded(select(tables.inventory), encode.owned_from)}
+        return {each.ref: each for each in self._inventory.values()}
 
     def record(self, owned: Owned, *, audit: AuditEntry | None = None) -> None:
         """It is ours now, or changed: inventory entry written, its intent closed, audit line added."""
@@ -146,7 +148,7 @@ class Store:
 
     def statuses(self) -> dict[Ref, Status]:
         """Where everything stood after the last pass that looked at it."""
-        return {each.ref: each for each in self._database.decoded(select(tables.statuses), encode.status_from)}
+        return {each.ref: each for each in self._statuses.values()}
 
     def put_statuses(self, statuses: Iterable[Status], gone: Iterable[Ref] = ()) -> list[Status]:
         """Keep them; drop those that are gone; alerts turn with them. Writes only what differs, nothing at all when nothing does.
@@ -298,12 +300,12 @@ class Store:
     def _statuses_of(self, refs: list[Ref]) -> dict[Ref, Status]:
         if not refs:
             return {}
-        statement = select(tables.statuses)
         if len(refs) <= _FEW:
             names = [tuple(encode.ref_row(ref).values()) for ref in refs]
-            statement = statement.where(tuple_(*tables.ref_columns(tables.statuses)).in_(names))
+            statement = select(tables.statuses).where(tuple_(*tables.ref_columns(tables.statuses)).in_(names))
+            return {each.ref: each for each in self._database.decoded(statement, encode.status_from)}
         wanted = set(refs)
-        return {each.ref: each for each in self._database.decoded(statement, encode.status_from) if each.ref in wanted}
+        return {ref: each for ref, each in self.statuses().items() if ref in wanted}
 
     @staticmethod
     def _close_intents(connection: Connection, recorded: list[encode.Row]) -> None:

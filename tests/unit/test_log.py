@@ -84,7 +84,7 @@ def test_a_file_that_was_moved_away_is_begun_anew_and_a_cut_line_is_ended(tmp_pa
     assert [each["event"] for each in _lines(path)] == ["anew"]
 
 
-def test_what_a_killed_loop_has_written_is_whole(tmp_path: Path) -> None:
+def test_a_killed_loop_has_cut_the_last_line_at_most_and_the_next_one_begins_below_it(tmp_path: Path) -> None:
     path = tmp_path / "watch.jsonl"
     program = (
         "import sys, pathlib\nfrom reconciler.log import Log\nlog = Log()\nlog.keep(pathlib.Path(sys.argv[1]), 1 << 30, 1)\n"
@@ -96,9 +96,13 @@ def test_what_a_killed_loop_has_written_is_whole(tmp_path: Path) -> None:
     time.sleep(0.3)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    text = path.read_text()
-    assert text.endswith("}\n")
-    assert len(_lines(path)) > 10
+    written = path.read_text().splitlines()
+    assert len(written) > 10
+    _log(path, 1 << 30).told("info", "after")
+    found = path.read_text().splitlines()
+    assert found[:-1] == written, "what was written stays, and the next line is one of its own"
+    assert json.loads(found[-1])["event"] == "after"
+    assert all(json.loads(line)["event"] == "flood" for line in written[:-1])
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
