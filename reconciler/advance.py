@@ -21,6 +21,8 @@ from reconciler.selection import Selection
 
 LOOK = 0.25
 """Seconds between two looks at the jobs: one listing of a folder."""
+RARE_LOOK = 1.0
+"""The same where nothing runs and nothing is served."""
 RETRY = 2.0
 """Seconds after which what waits is decided about again although nothing ended: backoffs, windows and heat change with time alone."""
 SHARE = 0.2
@@ -158,6 +160,11 @@ class Watch:
     heeded: float = 0.0
     """Seconds that it took to hear them the last time."""
 
+    jobs: dict[str, str] = field(default_factory=dict)
+    """Of each job and replica, and which services have died."""
+    jobs_seen: float = 0.0
+    """When those were looked at last."""
+
     def __post_init__(self) -> None:
         self.states = self._unmoved({})
 
@@ -205,14 +212,19 @@ class Watch:
 
     def _unmoved(self, before: Mapping[str, str]) -> dict[str, str]:
         """`before` for what is there now; what was not seen before has only just been launched."""
-        return {name: before.get(name, now if name in (GATEWAY, FALLEN, TASKS) else "starting") for name, now in self._look().items()}
+        return {
+            name: before.get(name, now if name in (GATEWAY, FALLEN, TASKS) else "starting") for name, now in self._look(fresh=True).items()
+        }
 
-    def _look(self) -> dict[str, str]:
+    def _look(self, *, fresh: bool = False) -> dict[str, str]:
         if self.ctx is None or self.ctx.jobs is None:
             return {}
-        jobs = {name: "reported" if each.reported else each.state for name, each in self.ctx.jobs.look().items()}
+        now = time.monotonic()
+        if fresh or self.jobs.keys() - {FALLEN} or now - self.jobs_seen >= RARE_LOOK:
+            found = {name: "reported" if each.reported else each.state for name, each in self.ctx.jobs.look().items()}
+            self.jobs, self.jobs_seen = {**found, FALLEN: " ".join(sorted(fallen(self.ctx.state_dir)))}, now
         gateway, tasks = _modified(wake_file(self.ctx.state_dir)), exchange.stamp(exchange.folder(self.ctx.state_dir))
-        return {**jobs, GATEWAY: str(gateway), FALLEN: " ".join(sorted(fallen(self.ctx.state_dir))), TASKS: str(tasks)}
+        return {**self.jobs, GATEWAY: str(gateway), TASKS: str(tasks)}
 
 
 def _modified(path: Path) -> int:

@@ -36,13 +36,15 @@ def _walk(want: Fields, have: Fields, last: Fields, path: str) -> list[tuple[str
     for key in want.keys() | (last.keys() & have.keys()):
         below = f"{path}.{key}"
         desired, actual, before = want.get(key), have.get(key), last.get(key)
+        if desired == actual:
+            continue
         if isinstance(desired, Mapping) and isinstance(actual, Mapping):
             found += _walk(desired, actual, before if isinstance(before, Mapping) else {}, below)
         elif key not in want and isinstance(before, Mapping) and isinstance(actual, Mapping):
             found += _walk({}, actual, before, below)  # what others put beside ours stays
         elif isinstance(desired, Mapping) and actual is None:
             found += _walk(desired, {}, {}, below)
-        elif desired != actual:
+        else:
             found.append((below, actual, desired))
     return found
 

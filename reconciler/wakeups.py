@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.advance import LOOK
 from reconciler.house import House
 from reconciler.selection import Selection
 from reconciler.source.follow import Followings, Standing, standings
@@ -21,7 +20,9 @@ DEBOUNCE_MS, STEP_MS = 200, 50
 """A save of several files counts as one change when they come within this time; how often the system is asked."""
 IGNORED = frozenset({".git", ".mlops", ".venv", "__pycache__", ".ipynb_checkpoints", "node_modules"})
 """Folders whose files mean nothing to a pass."""
-OTHERS_EVERY = 4
+FOLLOW = 0.5
+"""Seconds between two looks whether a repository is due; a push is heard at once."""
+OTHERS_EVERY = 2
 """Looks at our own repositories for one at what others have fetched."""
 AFTER_DEFECT = 1.0
 """Seconds until the next look at the repositories after one that failed with a defect of ours."""
@@ -91,7 +92,8 @@ def following(
 
     def wait() -> None:
         before, turn = _standing_at(house), 0
-        while not done.wait(LOOK) and not stop.is_set():
+        while not done.is_set() and not stop.is_set():
+            sources.wait(FOLLOW)
             turn += 1
             if turn % OTHERS_EVERY == 0 and (now := _standing_at(house)) != before:
                 before = now

@@ -32,6 +32,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before the loop tries again after a pass that could not be made at all; doubled each time."""
 UNREAD = 2.0
 """Seconds after a pass that could not read a tool until the next one; doubled up to the usual time."""
+TIDY_EVERY = 2
+"""Whole passes for one garbage collection."""
 JITTER = 0.1
 """Of the time between two looks, down: loops must not ask in step, and none may be later than it says."""
 
@@ -97,6 +99,7 @@ class _Loop:
     may_give_way: bool = False
     """What is saved while a whole pass writes is acted on first; but not twice in a row, so that the pass gets to its end."""
 
+    passes: int = 0
     blind: int = 0
     """Whole passes in a row that could not read every tool."""
     looks: Looks = field(init=False)
@@ -152,10 +155,13 @@ class _Loop:
         self._tidy()
 
     def _tidy(self) -> None:
-        """What a pass leaves behind holds connections, and the oldest garbage is hardly ever collected by itself. What the first pass has
-        loaded stays, and is looked through no more: that was a third of the time of a pass in which nothing changes."""
+        """What a pass leaves behind holds connections, and the oldest garbage is hardly ever collected by itself. What the first passes
+        have loaded stays, and is looked through no more: that was a third of the time of a pass in which nothing changes."""
+        self.passes += 1
+        if self.passes % TIDY_EVERY:
+            return
         gc.collect()
-        if not gc.get_freeze_count():
+        if self.passes == TIDY_EVERY:
             gc.freeze()
         allocator.give_back()
 

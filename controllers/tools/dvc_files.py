@@ -12,6 +12,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,13 @@ def checked(md5: str) -> str:
 
 def read_entry(path: Path) -> Entry:
     """The entry in a `.dvc` file. Raises FileNotFoundError, or Terminal when it is not a `.dvc` file with one output."""
+    now = path.stat()
+    return _read_entry(path, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+
+
+@lru_cache(maxsize=16_384)
+def _read_entry(path: Path, *_stat: int) -> Entry:
+    """Once for each stat: thousands are looked at in every pass of a loop."""
     try:
         data = yaml.load(path.read_bytes(), Loader=Loader)  # noqa: S506 - the C twin of SafeLoader
         (out,) = data["outs"]

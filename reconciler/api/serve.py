@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,10 +12,24 @@ from typing import TYPE_CHECKING
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.applications import Starlette
 
 HOST = "127.0.0.1"
 """A forge elsewhere reaches it through a reverse proxy, which brings TLS."""
+
+
+TICK = 0.5
+"""Seconds between two looks of the server at its clock and at whether it is to end; its own choice, 0.1, is most of what it costs idle."""
+
+
+def _quiet(server: uvicorn.Server) -> uvicorn.Server:
+    async def main_loop() -> None:
+        while not await server.on_tick(0):
+            await asyncio.sleep(TICK)
+
+    server.main_loop = main_loop  # type: ignore[method-assign]
+    return server
 
 
 @contextmanager
@@ -31,7 +46,7 @@ def listening(app: Starlette, port: int) -> Iterator[int]:
                 f"port {port} cannot be had: {error.strerror}", hint="name another one with --listen, 0 for a free one"
             ) from error
         settings = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=5)
-        server = uvicorn.Server(settings)
+        server = _quiet(uvicorn.Server(settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
         thread.start()
         try:

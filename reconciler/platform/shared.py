@@ -147,7 +147,8 @@ def _look(url: str, version_at: str) -> Mapping[str, JSON]:
     import httpx
 
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/{version_at}", timeout=5.0, trust_env=False)
+        where = f"{url.rstrip('/')}/{version_at}"
+        answer = httpx.get(where, timeout=5.0, trust_env=False, verify=where.startswith("https"))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return {"state": "unreachable", "url": url, "pid": None, "version": None, "message": f"no answer: {type(error).__name__}"}
     version = _version(answer.text) if answer.is_success else None

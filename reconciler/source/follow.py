@@ -158,6 +158,7 @@ class Followings:
     ) -> None:
         self._root, self._state_dir, self._secret, self._quarantined = root.absolute(), state_dir, secret, quarantined
         self._now: dict[str, Following] = {}
+        self._news = threading.Event()
 
     def take(self, spec: PlatformSpec, *, own: bool) -> None:
         """Follow what `spec` says from now on; with `own` the installation's own repository too. What it said before goes on as it was."""
@@ -198,6 +199,12 @@ class Followings:
         """Somebody pushed to it."""
         if (found := self._now.get(name)) is not None:
             found.woken.set()
+            self._news.set()
+
+    def wait(self, seconds: float) -> None:
+        """Until somebody pushed, `seconds` at most."""
+        if self._news.wait(seconds):
+            self._news.clear()
 
     def hooks(self) -> Mapping[str, Callable[[], str]]:
         """The secrets that pushes are signed with, by source; of those that may be pushed to."""

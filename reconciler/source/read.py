@@ -92,7 +92,8 @@ def _without_others(loaded: Loaded, sources: Sequence[ManifestSource], root: Pat
     """The root source less what lies in another repository's clone: that one would speak for everybody."""
     for each in sources:
         place = place_of(each, root, state)
-        if each.git is None or not any((root / one.location.file).is_relative_to(place) for one in (*loaded.manifests, *loaded.faulty)):
+        files = {one.location.file for one in (*loaded.manifests, *loaded.faulty)}
+        if each.git is None or not any((root / file).is_relative_to(place) for file in files):
             continue
         said = f"the clone of source {each.name} lies among the root's own manifests, and counts as its own only"
         warned = Diagnostic(
