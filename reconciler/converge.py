@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import TypeAlias
 
 from reconciler.advance import LOOK, Watch, advance, heard
 from reconciler.errors import StalePlan, WriterBusy
@@ -44,6 +45,10 @@ WRITER_SECONDS = 30.0
 """How long a pass that does not wait for anything else waits for its turn to write: a loop beside it writes often, and briefly."""
 
 
+Accept: TypeAlias = Callable[[Proposal, Collection[Ref]], None]
+"""Asked whether a proposal may be carried out, with what of it is done; raises why not."""
+
+
 def converge(
     selection: Selection,
     house: House,
@@ -55,15 +60,17 @@ def converge(
     until: Callable[[], bool] | None = None,
     fetch: bool = False,
     newer: Callable[[], bool] | None = None,
+    accept: Accept | None = None,
 ) -> Report:
     """One pass, with the services that it needs brought up first; with `wait`, passes until all is Ready or `timeout` seconds are over.
 
     `on_proposal` is told the first proposal before it is carried out. `until` says that it is enough, whatever else still moves.
     With `fetch` the repositories that the Platform names are brought to what is newest first: a loop follows them by itself.
-    No wait outlasts a newer manifest: with `wait` it is acted on at once, else `newer` tells of it."""
+    No wait outlasts a newer manifest: with `wait` it is acted on at once, else `newer` tells of it. `accept` is asked about every
+    proposal before anything of it is done, and raises what it has against it."""
     stop, files = stop or threading.Event(), Changed()
     with watching(selection, house, files, stop, manifests_only=True) if wait else nullcontext():
-        return _converged(selection, house, wait, timeout, stop, on_proposal, until, fetch, newer or files.is_set, files)
+        return _converged(selection, house, wait, timeout, stop, on_proposal, until, fetch, newer or files.is_set, files, accept)
 
 
 def _converged(
@@ -77,22 +84,25 @@ def _converged(
     fetch: bool,
     newer: Callable[[], bool],
     files: Changed,
+    accept: Accept | None,
 ) -> Report:
     deadline = time.monotonic() + timeout
     turn = deadline if wait else min(deadline, time.monotonic() + WRITER_SECONDS)
-    done: list[Result] = list(_revived(selection, house, stop, turn))
+    done: list[Result] = list(_revived(selection, house, stop, turn)) if accept is None else []
     proposal = propose(selection, house)
     if fetch and proposal.context is not None and bring(proposal.context.platform, house):
         proposal = propose(selection, house)
     (on_proposal or _nobody)(proposal)
+    (accept or _whatever)(proposal, ())
     services = _services_only(proposal)
     if services is not None and services.context is not None:
-        done += _carry(services, selection, house, stop, turn, _services_only).results
+        done += _carry(services, selection, house, stop, turn, _services_only, accept).results
         patience = min(deadline, time.monotonic() + SERVICES_SECONDS)
         await_services(house, services.context.services, services.context.wanted, patience, stop, newer)
         _forgive(house)
         proposal = propose(selection, house)
-    report = _carry(proposal, selection, house, stop, turn)
+        (accept or _whatever)(proposal, _did(done))
+    report = _carry(proposal, selection, house, stop, turn, accept=accept, before=done)
     proposal = report.proposal
     done = [*filter(_wrote, done), *report.results]
     watch = Watch(proposal.context)
@@ -154,10 +164,12 @@ def _carry(
     stop: threading.Event,
     turn: float,
     part: Callable[[Proposal], Proposal | None] = lambda whole: whole,
+    accept: Accept | None = None,
+    before: Sequence[Result] = (),
 ) -> Report:
     """Carry out, and plan again when somebody else wrote meanwhile or writes now, until `turn` (monotonic seconds) at least.
 
-    `part` narrows a plan that was made again as the first one was."""
+    `part` narrows a plan that was made again as the first one was; `accept` was asked about that one. `before` is done already."""
     stale = 0
     while True:
         try:
@@ -172,6 +184,7 @@ def _carry(
             house.tell(Event("wait", "waiting for another reconciler to end its pass"))
             stop.wait(LOOK)
         whole = propose(selection, house)
+        (accept or _whatever)(whole, _did(before))
         proposal = part(whole) or _narrowed(whole, Plan(()))
 
 
@@ -286,6 +299,14 @@ def _latest(results: Sequence[Result]) -> tuple[Result, ...]:
         if before is None or each.outcome is not None or not _wrote(before):
             latest[each.action.ref] = each
     return tuple(latest.values())
+
+
+def _did(results: Sequence[Result]) -> frozenset[Ref]:
+    return frozenset(each.action.ref for each in results if _wrote(each))
+
+
+def _whatever(proposal: Proposal, done: Collection[Ref]) -> None:
+    """Nobody has anything against it."""
 
 
 def _nobody(proposal: Proposal) -> None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from pydantic import ValidationError
 
@@ -63,6 +64,8 @@ class Wire:
 
 WRITTEN, WHOLE = "written_by_shard", "*"
 """In the Store, where there are shards: how often each of them wrote, and who looks after everything."""
+STORE_ID = "store_id"
+"""In the Store: which one it is. A plan that was saved beside another one is not for this one."""
 TOLD_SINCE = "told_since"
 """In the Store: when the last whole pass began whose statuses somebody waits for."""
 ANSWERS = ("running", "external", "unreachable", "degraded")
@@ -293,6 +296,8 @@ def writing(house: House, after: int) -> Iterator[None]:
         if (token - 1 if house.shard is None else _written(house)) != after:
             raise _stale(house)
         _count(house)
+        if house.store.meta(STORE_ID) is None:
+            house.store.set_meta(STORE_ID, uuid4().hex)
         try:
             yield
         finally:

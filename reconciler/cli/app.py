@@ -9,6 +9,7 @@ import typer
 
 from reconciler.cli import (
     alerts,
+    apply,
     approve,
     backup,
     day_two,
@@ -43,6 +44,7 @@ Examples:
   reconcile --wait                        do it, and wait until everything is Ready
   reconcile --project lora-finetuning     only one project; filters never delete anything
   reconcile --dry-run -o markdown         the plan as a comment for a pull request
+  reconcile --dry-run --out plan.json     keep the plan; `reconcile apply plan.json` does exactly that
   reconcile status                        what is not Ready, and why
 
 \b
@@ -102,6 +104,9 @@ def reconcile(
     output: Annotated[PlanFormat, typer.Option("-o", "--output", help="How plan and result are written.")] = PlanFormat.TEXT,
     all_: All = False,
     wire_log: Annotated[Path | None, typer.Option(metavar="FILE", help="Append every call to a tool to this file, as JSON lines.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --dry-run: keep the plan; `reconcile apply FILE` does exactly that.")
+    ] = None,
 ) -> None:
     ctx.obj = Globals(
         tuple(manifests or ()), tuple(project or ()), tuple(kind or ()), tuple(selector or ()), root, state_dir, no_color, verbose
@@ -111,7 +116,7 @@ def reconcile(
         return
     from reconciler.cli.pass_ import Pass, run_pass
 
-    asked = Pass(dry_run, wait, timeout, tuple(confirm or ()), whole_tree, detailed_exitcode, output, all_, wire_log)
+    asked = Pass(dry_run, wait, timeout, tuple(confirm or ()), whole_tree, detailed_exitcode, output, all_, wire_log, out)
     raise typer.Exit(run_pass(asked, ctx.obj))
 
 
@@ -119,14 +124,30 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
     """`reconcile --dry-run delete X` must not delete: options of the bare command do not reach a sub-command."""
     from reconciler.errors import UsageError
 
-    for name in ("dry_run", "wait", "timeout", "confirm", "whole_tree", "detailed_exitcode", "output", "all_", "wire_log"):
+    for name in ("dry_run", "wait", "timeout", "confirm", "whole_tree", "detailed_exitcode", "output", "all_", "wire_log", "out"):
         if (source := ctx.get_parameter_source(name)) is not None and source.name == "COMMANDLINE":
             flag = f"--{name.strip('_').replace('_', '-')}"
             hint = f"if `reconcile {ctx.invoked_subcommand}` has it, write it after the command"
             raise UsageError(f"{flag} before `{ctx.invoked_subcommand}` would do nothing", hint=hint)
 
 
-for module in (inspect, queue, simulate, leaderboard, models, serving, alerts, offline, day_two, approve, rollback, run, watch, worker):
+for module in (
+    inspect,
+    queue,
+    simulate,
+    leaderboard,
+    models,
+    serving,
+    alerts,
+    offline,
+    day_two,
+    apply,
+    approve,
+    rollback,
+    run,
+    watch,
+    worker,
+):
     module.register(app)
 backup.register(platform.app)
 app.add_typer(platform.app, name="platform")

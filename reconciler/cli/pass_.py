@@ -39,6 +39,7 @@ class Pass:
     output: PlanFormat = PlanFormat.TEXT
     all_: bool = False
     wire_log: Path | None = None
+    out: Path | None = None
 
 
 def run_pass(asked: Pass, given: Globals) -> Exit:
@@ -51,6 +52,8 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
     from reconciler.platform.attend import Attendant
     from reconciler.report.progress import progress
 
+    if asked.out is not None and not asked.dry_run:
+        raise UsageError("--out keeps a plan for later", hint="write `reconcile --dry-run --out FILE`")
     began, seconds = time.monotonic(), timeout_seconds(asked.timeout)
     settings = given.settings()
     given.refuse_nowhere(settings)
@@ -71,9 +74,27 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
             report = replace(report, seconds=time.monotonic() - began)  # of all passes, and of the services coming up
     if asked.dry_run:
         say(proposal_in(asked.output, proposal, given, all_=asked.all_))
+        if asked.out is not None:
+            _save(asked.out, proposal, house)
         return of_proposal(proposal, detailed=asked.detailed)
     say(report_in(asked.output, report, given, all_=asked.all_))
     return of_report(report, wait=asked.wait, detailed=asked.detailed)
+
+
+def _save(path: Path, proposal: Proposal, house: House) -> None:
+    """Keep the plan. Raises UsageError when the file cannot be written."""
+    from uuid import uuid4
+
+    from reconciler.files import write_private
+    from reconciler.house import STORE_ID
+    from reconciler.report.saved import saved_line, saved_text
+
+    text = saved_text(proposal, plan_id=uuid4().hex, store=house.store.meta(STORE_ID) or "", at=house.now())
+    try:
+        write_private(path, text)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", hint="name another file with --out") from None
+    tell(saved_line(proposal, path))
 
 
 def proposal_in(output: PlanFormat, proposal: Proposal, given: Globals, *, all_: bool) -> str:
