@@ -29,6 +29,7 @@ from reconciler.drift import WITHIN, PutBack, by_hand, put_back
 from reconciler.events import Event
 from reconciler.expand import Expanded, expand
 from reconciler.house import House, begin, context, writing
+from reconciler.impact import Impact, impact
 from reconciler.inventory import is_untried, note
 from reconciler.journal import StoreJournal
 from reconciler.model import (
@@ -55,8 +56,10 @@ from reconciler.plan import plan
 from reconciler.policy import Policy
 from reconciler.react import react
 from reconciler.record import refused, statuses, summed, told
+from reconciler.rules import ROOT_SOURCE
 from reconciler.secret import masked
 from reconciler.selection import Selection
+from reconciler.source.base import read_base
 from reconciler.source.follow import place_of
 from reconciler.source.read import Desired, read
 from reconciler.source.revision import author_of
@@ -103,6 +106,8 @@ class Proposal:
     """When it began to look."""
     unread: frozenset[Ref] = frozenset()
     """Their children were not looked at: what was last said of them stands."""
+    impact: Impact | None = None
+    """What of it a change brings about; None: nobody asked."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +226,13 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
         interrupted = (stop is not None and stop.is_set()) or any(map(is_untried, results))
         note(proposal, results, found, house, journal, whole=not interrupted)
     return Report(proposal, tuple(results), found, time.monotonic() - began, interrupted)
+
+
+def against(name: str, proposal: Proposal, house: House) -> Proposal:
+    """The proposal, with what of it the change since the revision `name` brings about. Raises UsageError where there is no such one."""
+    base = read_base(name, proposal.selection.paths, house.kinds, house.settings.root)
+    found = impact(proposal.plan.actions, proposal.resources, proposal.inventory, base, ROOT_SOURCE)
+    return replace(proposal, impact=found)
 
 
 def _masked(status: Status) -> Status:

@@ -44,6 +44,7 @@ Examples:
   reconcile --wait                        do it, and wait until everything is Ready
   reconcile --project lora-finetuning     only one project; filters never delete anything
   reconcile --dry-run -o markdown         the plan as a comment for a pull request
+  reconcile --dry-run --base origin/main  what this change brings about, and what waits anyway
   reconcile --dry-run --out plan.json     keep the plan; `reconcile apply plan.json` does exactly that
   reconcile status                        what is not Ready, and why
 
@@ -104,6 +105,10 @@ def reconcile(
     output: Annotated[PlanFormat, typer.Option("-o", "--output", help="How plan and result are written.")] = PlanFormat.TEXT,
     all_: All = False,
     wire_log: Annotated[Path | None, typer.Option(metavar="FILE", help="Append every call to a tool to this file, as JSON lines.")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="With --dry-run: tell what the change since this git revision brings about, and what not."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --dry-run: keep the plan; `reconcile apply FILE` does exactly that.")
     ] = None,
@@ -116,7 +121,7 @@ def reconcile(
         return
     from reconciler.cli.pass_ import Pass, run_pass
 
-    asked = Pass(dry_run, wait, timeout, tuple(confirm or ()), whole_tree, detailed_exitcode, output, all_, wire_log, out)
+    asked = Pass(dry_run, wait, timeout, tuple(confirm or ()), whole_tree, detailed_exitcode, output, all_, wire_log, out, base)
     raise typer.Exit(run_pass(asked, ctx.obj))
 
 
@@ -124,7 +129,7 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
     """`reconcile --dry-run delete X` must not delete: options of the bare command do not reach a sub-command."""
     from reconciler.errors import UsageError
 
-    for name in ("dry_run", "wait", "timeout", "confirm", "whole_tree", "detailed_exitcode", "output", "all_", "wire_log", "out"):
+    for name in ("dry_run", "wait", "timeout", "confirm", "whole_tree", "detailed_exitcode", "output", "all_", "wire_log", "out", "base"):
         if (source := ctx.get_parameter_source(name)) is not None and source.name == "COMMANDLINE":
             flag = f"--{name.strip('_').replace('_', '-')}"
             hint = f"if `reconcile {ctx.invoked_subcommand}` has it, write it after the command"

@@ -40,6 +40,7 @@ class Pass:
     all_: bool = False
     wire_log: Path | None = None
     out: Path | None = None
+    base: str | None = None
 
 
 def run_pass(asked: Pass, given: Globals) -> Exit:
@@ -48,12 +49,14 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
     from reconciler.cli.refs import must_select
     from reconciler.converge import converge
     from reconciler.house import open_house
-    from reconciler.loop import propose
+    from reconciler.loop import against, propose
     from reconciler.platform.attend import Attendant
     from reconciler.report.progress import progress
 
     if asked.out is not None and not asked.dry_run:
         raise UsageError("--out keeps a plan for later", hint="write `reconcile --dry-run --out FILE`")
+    if asked.base is not None and not asked.dry_run:
+        raise UsageError("--base is about what a change would do", hint="write `reconcile --dry-run --base REV`")
     began, seconds = time.monotonic(), timeout_seconds(asked.timeout)
     settings = given.settings()
     given.refuse_nowhere(settings)
@@ -63,6 +66,7 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
         if asked.dry_run:
             proposal = propose(selection, house)
             must_select(proposal)
+            proposal = against(asked.base, proposal, house) if asked.base is not None else proposal
         else:
             with stop_on_signal() as stop:
                 since = house.now()

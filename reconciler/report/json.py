@@ -112,10 +112,20 @@ def plan_value(proposal: Proposal, *, all_: bool, at: datetime | None) -> dict[s
             {**row_value(each, proposal.plan.after.get(each.ref, ())), **_admission(each, proposal)} for each in found if all_ or each.shown
         ],
         "admission": _compute(proposal),
+        "against": _against(proposal),
         "orphans": [str(each) for each in proposal.orphans],
         "diagnostics": [diagnostic_value(each) for each in proposal.diagnostics],
         "measured": {"seconds": round(proposal.seconds, 3), "calls": proposal.calls},
     }
+
+
+def _against(proposal: Proposal) -> dict[str, Any] | None:
+    """What of the plan a change brings about; None when nobody asked."""
+    if proposal.impact is None:
+        return None
+    from reconciler.report.against import against_value
+
+    return against_value(proposal.impact)
 
 
 def _approvals(proposal: Proposal) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from reconciler.model import Location, Ref
@@ -12,6 +12,7 @@ from reconciler.report.show import clean, clean_lines, count, listed, pair, shor
 from reconciler.report.text import compute
 
 if TYPE_CHECKING:
+    from reconciler.impact import Cause, Impact
     from reconciler.loop import Proposal
 
 LIMIT = 65_000
@@ -20,6 +21,8 @@ _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#!|~@&$]|://")
 _ENTITIES = {"@": "@<!-- -->", "<": "&lt;", ">": "&gt;", "&": "&amp;", "|": "&#124;", "://": ":<!-- -->//"}
 """Where a backslash does not help: HTML, a bar in a table's cell, mentions and addresses (found after rendering, so they are split)."""
 _IN_CODE = re.compile(r"[\\`*_\[\]<>|~@&$]|://")
+_COLUMNS = "| | resource | where | why |\n|---|---|---|---|"
+_MOST_DECLARED = 20
 _VALUE = 160
 """Columns of one side of a change: a comment is for reading, the manifest has the rest."""
 
@@ -32,18 +35,45 @@ def plan_markdown(proposal: Proposal, *, link_base: str = "", all_: bool = False
     head, foot = _head(proposal), _foot(proposal)
     room = limit - len(head) - len(foot) - 400
     listed_ = [each for each in found if all_ or each.verb != "keep"]
-    table, in_table = _fit([_table_row(each, link_base) for each in listed_], room // 2)
-    folded, in_details = _fit([text for each in found if (text := _details(each))], room - len(table))
+    mine = [each for each in listed_ if proposal.impact is None or proposal.impact.by_this(each.ref)]
+    table, in_table = _fit([_table_row(each, link_base) for each in mine], room // 2)
+    anyway, in_anyway = _fit([_table_row(each, link_base) for each in listed_ if each not in mine], room // 4)
+    folded, in_details = _fit([text for each in found if (text := _details(each))], room - len(table) - len(anyway))
     parts = [head]
     if table:
-        parts.append(f"| | resource | where | why |\n|---|---|---|---|\n{table}")
-    if in_table < len(listed_):
-        parts.append(_cut(len(listed_) - in_table, "action"))
+        parts.append(f"{_COLUMNS}\n{table}")
+    if proposal.impact is not None:
+        parts += _beside(proposal.impact, rows(proposal), anyway, len(listed_) - len(mine))
+    if in_table + in_anyway < len(listed_):
+        parts.append(_cut(len(listed_) - in_table - in_anyway, "action"))
     if folded:
         left_out = sum(bool(_details(each)) for each in found) - in_details
         note = f"\n{_cut(left_out, 'action')}" if left_out else ""
         parts.append(f"<details><summary>Details</summary>\n\n{folded}{note}\n</details>")
     return "\n\n".join([*parts, foot]) + "\n"
+
+
+def _beside(impact: Impact, found: Sequence[Row], anyway: str, pending: int) -> list[str]:
+    """What the change only declares, what may follow it, and, folded, what waits whatever becomes of it."""
+    from reconciler.report.against import following, parted
+
+    parts = []
+    if declared := parted(impact, found)[1][:_MOST_DECLARED]:
+        told = "\n".join(f"* {code(str(each.ref))}: {_fields(impact.causes[each.ref])}" for each in declared)
+        parts.append(f"Declared, and nothing is to be done for it in a tool now:\n\n{told}")
+    if follows := "\n".join(f"* {escape(each)}" for each in following(impact)):
+        parts.append(f"May follow:\n\n{follows}")
+    if anyway:
+        summary = f"Pending whatever becomes of this change: {pending}"
+        parts.append(f"<details><summary>{summary}</summary>\n\n{_COLUMNS}\n{anyway}\n</details>")
+    return parts
+
+
+def _fields(cause: Cause) -> str:
+    """What changed in a manifest, in short."""
+    shown = [f"{code(each.path)} {' → '.join(map(code, pair(each.have, each.want, 40)))}" for each in cause.changes[:3] if not each.secret]
+    more = len(cause.changes) - len(shown)
+    return ", ".join([*shown, *([f"{count(more, 'more field')}"] if more else [])]) or escape(cause.why)
 
 
 def escape(text: str) -> str:
@@ -57,14 +87,17 @@ def code(text: str) -> str:
 
 
 def _head(proposal: Proposal) -> str:
+    from reconciler.report.against import since, totals_against
+
     wrong = [each for each in proposal.diagnostics if each.severity == "error"]
-    verdict = [f"**{totals_text(rows(proposal))}**"]
+    verdict = [f"**{totals_text(rows(proposal))}**" if proposal.impact is None else escape(totals_against(proposal.impact, rows(proposal)))]
     if wrong:
         verdict.append(f"**{count(len(wrong), 'error')}** in the manifests")
     name = escape(installation(proposal) or "this installation")
     at = f" @ {code(revision(proposal))}" if revision(proposal) else ""
     title = "No changes for" if quiet(proposal) else "Plan for"
-    lines = [f"### {title} {name}{at}", "", ", ".join(verdict)]
+    base = f" against {escape(since(proposal.impact))}" if proposal.impact is not None else ""
+    lines = [f"### {title} {name}{at}{base}", "", ", ".join(verdict)]
     lines += _above_the_fold(proposal)
     if wrong:
         text = shorten("\n".join(clean_lines(str(each)) for each in wrong), LIMIT // 6)

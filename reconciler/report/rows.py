@@ -28,6 +28,7 @@ from schemas.base import PrunePolicy
 from schemas.platform import PlatformSpec
 
 if TYPE_CHECKING:
+    from reconciler.impact import Impact
     from reconciler.loop import Proposal
 
 Verb = Literal["create", "update", "replace", "delete", "adopt", "blocked", "unknown", "keep"]
@@ -163,7 +164,17 @@ def _blocked(action: Blocked) -> Row:
 def rows(proposal: Proposal) -> tuple[Row, ...]:
     """Every action of the plan, in the plan's order, with the place of its manifest where one is known."""
     told = _admission_notes(proposal)
-    return tuple(_placed(replace(row(each), notes=told.get(each.ref, ())), proposal) for each in proposal.plan.actions)
+    found = (_placed(replace(row(each), notes=told.get(each.ref, ())), proposal) for each in proposal.plan.actions)
+    return tuple(found if proposal.impact is None else (_caused(each, proposal.impact) for each in found))
+
+
+def _caused(each: Row, impact: Impact) -> Row:
+    """With why it is in the plan, where its own fields do not say it; of what could not be read, with what its manifest changes."""
+    cause = impact.causes.get(each.ref)
+    if cause is None or each.verb == "keep":
+        return each
+    notes = (cause.why, *each.notes) if cause.by in ("files", "upstream") else each.notes
+    return replace(each, notes=notes, changes=each.changes or (cause.changes if each.verb in ("unknown", "blocked") else ()))
 
 
 def _admission_notes(proposal: Proposal) -> dict[Ref, tuple[str, ...]]:

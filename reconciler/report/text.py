@@ -48,18 +48,36 @@ def plan_text(proposal: Proposal, *, color: bool = False, width: int = 100, all_
     `width` is in columns. `all_` shows what is unchanged, and every field of what is created."""
     found = rows(proposal)
     shown = [each for each in found if all_ or each.shown]
-    body = rows_lines(shown, color=color, width=width, all_=all_)
+    body = _body(proposal, found, shown, color=color, width=width, all_=all_)
+    if quiet(proposal) and not body:
+        return _no_changes(proposal, len(found))
     if quiet(proposal):
-        return "\n".join([_no_changes(proposal, len(found)), *(["", *body] if body else [])])
+        return "\n".join([_no_changes(proposal, len(found)), "", *body])
     parts = [headline(proposal, len(found)), "", *body]
-    if shown:
+    if body:
         parts.append("")
-    parts += wrap(f"{totals_text(found)}.   {compute(proposal)}".strip(), width, "")
+    parts += wrap(f"{_totals(proposal, found)}   {compute(proposal)}".strip(), width, "")
     parts += notes(proposal, width)
     if wrong := mistakes(proposal):
         parts += ["", diagnostics_text(wrong, color=color, planned=unaffected(found, wrong)), ""]
     parts += [f"Next: {next_step(proposal)}"]
     return "\n".join(parts)
+
+
+def _body(proposal: Proposal, found: Sequence[Row], shown: Sequence[Row], *, color: bool, width: int, all_: bool) -> list[str]:
+    if proposal.impact is None:
+        return rows_lines(shown, color=color, width=width, all_=all_)
+    from reconciler.report.against import against_lines
+
+    return against_lines(proposal, found, color=color, width=width, all_=all_)
+
+
+def _totals(proposal: Proposal, found: Sequence[Row]) -> str:
+    if proposal.impact is None:
+        return f"{totals_text(found)}."
+    from reconciler.report.against import totals_against
+
+    return totals_against(proposal.impact, found)
 
 
 def compute(proposal: Proposal) -> str:
