@@ -79,13 +79,13 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
     if asked.dry_run:
         say(proposal_in(asked.output, proposal, given, all_=asked.all_))
         if asked.out is not None:
-            _save(asked.out, proposal, house)
+            save(asked.out, proposal, house)
         return of_proposal(proposal, detailed=asked.detailed)
     say(report_in(asked.output, report, given, all_=asked.all_))
     return of_report(report, wait=asked.wait, detailed=asked.detailed)
 
 
-def _save(path: Path, proposal: Proposal, house: House) -> None:
+def save(path: Path, proposal: Proposal, house: House) -> None:
     """Keep the plan. Raises UsageError when the file cannot be written."""
     from uuid import uuid4
 

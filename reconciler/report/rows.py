@@ -173,7 +173,8 @@ def _caused(each: Row, impact: Impact) -> Row:
     cause = impact.causes.get(each.ref)
     if cause is None or each.verb == "keep":
         return each
-    notes = (cause.why, *each.notes) if cause.by in ("files", "upstream") else each.notes
+    told = cause.by == "files" or (cause.by == "upstream" and not each.ref.key)
+    notes = (cause.why, *each.notes) if told else each.notes
     return replace(each, notes=notes, changes=each.changes or (cause.changes if each.verb in ("unknown", "blocked") else ()))
 
 
