@@ -26,7 +26,7 @@ def compare(
     `immutable` and `secret` are dotted paths as `schemas.base.marked` gives them."""
     changes = list(_walk(want, have, last or {}, prefix))
     return tuple(
-        Change(path, old, new, forces_replace=_covers(immutable, path), secret=_covers(secret, path))
+        Change(path, old, new, forces_replace=covers(immutable, path), secret=covers(secret, path))
         for path, old, new in sorted(changes, key=lambda each: each[0])
     )
 
@@ -55,7 +55,8 @@ def without_ignored(changes: Diff, rules: tuple[IgnoreRule, ...], now: datetime)
     return tuple(each for each in changes if not any(each.path == path or each.path.startswith(path + ".") for path in live))
 
 
-def _covers(patterns: frozenset[str], path: str) -> bool:
+def covers(patterns: frozenset[str], path: str) -> bool:
+    """Whether a dotted path is one of `patterns`, or below one; `*` stands for any part."""
     if not patterns:
         return False
     parts = path.split(".")

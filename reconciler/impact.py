@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from reconciler.diff import compare
 from reconciler.drift import by_hand
 from reconciler.model import Action, Blocked, Delete, Diff, Keep, Owned, Ref, Resource, Update
+from reconciler.thresholds import judged
 from schemas.base import Secret, marked
 from schemas.project import ProjectSpec
 
@@ -85,7 +86,7 @@ def _changes(before: Resource[Any], now: Resource[Any]) -> Diff:
     spec = compare(now.spec.model_dump(mode="json"), before.spec.model_dump(mode="json"), secret=secret)
     treated = compare(now.lifecycle.model_dump(mode="json"), before.lifecycle.model_dump(mode="json"), prefix="lifecycle")
     labels = compare(now.labels, before.labels, before.labels, prefix="metadata.labels")
-    return (*spec, *treated, *labels)
+    return (*judged(spec, type(now.spec)), *treated, *labels)
 
 
 def _inherited(

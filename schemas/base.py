@@ -30,6 +30,8 @@ class Marker:
 Immutable = Marker("Immutable", "cannot change in place: a change replaces the object")
 ServerSet = Marker("ServerSet", "set by the tool: shown, never desired")
 Secret = Marker("Secret", "a reference to a secret: its value is never printed or stored")
+AtLeast = Marker("AtLeast", "a bar: the higher, the stricter")
+AtMost = Marker("AtMost", "a bar: the lower, the stricter")
 ToolDefault = Marker("ToolDefault", "ours only when the manifest sets it; otherwise the tool's own default stands")
 
 

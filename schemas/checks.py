@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from schemas.base import Duration, Quantity, Strict
+from schemas.base import AtLeast, AtMost, Duration, Quantity, Strict
 
 Column = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 """A field of the instances; of an object within them `outer.inner`."""
@@ -78,9 +78,9 @@ class Performance(Strict):
     """What labels that came at `POST /feedback` say of the predictions."""
 
     metric: Literal["accuracy", "f1", "precision", "recall", "mae", "rmse", "r2"] = "accuracy"
-    minimum: float | None = None
-    maximum: float | None = None
-    max_loss: Annotated[float, Field(ge=0)] | None = None
+    minimum: Annotated[float | None, AtLeast] = None
+    maximum: Annotated[float | None, AtMost] = None
+    max_loss: Annotated[Annotated[float, Field(ge=0)] | None, AtMost] = None
     """By how much it may be worse than in the first window after the served version was promoted."""
     min_labels: Annotated[int, Field(ge=1)] = 50
     wait: Duration = "24h"
@@ -90,19 +90,19 @@ class Performance(Strict):
 class Operations(Strict):
     """How it serves. `...Rise` compares with the first full window after the served version was promoted: 1.5 = half as much again."""
 
-    latency: Duration | None = None
+    latency: Annotated[Duration | None, AtMost] = None
     """95th percentile."""
-    latency_rise: Annotated[float, Field(ge=1)] | None = None
-    error_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    latency_rise: Annotated[Annotated[float, Field(ge=1)] | None, AtMost] = None
+    error_rate: Annotated[Annotated[float, Field(ge=0, le=1)] | None, AtMost] = None
     """Share of the requests that failed (5xx, time-outs, no replica)."""
     min_requests: Annotated[int, Field(ge=0)] | None = None
     """In a window; fewer are a breach."""
     max_requests: Annotated[int, Field(ge=1)] | None = None
     volume_change: Annotated[float, Field(ge=1)] | None = None
     """Requests for each second, against the baseline: 3 = neither more than three times nor less than a third."""
-    memory: Quantity | None = None
+    memory: Annotated[Quantity | None, AtMost] = None
     """Most that one replica used."""
-    memory_rise: Annotated[float, Field(ge=1)] | None = None
+    memory_rise: Annotated[Annotated[float, Field(ge=1)] | None, AtMost] = None
     heat: Literal["fair", "serious", "critical"] | None = None
     """A breach when the machine was at least so hot while it served."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from schemas.base import Duration, KindInfo, Quantity, RefTo, RelativePath, Spec, Strict, duration_value, quantity_value
+from schemas.base import AtLeast, AtMost, Duration, KindInfo, Quantity, RefTo, RelativePath, Spec, Strict, duration_value, quantity_value
 from schemas.run import EnvName
 
 ModelName = Annotated[
@@ -65,17 +65,17 @@ class Quality(Strict):
     """What labels that arrive at `POST /feedback` say of the new version."""
 
     metric: Literal["accuracy", "mae"] = "accuracy"
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: Annotated[float | None, AtLeast] = None
+    maximum: Annotated[float | None, AtMost] = None
     min_labels: Annotated[int, Field(ge=1)] = 20
 
 
 class RolloutGates(Strict):
     """What a new version must show under traffic; too little of it = hold."""
 
-    error_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    error_rate: Annotated[Annotated[float, Field(ge=0, le=1)] | None, AtMost] = None
     """Share of its requests that may fail (5xx and time-outs)."""
-    latency: Duration | None = None
+    latency: Annotated[Duration | None, AtMost] = None
     """95th percentile. Checked before it gets any traffic too."""
     quality: Quality | None = None
     min_requests: Annotated[int, Field(ge=1)] = 20

@@ -7,7 +7,20 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from schemas.base import Duration, KindInfo, Quantity, RefTo, RelativePath, ResourceName, SecretRef, Spec, Strict, ToolDefault
+from schemas.base import (
+    AtLeast,
+    AtMost,
+    Duration,
+    KindInfo,
+    Quantity,
+    RefTo,
+    RelativePath,
+    ResourceName,
+    SecretRef,
+    Spec,
+    Strict,
+    ToolDefault,
+)
 from schemas.run import ParamName, Resources, Scalar
 
 MetricName = Annotated[str, StringConstraints(min_length=1, max_length=250)]
@@ -36,7 +49,7 @@ class Select(Strict):
 class Champion(Strict):
     """The candidate against the version that holds the alias."""
 
-    min_effect: Annotated[float, Field(ge=0)] = 0.0
+    min_effect: Annotated[float, Field(ge=0), AtLeast] = 0.0
     """It must be better by at least this much, in the metric's own unit. With `evaluation` both are compared on that data, else by the
     metric that runs are selected by."""
 
@@ -49,8 +62,8 @@ class Evaluation(Strict):
     target: Annotated[str, StringConstraints(min_length=1)]
     """Column with the truth; the others are the model's input."""
     metric: Literal["accuracy", "f1", "r2", "mae", "rmse"] = "accuracy"
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: Annotated[float | None, AtLeast] = None
+    maximum: Annotated[float | None, AtMost] = None
     min_rows: Annotated[int, Field(ge=1)] = 30
     """Fewer rows give no verdict: hold."""
 
@@ -58,16 +71,16 @@ class Evaluation(Strict):
 class Gates(Strict):
     """What a version must pass before it gets the alias; each tells pass, fail or hold (not known)."""
 
-    minimum: dict[MetricName, float] = Field(default_factory=dict)
+    minimum: dict[MetricName, Annotated[float, AtLeast]] = Field(default_factory=dict)
     """Of metrics that the run has logged."""
-    maximum: dict[MetricName, float] = Field(default_factory=dict)
+    maximum: dict[MetricName, Annotated[float, AtMost]] = Field(default_factory=dict)
     champion: Champion | None = None
     evaluation: Evaluation | None = None
-    latency: Duration | None = None
+    latency: Annotated[Duration | None, AtMost] = None
     """95th percentile of one prediction in a trial load, such as `50ms`."""
-    memory: Quantity | None = None
+    memory: Annotated[Quantity | None, AtMost] = None
     """Peak memory of the process that served the trial load."""
-    size: Quantity | None = None
+    size: Annotated[Quantity | None, AtMost] = None
     """Bytes of the model's files."""
 
 

@@ -90,7 +90,7 @@ def _refuse_foreign(saved: SavedPlan, path: Path, proposal: Proposal, house: Hou
     from reconciler.report.rows import installation
     from reconciler.report.show import clean
 
-    again = "make it here: `reconcile --dry-run --out plan.json`"
+    again = "`reconcile --dry-run --out plan.json` keeps one here"
     if saved.installation != installation(proposal):
         theirs, ours = clean(saved.installation) or "none", installation(proposal) or "none"
         raise UsageError(f"{path} is a plan for the installation {theirs}; this one is {ours}", hint=again)

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from reconciler.model import Location, Ref
+from reconciler.model import Change, Diff, Location, Ref
 from reconciler.report.rows import HELD, VERBS, Row, command, installation, plan_digest, quiet, revision, rows, totals_text
 from reconciler.report.show import clean, clean_lines, count, listed, pair, shorten
 from reconciler.report.text import compute
+from reconciler.thresholds import LOOSENED, TIGHTENED
 
 if TYPE_CHECKING:
     from reconciler.impact import Cause, Impact
@@ -22,7 +23,7 @@ _ENTITIES = {"@": "@<!-- -->", "<": "&lt;", ">": "&gt;", "&": "&amp;", "|": "&#1
 """Where a backslash does not help: HTML, a bar in a table's cell, mentions and addresses (found after rendering, so they are split)."""
 _IN_CODE = re.compile(r"[\\`*_\[\]<>|~@&$]|://")
 _COLUMNS = "| | resource | where | why |\n|---|---|---|---|"
-_MOST_DECLARED = 20
+_MOST_DECLARED, _MOST_FIELDS = 20, 3
 _VALUE = 160
 """Columns of one side of a change: a comment is for reading, the manifest has the rest."""
 
@@ -71,9 +72,20 @@ def _beside(impact: Impact, found: Sequence[Row], anyway: str, pending: int) -> 
 
 def _fields(cause: Cause) -> str:
     """What changed in a manifest, in short."""
-    shown = [f"{code(each.path)} {' → '.join(map(code, pair(each.have, each.want, 40)))}" for each in cause.changes[:3] if not each.secret]
-    more = len(cause.changes) - len(shown)
-    return ", ".join([*shown, *([f"{count(more, 'more field')}"] if more else [])]) or escape(cause.why)
+    return _in_short(cause.changes) or escape(cause.why)
+
+
+def _in_short(changes: Diff) -> str:
+    """The first fields of several."""
+    shown = [_field_in_short(each) for each in changes if not each.secret][:_MOST_FIELDS]
+    more = len(changes) - len(shown)
+    return ", ".join([*shown, *([count(more, "more field" if shown else "field")] if more else [])])
+
+
+def _field_in_short(change: Change) -> str:
+    have, want = pair(change.have, change.want, 40)
+    note = f" ({escape(change.note)})" if change.note in (LOOSENED, TIGHTENED) else ""
+    return f"{code(change.path.removeprefix('spec.'))} {code(have)} → {code(want)}{note}"
 
 
 def escape(text: str) -> str:
@@ -90,7 +102,9 @@ def _head(proposal: Proposal) -> str:
     from reconciler.report.against import since, totals_against
 
     wrong = [each for each in proposal.diagnostics if each.severity == "error"]
-    verdict = [f"**{totals_text(rows(proposal))}**" if proposal.impact is None else escape(totals_against(proposal.impact, rows(proposal)))]
+    found = rows(proposal)
+    told = f"**{totals_text(found)}**" if proposal.impact is None else escape(totals_against(proposal.impact, found).removesuffix("."))
+    verdict = [told]
     if wrong:
         verdict.append(f"**{count(len(wrong), 'error')}** in the manifests")
     name = escape(installation(proposal) or "this installation")
@@ -155,6 +169,8 @@ def _names(refs: Iterable[Ref]) -> str:
 def _table_row(each: Row, link_base: str) -> str:
     notes = "; ".join(dict.fromkeys(change.note for change in each.changes if change.note))
     why = "<br>".join(escape(shorten(clean(text), 300)) for text in (each.why, notes, *each.notes, each.next) if text)
+    if not why and each.verb != "create":
+        why = _in_short(each.changes)
     return f"| {code(each.glyph)} {each.word(VERBS)} | {code(str(each.ref))} | {_link(each.location, link_base)} | {why} |"
 
 

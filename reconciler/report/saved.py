@@ -147,7 +147,7 @@ def read_saved(path: Path) -> SavedPlan:
     return found
 
 
-_AGAIN = "make it again: `reconcile --dry-run --out plan.json`"
+_AGAIN = "`reconcile --dry-run --out plan.json` keeps a new one"
 
 
 def _body(path: Path) -> dict[str, Any]:

@@ -148,3 +148,4 @@ def test_a_yes_to_a_deletion_is_kept_in_the_plan_and_covers_nothing_else(here: I
     saved = _save(here, "--confirm", planned["confirmation"])
     assert {(ref, each["action"]) for ref, each in saved["work"].items()} == {(f"experiment/{name}/probe", "delete")}
     assert "1 deleted" in here.ok("apply", "plan.json").out
+    assert (f"experiment/{name}/probe", "delete-confirmed") in _writes(here)
