@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.complete import refs
-from reconciler.cli.options import All, Detailed, Format, Globals, Output, given, width
+from reconciler.cli.options import All, Detailed, Format, Globals, Output, StatusFormat, given, width
 
 if TYPE_CHECKING:
     from reconciler.house import House
@@ -30,7 +30,12 @@ def register(app: typer.Typer) -> None:
     app.command()(history)
 
 
-def status(ctx: typer.Context, ref: OneRef = None, all_: All = False, output: Output = Format.TEXT) -> None:
+def status(
+    ctx: typer.Context,
+    ref: OneRef = None,
+    all_: All = False,
+    output: Annotated[StatusFormat, typer.Option("-o", "--output", help="How the result is written.")] = StatusFormat.TEXT,
+) -> None:
     """What is Ready, what is not and why; from the last pass.
 
     \b
@@ -38,18 +43,24 @@ def status(ctx: typer.Context, ref: OneRef = None, all_: All = False, output: Ou
       reconcile status
       reconcile status --all --project lora-finetuning
       reconcile status experiment/lora-finetuning/rank-sweep
+      reconcile status -o html > status.html
     """
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
     from reconciler.report.json import status_json
+    from reconciler.report.page import status_html, status_markdown
     from reconciler.report.status import about_value, one_text, status_text
 
     asked = given(ctx)
     house = open_for(asked, read_only=True)
     found, now = _chosen(house, asked, ref), datetime.now(UTC)
     about, inventory = overview(house), house.store.inventory()
-    if output is Format.JSON:
+    if output is StatusFormat.JSON:
         say(status_json(found, about=about_value(about), inventory=inventory, at=now))
+    elif output is StatusFormat.MARKDOWN:
+        say(status_markdown(found, about, now))
+    elif output is StatusFormat.HTML:
+        say(status_html(found, about, now))
     elif ref is not None:
         say("\n\n".join(one_text(each, now, inventory.get(each.ref), about=about, color=asked.color(), width=width()) for each in found))
     else:

@@ -41,6 +41,15 @@ class PlanFormat(StrEnum):
     MARKDOWN = "markdown"
 
 
+class StatusFormat(StrEnum):
+    """How a status is written; `markdown` and `html` are reports for a wiki or a mail."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
 All = Annotated[bool, typer.Option("--all", help="Show what is unchanged or Ready too.")]
 Output = Annotated[Format, typer.Option("-o", "--output", help="How the result is written.")]
 Detailed = Annotated[
