@@ -29,6 +29,7 @@ demo: $(STAMP) ## reconcile manifests/ into real tools on this machine, run thre
 	@$(BIN)/reconcile --wait --timeout 900s
 	@$(BIN)/reconcile status
 	@$(BIN)/reconcile leaderboard
+	@$(BIN)/reconcile forecasts
 	@$(BIN)/reconcile predict --all
 	@$(BIN)/reconcile run workflow/lora-finetuning/nightly --wait
 	@$(BIN)/reconcile run workflow/federated-learning/digits-together --wait

@@ -47,7 +47,7 @@ Examples:
   reconcile --project lora-finetuning     only one project; filters never delete anything
   reconcile --dry-run -o markdown         the plan as a comment for a pull request
   reconcile --dry-run --base origin/main  what this change brings about, and what waits anyway
-  reconcile --dry-run --out plan.json     keep the plan; `reconcile apply plan.json` does exactly that
+  reconcile --dry-run --out plan.json     keep it; `reconcile apply plan.json` does exactly that
   reconcile status                        what is not Ready, and why
 
 \b

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 def apply(
     ctx: typer.Context,
-    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="What `reconcile --dry-run --out PLAN` wrote.")],
+    plan: Annotated[Path | None, typer.Argument(metavar="PLAN", help="What `reconcile --dry-run --out PLAN` wrote.")] = None,
     detailed_exitcode: Detailed = False,
     output: Annotated[PlanFormat, typer.Option("-o", "--output", help="How the result is written.")] = PlanFormat.TEXT,
 ) -> None:
@@ -49,8 +49,11 @@ def apply(
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for, report_in, stop_on_signal
     from reconciler.converge import converge
+    from reconciler.errors import UsageError
     from reconciler.report.saved import must_match, read_saved
 
+    if plan is None:
+        raise UsageError("which plan? `apply` carries out one that was kept", hint="write `reconcile`, which makes one and carries it out")
     asked = given(ctx)
     _refuse_filters(asked)
     saved = read_saved(plan)
