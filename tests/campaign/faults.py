@@ -264,13 +264,13 @@ def _limited(here: Round, what: str, most: int, seconds: float) -> None:
     if not sys.platform.startswith("linux") or not _answers(here.site.loop):
         return
     pid, number = here.site.loop.process.pid, getattr(resource, what)
+    usual = resource.getrlimit(number)  # not the loop's own at this moment: another fault of the same kind may be in force
     with suppress(ProcessLookupError):
-        before = resource.prlimit(pid, number)
-        resource.prlimit(pid, number, (most, before[1]))
+        resource.prlimit(pid, number, (most, usual[1]))
 
         def back() -> None:
             with suppress(ProcessLookupError):
-                resource.prlimit(pid, number, before)
+                resource.prlimit(pid, number, usual)
 
         here.later(seconds, back)
 
