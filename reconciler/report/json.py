@@ -30,6 +30,7 @@ from reconciler.report.show import clean, rfc3339
 
 if TYPE_CHECKING:
     from reconciler.loop import Proposal, Report
+    from reconciler.report.cost import Cost
     from reconciler.state import AuditEntry
 
 FORMAT_VERSION = 1
@@ -96,7 +97,7 @@ def _text(kind: str, body: Mapping[str, Any]) -> str:
 def plan_value(proposal: Proposal, *, all_: bool, at: datetime | None) -> dict[str, Any]:
     """The plan as plain values."""
     found = rows(proposal)
-    counted = totals(found)
+    counted, expected = totals(found), _costs(proposal)
     return {
         "at": rfc3339(at),
         "outcome": _outcome(proposal),
@@ -109,7 +110,11 @@ def plan_value(proposal: Proposal, *, all_: bool, at: datetime | None) -> dict[s
         "confirmation": proposal.plan.confirmation,
         "approvals": _approvals(proposal),
         "actions": [
-            {**row_value(each, proposal.plan.after.get(each.ref, ())), **_admission(each, proposal)} for each in found if all_ or each.shown
+            {**row_value(each, proposal.plan.after.get(each.ref, ())), **_admission(each, proposal, expected)}
+            for each in found
+            if all_ or each.shown
+            for each in found
+            if all_ or each.shown
         ],
         "admission": _compute(proposal),
         "against": _against(proposal),
@@ -117,6 +122,14 @@ def plan_value(proposal: Proposal, *, all_: bool, at: datetime | None) -> dict[s
         "diagnostics": [diagnostic_value(each) for each in proposal.diagnostics],
         "measured": {"seconds": round(proposal.seconds, 3), "calls": proposal.calls},
     }
+
+
+def _costs(proposal: Proposal) -> Mapping[Ref, Cost]:
+    if proposal.admission is None or not proposal.admission.asked:
+        return {}
+    from reconciler.report.cost import costs
+
+    return costs(proposal.admission)
 
 
 def _against(proposal: Proposal) -> dict[str, Any] | None:
@@ -138,14 +151,16 @@ def _approvals(proposal: Proposal) -> list[dict[str, Any]]:
     return [{"project": project, "digest": asked.digests.get(project, ""), "refs": refs} for project, refs in waiting.items()]
 
 
-def _admission(each: Row, proposal: Proposal) -> dict[str, Any]:
-    """Whether what needs room would start now, and otherwise when and why."""
+def _admission(each: Row, proposal: Proposal, costs_: Mapping[Ref, Cost]) -> dict[str, Any]:
+    """Whether what needs room would start now, and otherwise when and why; what it is expected to take."""
     if proposal.admission is None or each.ref not in proposal.admission.verdicts:
         return {}
     from reconciler.report.admission import verdict_value
+    from reconciler.report.cost import cost_value
 
     said = verdict_value(proposal.admission.verdicts[each.ref])
-    return {"admission": {key: value for key, value in said.items() if key not in ("ref", "delays")}}
+    told = {"admission": {key: value for key, value in said.items() if key not in ("ref", "delays")}}
+    return told | ({"cost": cost_value(cost)} if (cost := costs_.get(each.ref)) else {})
 
 
 def _compute(proposal: Proposal) -> dict[str, Any] | None:

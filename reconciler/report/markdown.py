@@ -23,7 +23,7 @@ _ENTITIES = {"@": "@<!-- -->", "<": "&lt;", ">": "&gt;", "&": "&amp;", "|": "&#1
 """Where a backslash does not help: HTML, a bar in a table's cell, mentions and addresses (found after rendering, so they are split)."""
 _IN_CODE = re.compile(r"[\\`*_\[\]<>|~@&$]|://")
 _COLUMNS = "| | resource | where | why |\n|---|---|---|---|"
-_MOST_DECLARED, _MOST_FIELDS = 20, 3
+_MOST_DECLARED, _MOST_FIELDS, _MOST_COSTS = 20, 3, 50
 _VALUE = 160
 """Columns of one side of a change: a comment is for reading, the manifest has the rest."""
 
@@ -47,6 +47,8 @@ def plan_markdown(proposal: Proposal, *, link_base: str = "", all_: bool = False
         parts += _beside(proposal.impact, rows(proposal), anyway, len(listed_) - len(mine))
     if in_table + in_anyway < len(listed_):
         parts.append(_cut(len(listed_) - in_table - in_anyway, "action"))
+    if (spent := _cost_table(proposal, [each.ref for each in mine])) and len(spent) < room - len(table) - len(anyway) - len(folded):
+        parts.append(spent)
     if folded:
         left_out = sum(bool(_details(each)) for each in found) - in_details
         note = f"\n{_cut(left_out, 'action')}" if left_out else ""
@@ -68,6 +70,20 @@ def _beside(impact: Impact, found: Sequence[Row], anyway: str, pending: int) -> 
         summary = f"Pending whatever becomes of this change: {pending}"
         parts.append(f"<details><summary>{summary}</summary>\n\n{_COLUMNS}\n{anyway}\n</details>")
     return parts
+
+
+def _cost_table(proposal: Proposal, refs: Sequence[Ref]) -> str:
+    """What each run is expected to take, folded; empty when none starts."""
+    if proposal.admission is None or not proposal.admission.asked:
+        return ""
+    from reconciler.report.cost import cost_rows
+
+    rows_ = cost_rows(proposal.admission, refs)
+    lines = [f"| {code(ref)} | {' | '.join(map(escape, rest))} |" for ref, *rest in rows_[:_MOST_COSTS]]
+    more = f"\n{count(len(rows_) - _MOST_COSTS, 'more run')}" if len(rows_) > _MOST_COSTS else ""
+    head = "| run | takes | lasts | energy | starts | known from |\n|---|---|---|---|---|---|"
+    table = f"{head}\n{chr(10).join(lines)}{more}"
+    return f"<details><summary>What it takes</summary>\n\n{table}\n</details>" if lines else ""
 
 
 def _fields(cause: Cause) -> str:

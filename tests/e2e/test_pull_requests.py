@@ -219,6 +219,7 @@ def _plain(text: str, here: Installation) -> str:
         (r"<code>[0-9a-f]{7}(\+dirty)?</code>", "<code>COMMIT</code>"),
         (r"\(([0-9a-f]{7}), ", "(COMMIT, "),
         (r"\d{4}-\d\d-\d\d [0-9:]{8} and [0-9:]{8} UTC", "TWO MOMENTS"),
+        (r"[0-9.]+ (s|min|h) \([0-9.]+ (s|min|h) to [0-9.]+ (s|min|h)\)", "SOME TIME"),
         (r"about [0-9.]+ (ms|s|min)", "about SOME TIME"),
         (r"measured on [0-9,]+ earlier runs?", "measured on earlier runs"),
         (r"\(known only by what the manifest says\)|\(declared\)", "(declared)"),

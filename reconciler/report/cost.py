@@ -1,0 +1,84 @@
+"""What each piece of work of a plan is expected to take, and where that is known from: for programs, and as a table of a comment. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, sqrt
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+from reconciler.admission.lengths import lengths_of
+from reconciler.admission.memory import COVERED
+from reconciler.admission.values import Item, Verdict
+from reconciler.model import Demand, Learned, Ref
+from reconciler.model.units import trimmed
+from reconciler.report.admission import needs, soon
+from reconciler.report.show import count, took
+
+if TYPE_CHECKING:
+    from reconciler.admit import Admission
+
+_SPREAD = NormalDist().inv_cdf(0.5 + COVERED / 2)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one piece of work. Seconds, bytes, watt hours; None = not known."""
+
+    item: Item
+    low: float
+    seconds: float
+    high: float
+    basis: str
+    """`measured on 8 earlier runs`, `declared`, or `what is usual here`."""
+
+    @property
+    def energy(self) -> float | None:
+        """Watt hours of its expected length."""
+        return self.item.amounts.watts / 1000 * self.seconds / 3600 if self.item.amounts.watts else None
+
+
+def costs(admission: Admission) -> dict[Ref, Cost]:
+    """Of everything that the plan would start, now or later."""
+    return {each.ref: _cost(each, admission.demands[each.ref], admission.learned.get(each.ref)) for each in admission.asked}
+
+
+def _cost(item: Item, demand: Demand, learned: Learned | None) -> Cost:
+    told = lengths_of(item.seconds, learned)
+    spread = _SPREAD * sqrt(told.scatter**2 + told.doubt**2)
+    measured = learned is not None and learned.runs > 0
+    basis = f"measured on {count(learned.runs, 'earlier run')}" if learned is not None and measured else ""
+    basis = basis or ("declared" if demand.declared or item.seconds else "what is usual here")
+    return Cost(item, told.middle * exp(-spread), told.middle, told.middle * exp(spread), basis)
+
+
+def cost_value(cost: Cost) -> dict[str, Any]:
+    """For programs."""
+    amounts = cost.item.amounts
+    return {
+        "seconds": {"low": round(cost.low, 1), "middle": round(cost.seconds, 1), "high": round(cost.high, 1)},
+        "memory": amounts.memory,
+        "cores": amounts.cpu / 1000,
+        "gpus": amounts.gpu / 1000,
+        "watts": amounts.watts / 1000 or None,
+        "wattHours": round(cost.energy, 3) if cost.energy is not None else None,
+        "basis": cost.basis,
+    }
+
+
+def cost_rows(admission: Admission, refs: Sequence[Ref]) -> list[tuple[str, ...]]:
+    """`run`, what it takes, how long, energy, when, basis: a line for each of `refs` that would start."""
+    found, now = costs(admission), admission.snapshot.now
+    return [_row(found[ref], admission.verdicts.get(ref), now) for ref in refs if ref in found]
+
+
+def _row(cost: Cost, verdict: Verdict | None, now: Any) -> tuple[str, ...]:
+    energy = f"{trimmed(cost.energy)} Wh" if cost.energy is not None else ""
+    if verdict is None or verdict.admitted:
+        start = "now"
+    else:
+        start = soon(verdict.expected, now) if verdict.expected else "later"
+        start += f", position {verdict.position}" if verdict.position else ""
+    lasts = f"{took(cost.seconds)} ({took(cost.low)} to {took(cost.high)})"
+    return str(cost.item.ref), needs(cost.item.amounts), lasts, energy, start, cost.basis
