@@ -30,6 +30,10 @@ class Selection:
     """Digests of deletion sets, or Refs, from `--confirm`."""
     shard: Shard | None = None
     """The projects that this loop looks after, as a whole; None = all."""
+    env: str = ""
+    """The environment whose overlays are applied; empty = none."""
+    switch: bool = False
+    """The installation is of this environment from now on, whatever it was of before."""
 
     @property
     def filtered(self) -> bool:

@@ -155,12 +155,10 @@ def import_(
 def _context(house: House, asked: Globals) -> Any:
     from reconciler.errors import UsageError
     from reconciler.house import context
-    from reconciler.selection import Selection
     from reconciler.source.read import read
 
-    paths, inventory = asked.paths(house.settings), house.store.inventory()
-    there = all(path.exists() for path in paths)
-    resources = read(Selection(paths=paths), house.kinds, house.settings, inventory).graph.resources if there else {}
+    selection, inventory = asked.as_applied(house), house.store.inventory()
+    resources = read(selection, house.kinds, house.settings, inventory).graph.resources if selection is not None else {}
     found = context(house, resources, inventory)
     if found is None:
         raise UsageError(

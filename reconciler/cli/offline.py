@@ -25,6 +25,7 @@ def validate(ctx: typer.Context, output: Output = Format.TEXT) -> None:
     \b
     Examples:
       reconcile validate
+      reconcile validate --env prod
       reconcile validate -f manifests/projects/vision -o json
     """
     from reconciler.cli.output import say
@@ -47,7 +48,8 @@ def validate(ctx: typer.Context, output: Output = Format.TEXT) -> None:
         unaffected = len(desired.graph.resources.keys() - desired.graph.blocked.keys() - named)
         say(diagnostics_text(found, color=asked.color(), planned=unaffected))
     else:
-        say(f"Valid: {count(resources, 'resource')} in {count(sum(each.files for each in sources), 'file')}.")
+        env = f" in environment {desired.selection.env}" if desired.selection.env else ""
+        say(f"Valid: {count(resources, 'resource')}{env} in {count(sum(each.files for each in sources), 'file')}.")
     if any(each.severity == "error" for each in found):
         raise typer.Exit(1)
 

@@ -57,6 +57,7 @@ def watch(
     """
     from reconciler.cli.output import tell
     from reconciler.cli.pass_ import open_for, stop_on_signal, timeout_seconds
+    from reconciler.environment import refuse_other
     from reconciler.leader import lead
     from reconciler.pulse import Pulse
     from reconciler.report.log import Account
@@ -69,6 +70,7 @@ def watch(
     part = shard_named(shard) if shard is not None else None
     house, seconds = replace(open_for(asked, read_only=False), shard=part), timeout_seconds(every)
     selection = replace(asked.selection(house.settings, house.kinds, before=house.store.meta("root_paths") or ""), shard=part)
+    refuse_other(selection, house.store, house.store.inventory())
     keep_log(house)
     told = _Told(output, house, Account(lambda kind: tool_of(house, kind)))
     pulse = Pulse(seconds)

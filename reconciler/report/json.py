@@ -102,6 +102,7 @@ def plan_value(proposal: Proposal, *, all_: bool, at: datetime | None) -> dict[s
         "outcome": _outcome(proposal),
         "digest": plan_digest(proposal),
         "installation": installation(proposal),
+        "environment": proposal.selection.env or None,
         "appliedRevision": proposal.applied_revision,
         "sources": [source_value(each) for each in proposal.sources],
         "tools": {tool: {"ok": said == "ok", "message": "" if said == "ok" else said} for tool, said in sorted(proposal.tools.items())},
@@ -169,6 +170,7 @@ def row_value(each: Row, after: Sequence[Ref] = ()) -> dict[str, Any]:
         "action": each.verb,
         **ref_value(each.ref),
         "location": location_value(each.location),
+        "patches": [location_value(at) for at in each.patches],
         "why": each.why,
         "reason": each.reason,
         "next": each.next,
@@ -221,6 +223,7 @@ def diagnostic_value(each: Diagnostic) -> dict[str, Any]:
         "hint": each.hint,
         "ref": str(each.ref) if each.ref else None,
         "location": location_value(each.location),
+        "over": location_value(each.over),
     }
 
 

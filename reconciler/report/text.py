@@ -101,10 +101,11 @@ def drift_text(proposal: Proposal, *, color: bool = False, width: int = 100) -> 
 def headline(proposal: Proposal, resources: int) -> str:
     """What this plan is of, at which revision, and from how many tools it was read."""
     name = installation(proposal) or "this installation"
+    env = f" in environment {clean(proposal.selection.env)}" if proposal.selection.env else ""
     at = f" @ {clean(revision(proposal))}" if revision(proposal) else ""
     applied = proposal.applied_revision
     before = f" (applied before: {clean(applied)})" if applied and applied != revision(proposal) else ""
-    return f"Plan for {clean(name)}{at}{before}, {count(resources, 'resource')}{_read_from(proposal)}"
+    return f"Plan for {clean(name)}{env}{at}{before}, {count(resources, 'resource')}{_read_from(proposal)}"
 
 
 def _read_from(proposal: Proposal) -> str:
@@ -125,6 +126,7 @@ def _never_started(proposal: Proposal) -> bool:
 
 def _no_changes(proposal: Proposal, resources: int) -> str:
     at = f" @ {clean(revision(proposal))}" if revision(proposal) else ""
+    at += f" in environment {clean(proposal.selection.env)}" if proposal.selection.env else ""
     if not resources and proposal.selection.filtered:
         return f"No changes: nothing here is what the filters ask for{at} ({took(proposal.seconds)})."
     return f"No changes: {count(resources, 'resource')} match{'es' if resources == 1 else ''} manifests{at} ({took(proposal.seconds)})."
@@ -204,7 +206,7 @@ def _kept(each: Row, color: bool, width: int) -> str:
 
 
 def _head(each: Row, color: bool, width: int, why: str) -> list[str]:
-    name, where = clean(str(each.ref)), clean(str(each.location)) if each.location.file else ""
+    name, where = clean(str(each.ref)), place_text(each) if each.location.file else ""
     start = f"  {paint(each.glyph, style(each), color)} {paint(name, 'dim' if each.verb == 'keep' else 'bold', color)}"
     used = 4 + len(name)
     gap = max(2, 48 - used)
@@ -218,6 +220,14 @@ def _head(each: Row, color: bool, width: int, why: str) -> list[str]:
     if why:
         lines += wrap(why, width, "      ")
     return lines
+
+
+def place_text(each: Row) -> str:
+    """Where its manifest is, and what of an environment is applied over it; a child's is told with its parent."""
+    if not each.patches or each.ref.key:
+        return clean(str(each.location))
+    more = f" and {len(each.patches) - 1} more" if len(each.patches) > 1 else ""
+    return clean(f"{each.location} + {each.patches[-1]}{more}")
 
 
 def change_lines(changes: Sequence[Change], width: int, indent: str = "      ") -> list[str]:
