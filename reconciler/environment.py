@@ -22,6 +22,10 @@ BASE = "base"
 """How the manifests without patches are called where an environment could be."""
 
 
+OTHER = "OtherEnvironment"
+"""Reason of the warning that a plan is of another environment than the installation."""
+
+
 def standing(store: Store, inventory: Mapping[Ref, Owned]) -> str | None:
     """The environment that an installation is of; empty = the manifests without patches, None = nothing was applied yet."""
     known = store.meta(KEY)
@@ -49,7 +53,7 @@ def warned(selection: Selection, store: Store, inventory: Mapping[Ref, Owned]) -
     was = standing(store, inventory)
     if was is not None and was != selection.env and not selection.switch:
         said, hint = f"{_differ(was, selection.env)}: this plan is refused as it is", _way_out(was, selection.env)
-        yield Diagnostic(Location("--env"), said, hint=hint, severity="warning", reason="OtherEnvironment")
+        yield Diagnostic(Location("--env"), said, hint=hint, severity="warning", reason=OTHER)
 
 
 def enter(selection: Selection, store: Store, inventory: Mapping[Ref, Owned], actor: str, now: datetime) -> None:

@@ -100,6 +100,7 @@ def delete(
     from reconciler.cli.exit import of_proposal, of_report
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for, report_in, stop_on_signal
+    from reconciler.environment import refuse_other
     from reconciler.loop import carry_out, propose
     from reconciler.report.text import chosen_text
 
@@ -108,6 +109,7 @@ def delete(
     chosen = frozenset(_find(each, house, asked) for each in refs)
     _refuse_declared(chosen, house, asked)
     selection = asked.selection(house.settings, house.kinds, confirmed=tuple(str(each) for each in chosen))
+    refuse_other(selection, house.store, house.store.inventory())
     proposal = _only(chosen, propose(selection, house))
     say(chosen_text(proposal, color=asked.color(), width=width()))
     if dry_run or not proposal.plan.writes:

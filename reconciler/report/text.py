@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from reconciler.environment import OTHER
 from reconciler.model import Change, Diagnostic
 from reconciler.report.rows import (
     Row,
@@ -280,7 +281,9 @@ def notes(proposal: Proposal, width: int) -> list[str]:
 def next_step(proposal: Proposal) -> str:
     """The last line: what to do now."""
     found, writes = rows(proposal), bool(proposal.plan.writes)
-    steps = [f"`{command(proposal)}` applies this"] if writes else []
+    other = any(each.reason == OTHER for each in proposal.diagnostics)
+    applies = f"`{command(proposal, '--switch-env')}` would apply this all the same" if other else f"`{command(proposal)}` applies this"
+    steps = [applies] if writes else []
     if errors(proposal):
         steps.append("correct the manifests above (`reconcile validate` checks them without any tool)")
     if confirm := confirm_step(proposal):
