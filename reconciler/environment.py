@@ -45,14 +45,14 @@ def refuse_other(selection: Selection, store: Store, inventory: Mapping[Ref, Own
     """Raise UsageError when the installation is of another environment than the one that is to be applied, unless that was said."""
     was = standing(store, inventory)
     if was is not None and was != selection.env and not selection.switch:
-        raise UsageError(f"{_differ(was, selection.env)}, and nothing was done", hint=_way_out(was, selection.env))
+        raise UsageError(f"{_differ(was, selection.env)}: nothing was done", hint=_way_out(was, selection.env))
 
 
 def warned(selection: Selection, store: Store, inventory: Mapping[Ref, Owned]) -> Iterator[Diagnostic]:
     """The same for a plan, as a warning: it shows what would be done if it were let."""
     was = standing(store, inventory)
     if was is not None and was != selection.env and not selection.switch:
-        said, hint = f"{_differ(was, selection.env)}: this plan is refused as it is", _way_out(was, selection.env)
+        said, hint = f"{_differ(was, selection.env)}: as it is, this plan is refused", _way_out(was, selection.env)
         yield Diagnostic(Location("--env"), said, hint=hint, severity="warning", reason=OTHER)
 
 
@@ -72,12 +72,10 @@ def enter(selection: Selection, store: Store, inventory: Mapping[Ref, Owned], ac
 
 def _differ(was: str, asked: str) -> str:
     asks = f"environment {asked} is asked for" if asked else "no environment is named"
-    return f"this installation is of {f'environment {was}' if was else 'no environment'}, and {asks}"
+    return f"{asks}, and this installation is of {f'environment {was}' if was else 'none'}"
 
 
 def _way_out(was: str, asked: str) -> str:
-    stay = f"say `--env {was}`, or set MLOPS_ENV={was}" if was else "leave out --env and MLOPS_ENV"
-    return (
-        f"{stay}; `reconcile envs {was or BASE} {asked or BASE}` shows what differs; "
-        f"to make it {f'of {asked}' if asked else 'of none'} from now on: --switch-env; --state-dir keeps both apart"
-    )
+    stay = f"`--env {was}`, or MLOPS_ENV={was}, goes on with it" if was else "leave out --env and MLOPS_ENV to go on with it"
+    differ = f"`reconcile envs {was or BASE} {asked or BASE}` shows what differs"
+    return f"{stay}; {differ}; --switch-env makes it of {asked or 'none'} from now on; --state-dir keeps both apart"

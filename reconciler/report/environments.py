@@ -81,7 +81,7 @@ def environments_text(found: Sequence[Environment], *, wrong: int, color: bool, 
             lines.append(diagnostics_text(each.diagnostics, color=color))
     if wrong:
         lines += ["", f"The manifests have {count(wrong, 'error')} without any environment: `reconcile validate` tells."]
-    names = f"{found[0].name} {found[1].name if len(found) > 1 else 'base'}"
+    names = " ".join(clean(each.name) for each in found[:2]) if len(found) > 1 else f"base {clean(found[0].name)}"
     lines += ["", f"Next: `reconcile envs {names}` shows what differs between two; `reconcile --env NAME --dry-run` what would be done."]
     return "\n".join(lines)
 

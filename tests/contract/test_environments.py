@@ -82,7 +82,7 @@ def test_another_environment_is_refused_before_anything_is_written(here: Loop) -
     assert here.sizes() == {"one": 2}
     writes, stood = house.wire.writes, proposed(here, house, "dev")
     for env, said in (("prod", "environment prod is asked for"), ("", "no environment is named")):
-        with pytest.raises(UsageError, match=f"of environment dev, and {said}"):
+        with pytest.raises(UsageError, match=f"{said}, and this installation is of environment dev"):
             converge(asked(here, env), house)
         with pytest.raises(UsageError, match=said):
             carry_out(proposed(here, house, env), house)
@@ -118,7 +118,7 @@ def test_what_was_applied_before_there_were_environments_is_of_none(here: Loop) 
     converge(asked(here), house)
     with closing(sqlite3.connect(house.settings.state / "store.db")) as store, store:
         store.execute("delete from meta where key = ?", (KEY,))
-    with pytest.raises(UsageError, match="of no environment, and environment prod is asked for"):
+    with pytest.raises(UsageError, match="environment prod is asked for, and this installation is of none"):
         converge(asked(here, "prod"), house)
     converge(asked(here), house)
 

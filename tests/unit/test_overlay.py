@@ -209,6 +209,17 @@ def test_an_overlay_is_no_manifest(tmp_path: Path) -> None:
     assert "`--env NAME` applies them" in said
 
 
+def test_one_patch_is_for_all_nine_projects() -> None:
+    root = Path(__file__).parents[2]
+    found = read(Selection((root / "manifests",), env="workstation"), KINDS, Settings(root=root), {})
+    assert found.diagnostics == ()
+    assert found.installation == "mlops-workstation"
+    quotas = {ref.project: each.spec.nominal.memory for ref, each in found.graph.resources.items() if ref.kind == "ResourceQuota"}
+    assert len(quotas) == 9
+    assert {project for project, memory in quotas.items() if memory == "8Gi"} == quotas.keys() - {"lora-finetuning"}
+    assert quotas["lora-finetuning"] == "16Gi"
+
+
 # --- rights ----------------------------------------------------------------------------------------------------------
 
 TEAM = "{name: team, projects: [speech], path: teams/speech}"
