@@ -141,7 +141,11 @@ class Globals:
         paths = self.paths(house.settings)
         if not all(path.exists() for path in paths):
             return None
-        return Selection(paths=paths, env=house.settings.env or standing(house.store, {}) or "")
+        if house.settings.env:
+            return Selection(paths=paths, env=house.settings.env)
+        return Selection(
+            paths=paths, env=standing(house.store, {}) or "", part=True
+        )  # its overlay may be gone: no reason to look nothing up
 
     def color(self, stream: Any = None) -> bool:
         """Whether to colour: a terminal, and neither NO_COLOR nor --no-color; FORCE_COLOR overrules the terminal."""

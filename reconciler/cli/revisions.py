@@ -130,8 +130,9 @@ def _root(asked: Globals, house: House) -> tuple[Repository, tuple[str, ...]]:
     top = next((each for each in (root, *root.parents) if (each / ".git").exists()), None)
     if top is None:
         raise UsageError(f"{root} is not in a git repository", hint="a rollback is a commit; put the manifests under git")
-    beside = [each for path in paths for each in overlay_folders(path, root) if each.is_dir() and not any(map(each.is_relative_to, paths))]
-    folders = tuple(dict.fromkeys(os.path.relpath(each.absolute(), top) for each in (*paths, *beside)))
+    own = [each.absolute() for each in paths]
+    beside = [each for path in own for each in overlay_folders(path, root) if each.is_dir() and not any(map(each.is_relative_to, own))]
+    folders = tuple(dict.fromkeys(os.path.relpath(each, top) for each in (*own, *beside)))
     if outside := next((each for each in folders if each.startswith("..")), None):
         raise UsageError(f"{outside} is not in the repository {top}", hint="name manifests of that repository with -f")
     platform = _platform(asked, house)

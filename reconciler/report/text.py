@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from reconciler.environment import OTHER
-from reconciler.model import Change, Diagnostic
+from reconciler.model import NOWHERE, Change, Diagnostic, Ref
 from reconciler.report.rows import (
     Row,
     Verb,
@@ -127,7 +127,7 @@ def _never_started(proposal: Proposal) -> bool:
 
 def _no_changes(proposal: Proposal, resources: int) -> str:
     at = f" @ {clean(revision(proposal))}" if revision(proposal) else ""
-    at += f" in environment {clean(proposal.selection.env)}" if proposal.selection.env else ""
+    at = f" in environment {clean(proposal.selection.env)}{at}" if proposal.selection.env else at
     if not resources and proposal.selection.filtered:
         return f"No changes: nothing here is what the filters ask for{at} ({took(proposal.seconds)})."
     return f"No changes: {count(resources, 'resource')} match{'es' if resources == 1 else ''} manifests{at} ({took(proposal.seconds)})."
@@ -317,9 +317,9 @@ def unaffected(found: Iterable[Row], mistakes: Iterable[Diagnostic]) -> int:
 def diagnostics_text(diagnostics: Iterable[Diagnostic], *, color: bool = False, planned: int | None = None) -> str:
     """Every mistake with its place, then how many there are. `planned` = how many resources went on without them."""
     found = sorted(diagnostics, key=lambda each: (each.severity, each.location.file, each.location.line, each.location.column, each.path))
-    blocks = [_diagnostic(each, color) for each in found]
-    wrong = [each for each in found if each.severity == "error"]
-    warned = len(found) - len(wrong)
+    blocks = [_diagnostic(each, refs, color) for each, refs in _folded(found)]
+    wrong = [each for each, _ in _folded(found) if each.severity == "error"]
+    warned = len(_folded(found)) - len(wrong)
     told = []
     if wrong:
         told.append(f"{count(len(wrong), 'error')} in {count(len({each.location.file for each in wrong}), 'file')}")
@@ -329,8 +329,21 @@ def diagnostics_text(diagnostics: Iterable[Diagnostic], *, color: bool = False, 
     return "\n".join([*blocks, f"{', '.join(told) or 'No mistakes'}.{rest}"])
 
 
-def _diagnostic(each: Diagnostic, color: bool) -> str:
+def _folded(found: Sequence[Diagnostic]) -> list[tuple[Diagnostic, list[Ref]]]:
+    """Each, with the further resources of which the very same is told: one wrong patch may be for hundreds."""
+    folded: dict[Diagnostic, list[Ref]] = {}
+    first: dict[Diagnostic, Diagnostic] = {}
+    for each in found:
+        same = first.setdefault(replace(each, ref=None, over=NOWHERE), each) if each.over.file else each
+        folded.setdefault(same, [])
+        if same is not each and each.ref is not None:
+            folded[same].append(each.ref)
+    return list(folded.items())
+
+
+def _diagnostic(each: Diagnostic, refs: Sequence[Ref], color: bool) -> str:
     first, *others = clean_lines(str(each)).split("\n")
+    others += [f"  the same is wrong for {listed(refs)}"] if refs else []
     label = "" if each.severity == "error" else "warning  "
     return "\n".join([f"{label}{paint(first, 'red' if each.severity == 'error' else 'yellow', color)}", *others])
 

@@ -80,9 +80,9 @@ def load(
     `within`), beside the folders that the paths lie in. `whole`: the paths are all that there is, not a part of it.
     Raises nothing: what cannot be read is a diagnostic, and makes the source incomplete."""
     reading = _Reading(source, root.absolute(), Parsed(cache, source), (within or root).absolute(), env, whole)
+    top = within if source != "root" else root
     for path in paths:
-        top = within if source != "root" else root
-        reading.read(root / path, Path(os.path.normpath(top.absolute())) if top is not None else None)
+        reading.read(root / path, top)
     reading.parsed.save()
     return reading.loaded(revision_of([*(root / each for each in paths), *reading.beside]))
 
@@ -90,7 +90,9 @@ def load(
 def overlay_folders(path: Path, top: Path) -> Iterator[Path]:
     """The `overlays` folders beside a path and beside the folders that it lies in, up to the one in `top`; outside of `top` beside it
     only. The nearest first; whether they are there is not asked."""
-    here = Path(os.path.normpath(path.absolute()))  # a link is not followed: the overlay lies where the path says
+    here, top = (
+        Path(os.path.normpath(each.absolute())) for each in (path, top)
+    )  # links are not followed: an overlay lies where a path says
     folder = here.parent
     last = folder if here != top and not here.is_relative_to(top) else top
     while folder.is_relative_to(last):

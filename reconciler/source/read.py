@@ -58,12 +58,13 @@ def read(
     root = settings.root.absolute()
     paths = tuple(Path(os.path.relpath(each.absolute(), root)) for each in selection.paths)
     whole = selection.whole or not root_paths or set(root_paths.splitlines()) <= {str(each) for each in paths}
+    sure = whole and not selection.part
     selection = replace(selection, paths=paths, part=not whole)
     cache, env = settings.state / "cache" if settings.state.is_dir() else None, selection.env
     loaded = _taken_out(paths, root, quarantined)
     if loaded is None:
         loaded = load([root / each for each in paths], root=root, cache=cache, env=env, whole=whole)
-        must_have(env, loaded.environments if whole else loaded.environments | {env})
+        must_have(env, loaded.environments if sure else loaded.environments | {env})
     own, platform = loaded.environments, _platform(loaded, kinds, root, inventory)
     if platform is not None and platform.sources:
         loaded = _without_others(loaded, platform.sources, root, settings.state)

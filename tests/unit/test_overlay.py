@@ -16,6 +16,7 @@ from reconciler.errors import UsageError
 from reconciler.model import Ref, Resource
 from reconciler.overlay import merge, overlay
 from reconciler.registry import discover
+from reconciler.report.text import diagnostics_text
 from reconciler.resolve import resolve
 from reconciler.selection import Selection
 from reconciler.settings import Settings
@@ -280,6 +281,27 @@ def test_a_clone_among_the_manifests_does_not_speak_for_the_root(tmp_path: Path)
     assert (found.installation, versions(found)) == ("test", {"vision/a": 10})
 
 
+def test_a_repository_has_overlays_of_its_own(tmp_path: Path) -> None:
+    clone = ".mlops/sources/team"
+    files = {
+        ".mlops/sources/team.json": json.dumps({"source": "team", "commit": "1" * 40}),
+        f"{clone}/deploy/data.yaml": f"{dataset('a', 'speech')}---\n{dataset('b', 'speech')}",
+        f"{clone}/overlays/dev/x.yaml": patch("*", "*", "versions: 1, push: false"),
+        f"{clone}/deploy/overlays/dev/x.yaml": patch("b", "speech", "versions: 2"),
+        "manifests/overlays/dev/x.yaml": patch("*", "*", "versions: 5"),
+    }
+    tree(tmp_path, files, "{name: team, projects: [speech], path: deploy, git: {url: /srv/team.git}}")
+    found = desired(tmp_path)
+    assert versions(found) == {"speech/a": 1, "speech/b": 2}
+    assert [(each.severity, each.location.file) for each in found.diagnostics] == [("warning", "manifests/overlays/dev/x.yaml")]
+
+
+def test_what_is_looked_up_does_not_depend_on_an_overlay_that_is_gone(tmp_path: Path) -> None:
+    tree(tmp_path, BOTH)
+    selection = Selection((tmp_path / "manifests",), env="dev", part=True)
+    assert read(selection, KINDS, Settings(root=tmp_path), {}).graph.resources
+
+
 def test_a_link_out_of_an_overlay_is_refused(tmp_path: Path) -> None:
     tree(
         tmp_path,
@@ -377,3 +399,25 @@ def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:
         loaded.append(overlay(load([Path("manifests")], root=root, env="dev"), KINDS, root=root))
     first, second = ([replace(each, patches=()).data for each in some.manifests] for some in loaded)
     assert first == second
+
+
+def test_what_is_wrong_for_many_is_told_once(tmp_path: Path) -> None:
+    many = {"manifests/vision/data.yaml": "---\n".join(dataset(f"d{number}") for number in range(8))}
+    tree(tmp_path, {**many, "manifests/overlays/dev/x.yaml": patch("*", "*", "versions: many")})
+    found = desired(tmp_path)
+    assert len(found.diagnostics) == 8, "programs are told each"
+    text = diagnostics_text(found.diagnostics)
+    assert text.count("'many' is not a whole number") == 1
+    assert (
+        "the same is wrong for dataset/vision/d1, dataset/vision/d2, dataset/vision/d3, dataset/vision/d4, dataset/vision/d5 and 2 more"
+        in text
+    )
+    assert text.endswith("1 error in 1 file.")
+
+
+def test_what_cannot_be_read_of_an_overlay_is_not_taken_for_nothing(tmp_path: Path) -> None:
+    tree(tmp_path, {**BOTH, "manifests/overlays/dev/x.yaml": patch("a", spec="versions: 1")})
+    (tmp_path / "manifests/overlays/dev/more.yaml").write_bytes(b"\xff\xfe")
+    found = desired(tmp_path)
+    assert versions(found) == {}
+    assert {ref.name for ref in found.graph.refused} == {"a", "b", "platform", "vision", "speech"}
