@@ -23,7 +23,7 @@ class Selection:
     labels: Mapping[str, str] = field(default_factory=dict)
     refs: frozenset[Ref] = frozenset()
     part: bool = False
-    """`-f` named something else than the whole tree."""
+    """`-f` named something else than the whole tree; of what is only looked up: it need not be all there."""
     whole: bool = False
     """These paths are the whole tree from now on, whatever was the tree before."""
     confirmed: frozenset[str] = frozenset()

@@ -42,7 +42,7 @@ def validate(ctx: typer.Context, output: Output = Format.TEXT) -> None:
     desired = read(asked.selection(settings, kinds), kinds, settings, store.inventory(), store.meta("root_paths") or "")
     found, resources, sources = desired.diagnostics, len(desired.graph.resources), desired.graph.sources
     if output is Format.JSON:
-        say(diagnostics_json(found, resources=resources, sources=sources))
+        say(diagnostics_json(found, resources=resources, sources=sources, env=desired.selection.env))
     elif found:
         named = {each.ref for each in found if each.severity == "error"}
         unaffected = len(desired.graph.resources.keys() - desired.graph.blocked.keys() - named)

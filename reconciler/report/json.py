@@ -71,12 +71,13 @@ def history_json(entries: Iterable[AuditEntry]) -> str:
     return _text("history", {"entries": [history_value(each) for each in entries]})
 
 
-def diagnostics_json(diagnostics: Sequence[Diagnostic], *, resources: int, sources: Sequence[Source] = ()) -> str:
+def diagnostics_json(diagnostics: Sequence[Diagnostic], *, resources: int, sources: Sequence[Source] = (), env: str = "") -> str:
     """What `reconcile validate` found."""
     return _text(
         "validation",
         {
             "valid": not any(each.severity == "error" for each in diagnostics),
+            "environment": env or None,
             "resources": resources,
             "sources": [source_value(each) for each in sources],
             "diagnostics": [diagnostic_value(each) for each in diagnostics],

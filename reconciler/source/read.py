@@ -20,7 +20,7 @@ from reconciler.selection import Selection, must_know
 from reconciler.settings import Settings
 from reconciler.source.folders import folders
 from reconciler.source.follow import place_of, standing
-from reconciler.source.load import Loaded, load
+from reconciler.source.load import OVERLAYS, Loaded, load, overlay_folders
 from reconciler.source.quarantine import out_of, told
 from reconciler.source.revision import contents_of, head_of
 from reconciler.validate import Checks, Validated, validate
@@ -58,13 +58,14 @@ def read(
     root = settings.root.absolute()
     paths = tuple(Path(os.path.relpath(each.absolute(), root)) for each in selection.paths)
     whole = selection.whole or not root_paths or set(root_paths.splitlines()) <= {str(each) for each in paths}
-    sure = whole and not selection.part
+    looks_up = selection.part
     selection = replace(selection, paths=paths, part=not whole)
     cache, env = settings.state / "cache" if settings.state.is_dir() else None, selection.env
     loaded = _taken_out(paths, root, quarantined)
     if loaded is None:
         loaded = load([root / each for each in paths], root=root, cache=cache, env=env, whole=whole)
-        must_have(env, loaded.environments if sure else loaded.environments | {env})
+        if not looks_up and (whole or not _is_elsewhere(env, root_paths, root)):
+            must_have(env, loaded.environments)
     own, platform = loaded.environments, _platform(loaded, kinds, root, inventory)
     if platform is not None and platform.sources:
         loaded = _without_others(loaded, platform.sources, root, settings.state)
@@ -83,6 +84,12 @@ def _platform(loaded: Loaded, kinds: Kinds, root: Path, inventory: Mapping[Ref, 
     declared = replace(loaded, manifests=tuple(each for each in loaded.manifests if each.data.get("kind") == "Platform"))
     found = validate(overlay(declared, kinds, root=root), kinds, root=root, incumbents=inventory).resources
     return next((each.spec for each in found if isinstance(each.spec, PlatformSpec)), None)
+
+
+def _is_elsewhere(env: str, root_paths: str, root: Path) -> bool:
+    """Whether the whole tree has an overlay of the environment, which a part of it need not have."""
+    paths = [root / each for each in root_paths.splitlines()]
+    return any((folder / env).is_dir() for path in paths for folder in (*path.glob(f"**/{OVERLAYS}"), *overlay_folders(path, root)))
 
 
 def _taken_out(paths: Sequence[Path], root: Path, quarantined: Sequence[Quarantined]) -> Loaded | None:

@@ -203,6 +203,14 @@ def test_a_part_of_the_tree_is_patched_as_the_whole_is(tmp_path: Path, paths: tu
     assert part.diagnostics == (), "what is not read is not missing"
 
 
+def test_a_part_need_not_have_the_environment_and_the_whole_must(tmp_path: Path) -> None:
+    tree(tmp_path, {**BOTH, "manifests/speech/overlays/dev/x.yaml": patch("a", "speech", "versions: 1")})
+    assert desired(tmp_path, "dev", "manifests/vision", root_paths="manifests").selection.part
+    shutil.rmtree(tmp_path / "manifests/speech/overlays")
+    with pytest.raises(UsageError, match="there is no environment 'dev'"):
+        desired(tmp_path, "dev", "manifests/vision", root_paths="manifests")
+
+
 def test_an_overlay_is_no_manifest(tmp_path: Path) -> None:
     tree(tmp_path, {**BOTH, "manifests/overlays/dev/x.yaml": patch("a", spec="versions: 1")})
     (said,) = [str(each) for each in desired(tmp_path, "", "manifests/overlays/dev").diagnostics]
