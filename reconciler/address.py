@@ -14,6 +14,8 @@ from schemas.base import API_VERSION, KindInfo
 
 ANY = "*"
 """In the place of a kind, a project or a name: each of them."""
+LONGEST = 63
+"""Characters of a name."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,9 @@ class Addressed:
     def __str__(self) -> str:
         what = self.kind if self.kind != ANY else "resource"
         if self.name != ANY:
-            return "/".join(each for each in (self.kind.lower(), self.project, self.name) if each)
-        of = "" if self.project is None else " of any project" if self.project == ANY else f" of project {self.project}"
-        carries = ", ".join(f"{key}={value}" for key, value in self.selector.items())
+            return "/".join(each[:LONGEST] for each in (self.kind.lower(), self.project, self.name) if each)
+        of = "" if self.project is None else " of any project" if self.project == ANY else f" of project {self.project[:LONGEST]}"
+        carries = ", ".join(f"{key}={value}" for key, value in self.selector.items())[: 2 * LONGEST]
         return f"{what}{of}{f' that carries {carries}' if carries else ''}"
 
 

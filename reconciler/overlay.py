@@ -8,16 +8,16 @@ wants here."""
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
-from itertools import combinations
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from reconciler.address import ANY, Address, Addressed, address_of, addressed
-from reconciler.model import JSON, Diagnostic, Manifest
+from reconciler.address import ANY, LONGEST, Address, Addressed, address_of, addressed
+from reconciler.model import JSON, Diagnostic, Location, Manifest
 from reconciler.registry import Kinds
 from reconciler.schemaerrors import Steps
 from reconciler.source.load import RESOURCES, Loaded
@@ -26,6 +26,10 @@ from reconciler.validate import incomplete
 
 _LIKE = 0.7
 """How alike two names must be for one to be taken for the other misspelt."""
+MOST_WIDE = 200
+"""Patches of one source that are for more than one resource: each of them is held against each manifest."""
+MOST_GUESSES = 100
+"""Patches of nothing for which is looked for what they mean: each is held against all names."""
 
 
 def overlay(loaded: Loaded, kinds: Kinds, *, root: Path) -> Loaded:
@@ -70,13 +74,17 @@ class _Stack:
 
     def __init__(self, patches: Sequence[Addressed], loaded: Loaded, root: Path, places: Places) -> None:
         self.loaded, self.root, self.places = loaded, root, places
-        self.patches = sorted(patches, key=lambda each: each.order)
+        self.patches = sorted(_bounded(patches), key=lambda each: each.order)
         self.addresses = [address_of(each, str(root)) for each in loaded.manifests]
         self.used: set[int] = set()
         self.told: dict[tuple[str, Diagnostic], None] = {}
         """(source, what is wrong), each once."""
         self.suspected: set[int] = set()
         """Manifests that a patch probably means that says something else."""
+        self.guesses = 0
+        self.clashed: set[Location] = set()
+        """Of which that was told."""
+        self._numbers = {(each.kind, each.project, each.name): number for number, each in reversed(list(enumerate(self.addresses)))}
         self._precise: dict[tuple[object, ...], list[int]] = defaultdict(list)
         self._wide: dict[str, list[int]] = defaultdict(list)
         for number, each in enumerate(self.patches):
@@ -112,13 +120,20 @@ class _Stack:
     def _clashes(self, some: Sequence[Addressed]) -> bool:
         """Whether two of the same reach want different things: no order between them would be meant."""
         found = False
-        for one, other in combinations([each for each in some if each.works], 2):
-            if one.reach != other.reach or (steps := _clash(one.patch.body, other.patch.body)) is None:
-                continue
-            first = self.places.at(one.patch.location, steps)
-            said = f"{first} says something else, and neither of the two patches is more precise"
-            self._tell(other, steps, said, f"keep one of them, or name in one what the other calls '{ANY}'")
-            found = True
+        for _, group in groupby((each for each in some if each.works), key=lambda each: each.reach):
+            before: list[Addressed] = []
+            said: Mapping[str, JSON] = {}
+            for each in group:
+                steps = _clash(said, each.patch.body)
+                found |= steps is not None
+                if steps is not None and each.patch.location not in self.clashed:
+                    self.clashed.add(each.patch.location)
+                    first = next(one for one in before if _clash(one.patch.body, each.patch.body) is not None)
+                    place = self.places.at(first.patch.location, steps)
+                    told = f"{place} says something else, and neither of the two patches is more precise"
+                    self._tell(each, steps, told, f"keep one of them, or name in one what the other calls '{ANY}'")
+                before.append(each)
+                said = _both(said, each.patch.body)
         return found
 
     def look_for_the_misled(self, kinds: Kinds) -> None:
@@ -138,11 +153,12 @@ class _Stack:
             said = f"it patches nothing: there is no {each} in {below}"
             self._tell(each, ("metadata", "name"), said, "remove it, or correct whom it is for", severity="warning")
             return
-        same = [(other, address) for other, address in zip(self.loaded.manifests, self.addresses, strict=True) if each.is_for(address)]
-        if same and (other := same[0][0]).source != source:
+        number = self._numbers.get((each.kind, each.project, each.name))
+        other = self.loaded.manifests[number] if number is not None else None
+        if other is not None and other.source != source:
             said = f"it patches nothing: {each} is declared by source {other.source}, in {other.location}"
             self._tell(each, ("metadata", "name"), said, "an overlay changes manifests of its own source only")
-        elif same:
+        elif other is not None:
             said = f"it patches nothing: {each} is declared in {other.location}, and this overlay is over {below}"
             self._tell(each, ("metadata", "name"), said, "move the patch into an overlay beside or above that file")
         else:
@@ -150,11 +166,17 @@ class _Stack:
 
     def _meant(self, each: Addressed) -> str:
         """What is probably meant; held back, for what it says without the patch nobody wants here."""
-        here = [
-            (address, number)
-            for number, (other, address) in enumerate(zip(self.loaded.manifests, self.addresses, strict=True))
-            if other.source == each.layer.manifest.source and _is_below(address.place, each.layer.below) and address.kind == each.kind
-        ]
+        self.guesses += 1
+        guess = self.guesses <= MOST_GUESSES and max(len(each.name), len(each.project or "")) <= LONGEST
+        here = (
+            [
+                (address, number)
+                for number, (other, address) in enumerate(zip(self.loaded.manifests, self.addresses, strict=True))
+                if other.source == each.layer.manifest.source and _is_below(address.place, each.layer.below) and address.kind == each.kind
+            ]
+            if guess
+            else []
+        )
         names = {address.name or "": number for address, number in here if address.project == each.project}
         projects = {address.project or "": number for address, number in here if address.name == each.name}
         near = [names[name] for name in get_close_matches(each.name, names, n=1, cutoff=_LIKE)]
@@ -172,6 +194,19 @@ class _Stack:
         path = ".".join(str(one) for one in steps)
         found = Diagnostic(at, said, path=path, hint=hint, severity=severity, reason="Overlay")
         self.told[each.layer.manifest.source, found] = None
+
+
+def _bounded(patches: Sequence[Addressed]) -> Iterator[Addressed]:
+    """The patches, of which those that are too many of their kind are taken for wrong."""
+    wide: Counter[str] = Counter()
+    for each in patches:
+        source = each.layer.manifest.source
+        wide[source] += not each.precise
+        if each.precise or wide[source] <= MOST_WIDE or not each.works:
+            yield each
+        else:
+            said = f"more than {MOST_WIDE} patches of source {source} are for more than one resource"
+            yield replace(each, mistakes=((("metadata", "name"), said, f"say it in fewer, or name what it is for instead of '{ANY}'"),))
 
 
 def _merged(manifest: Manifest, patches: Iterable[Addressed]) -> Manifest:
@@ -192,6 +227,16 @@ def _clash(one: Mapping[str, JSON], other: Mapping[str, JSON], at: Steps = ()) -
         elif a != b or type(a) is not type(b):
             return (*at, key)
     return None
+
+
+def _both(one: Mapping[str, JSON], other: Mapping[str, JSON]) -> Mapping[str, JSON]:
+    """What either of two patches says; the first has the last word."""
+    found = {**other, **one}
+    for key in one.keys() & other.keys():
+        a, b = one[key], other[key]
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found[key] = _both(a, b)
+    return found
 
 
 def _is_below(place: str, folder: str) -> bool:

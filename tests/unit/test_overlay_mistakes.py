@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.model import Ref
-from reconciler.overlay import overlay
+from reconciler.overlay import MOST_WIDE, overlay
 from reconciler.report.text import diagnostics_text
 from reconciler.resolve import resolve
 from reconciler.source.load import load
@@ -102,3 +102,23 @@ def test_what_cannot_be_read_of_an_overlay_is_not_taken_for_nothing(tmp_path: Pa
     found = desired(tmp_path)
     assert versions(found) == {}
     assert {ref.name for ref in found.graph.refused} == {"a", "b", "platform", "vision", "speech"}
+
+
+def test_patches_without_end_come_to_an_end(tmp_path: Path) -> None:
+    """A further source is taken for hostile; so are its overlays."""
+    many = "---\n".join(dataset(f"d{number}") for number in range(2000))
+    wide = "---\n".join(patch("*", "*", f"versions: {number + 1}") for number in range(1500))
+    precise = "---\n".join(patch("d0", spec="push: true") for _ in range(1500))
+    nothing = "---\n".join(patch(f"d{number}x", spec="push: true") for number in range(3000))
+    overlays = {f"manifests/overlays/dev/{name}.yaml": text for name, text in (("w", wide), ("p", precise), ("n", nothing))}
+    tree(tmp_path, {"manifests/vision/data.yaml": many, **overlays})
+    loaded = load([tmp_path / "manifests"], root=tmp_path, env="dev")
+    found = overlay(loaded, KINDS, root=tmp_path)
+    assert [each for each in found.manifests if each.data["kind"] == "Dataset"] == [], "each of them is held back"
+    assert any(f"more than {MOST_WIDE} patches" in each.message for each in found.diagnostics)
+
+
+def test_a_name_without_end_is_not_repeated(tmp_path: Path) -> None:
+    tree(tmp_path, {**BOTH, "manifests/overlays/dev/x.yaml": patch("a" * 100_000, spec="versions: 1")})
+    (said,) = desired(tmp_path).diagnostics
+    assert len(str(said)) < 500
