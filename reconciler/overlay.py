@@ -197,16 +197,19 @@ class _Stack:
 
 
 def _bounded(patches: Sequence[Addressed]) -> Iterator[Addressed]:
-    """The patches, of which those that are too many of their kind are taken for wrong."""
+    """The patches; of those that are too many of their kind one for each folder, which stands for all and is wrong."""
     wide: Counter[str] = Counter()
+    over: set[tuple[str, str]] = set()
     for each in patches:
         source = each.layer.manifest.source
         wide[source] += not each.precise
-        if each.precise or wide[source] <= MOST_WIDE or not each.works:
+        if each.precise or wide[source] <= MOST_WIDE:
             yield each
-        else:
+        elif (source, each.layer.below) not in over:
+            over.add((source, each.layer.below))
             said = f"more than {MOST_WIDE} patches of source {source} are for more than one resource"
-            yield replace(each, mistakes=((("metadata", "name"), said, f"say it in fewer, or name what it is for instead of '{ANY}'"),))
+            mistakes = ((("metadata", "name"), said, f"say it in fewer, or name what it is for instead of '{ANY}'"),)
+            yield replace(each, kind=ANY, project=ANY, name=ANY, selector={}, mistakes=mistakes)
 
 
 def _merged(manifest: Manifest, patches: Iterable[Addressed]) -> Manifest:

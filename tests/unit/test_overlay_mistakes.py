@@ -106,10 +106,10 @@ def test_what_cannot_be_read_of_an_overlay_is_not_taken_for_nothing(tmp_path: Pa
 
 def test_patches_without_end_come_to_an_end(tmp_path: Path) -> None:
     """A further source is taken for hostile; so are its overlays."""
-    many = "---\n".join(dataset(f"d{number}") for number in range(2000))
-    wide = "---\n".join(patch("*", "*", f"versions: {number + 1}") for number in range(1500))
-    precise = "---\n".join(patch("d0", spec="push: true") for _ in range(1500))
-    nothing = "---\n".join(patch(f"d{number}x", spec="push: true") for number in range(3000))
+    many = "---\n".join(dataset(f"d{number}") for number in range(1000))
+    wide = "---\n".join(patch("*", "*", f"versions: {number + 1}") for number in range(600))
+    precise = "---\n".join(patch("d0", spec="push: true") for _ in range(600))
+    nothing = "---\n".join(patch(f"d{number}x", spec="push: true") for number in range(1000))
     overlays = {f"manifests/overlays/dev/{name}.yaml": text for name, text in (("w", wide), ("p", precise), ("n", nothing))}
     tree(tmp_path, {"manifests/vision/data.yaml": many, **overlays})
     loaded = load([tmp_path / "manifests"], root=tmp_path, env="dev")
