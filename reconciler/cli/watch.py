@@ -52,7 +52,7 @@ def watch(
     Examples:
       reconcile watch
       reconcile watch --every 5m --project lora-finetuning
-      reconcile watch --listen 8480
+      reconcile watch --env prod --listen 8480
       reconcile watch --shard 2/3
     """
     from reconciler.cli.output import tell
@@ -90,7 +90,8 @@ def watch(
             on_news=told.news,
         )
 
-    tell(f"Watching {', '.join(str(each) for each in selection.paths)}; Ctrl-C ends it. Runs and services go on without it.")
+    env = f" in environment {selection.env}" if selection.env else ""
+    tell(f"Watching {', '.join(str(each) for each in selection.paths)}{env}; Ctrl-C ends it. Runs and services go on without it.")
     with stop_on_signal() as stop, _answering(listen, pulse, sources), _logged(house, seconds):
         lead(house, pulse, stop, loop, on_standby=told.standby, on_lead=told.leads)
     raise typer.Exit(Exit.OK)
