@@ -222,7 +222,7 @@ def _merged(manifest: Manifest, patches: Iterable[Addressed]) -> Manifest:
 
 def _clash(one: Mapping[str, JSON], other: Mapping[str, JSON], at: Steps = ()) -> Steps | None:
     """The first field that both set, and not alike."""
-    for key in one.keys() & other.keys():
+    for key in [each for each in other if each in one]:
         a, b = one[key], other[key]
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             if (found := _clash(a, b, (*at, key))) is not None:
