@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from reconciler.advance import LOOK, Watch, advance, heard
+from reconciler.environment import refuse_other
 from reconciler.errors import StalePlan, WriterBusy
 from reconciler.events import Event
 from reconciler.house import ANSWERS, House, await_services, bring
@@ -67,7 +68,9 @@ def converge(
     `on_proposal` is told the first proposal before it is carried out. `until` says that it is enough, whatever else still moves.
     With `fetch` the repositories that the Platform names are brought to what is newest first: a loop follows them by itself.
     No wait outlasts a newer manifest: with `wait` it is acted on at once, else `newer` tells of it. `accept` is asked about every
-    proposal before anything of it is done, and raises what it has against it."""
+    proposal before anything of it is done, and raises what it has against it.
+    Raises UsageError, before anything is touched, when the installation is of another environment."""
+    refuse_other(selection, house.store, house.store.inventory())
     stop, files = stop or threading.Event(), Changed()
     with watching(selection, house, files, stop, manifests_only=True) if wait else nullcontext():
         return _converged(selection, house, wait, timeout, stop, on_proposal, until, fetch, newer or files.is_set, files, accept)

@@ -26,6 +26,7 @@ from reconciler.bind import Bound, Differ, bind
 from reconciler.controller import Asks, Context, Expands
 from reconciler.diff import compare
 from reconciler.drift import WITHIN, PutBack, by_hand, put_back
+from reconciler.environment import enter, warned
 from reconciler.events import Event
 from reconciler.expand import Expanded, expand
 from reconciler.house import House, begin, context, writing
@@ -157,7 +158,7 @@ def propose(selection: Selection, house: House) -> Proposal:
         observations={**observed.seen, **observed.extra},
         inventory=inventory,
         sources=desired.graph.sources,
-        diagnostics=(*desired.diagnostics, *map(_unmatched, planned.unmatched)),
+        diagnostics=(*desired.diagnostics, *map(_unmatched, planned.unmatched), *warned(selection, house.store, inventory)),
         orphans=_orphans(observed, inventory, desired),
         tools=observed.tools,
         seconds=time.monotonic() - began,
@@ -186,9 +187,11 @@ def _differ(house: House) -> Differ:
 def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = None) -> Report:
     """Do what the proposal says, look again, and write down where everything stands.
 
-    Raises StalePlan, and does nothing, when another pass wrote since the proposal; StoreError while another one is writing."""
+    Raises StalePlan, and does nothing, when another pass wrote since the proposal; StoreError while another one is writing; UsageError
+    when the installation is of another environment."""
     began, ctx = time.monotonic(), proposal.context
     with writing(house, proposal.lease):
+        enter(proposal.selection, house.store, proposal.inventory, house.actor, house.now())
         results: Sequence[Result] = [Result(each, None) for each in proposal.plan.actions]
         admission: Admission | None = None
         journal = _journal(proposal, house)
@@ -230,7 +233,7 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
 
 def against(name: str, proposal: Proposal, house: House) -> Proposal:
     """The proposal, with what of it the change since the revision `name` brings about. Raises UsageError where there is no such one."""
-    base = read_base(name, proposal.selection.paths, house.kinds, house.settings.root)
+    base = read_base(name, proposal.selection.paths, house.kinds, house.settings.root, proposal.selection.env)
     found = impact(proposal.plan.actions, proposal.resources, proposal.inventory, base, ROOT_SOURCE)
     return replace(proposal, impact=found)
 

@@ -105,7 +105,9 @@ def refused(refs: Iterable[Ref], diagnostics: Sequence[Diagnostic]) -> tuple[Sta
     found = []
     for ref in sorted(refs):
         problem = first.get(ref)
-        why = f"its manifest is wrong: {problem.path or 'it'}: {problem.message}" if problem else "its manifest is wrong"
+        why = "its manifest, or a patch over it, is wrong"
+        if problem:
+            why = f"its manifest is wrong: {problem.path or 'it'}: {problem.message}"
         conditions = (Condition("Ready", None, "InvalidManifest", why), Condition("Synced", None, "InvalidManifest", why))
         found.append(Status(ref, Health.UNKNOWN, conditions, "", problem.location if problem else Location(""), why))
     return tuple(found)

@@ -100,14 +100,16 @@ def _without_platform(validated: Validated, world: World) -> list[tuple[str, Dia
 def _told(breach: Breach, places: Places) -> Diagnostic:
     """A diagnostic with the place of the field; the file is read again for it."""
     resource, steps = breach.resource, tuple(breach.path.split(".")) if breach.path else ()
+    at, over = places.both(resource.location, resource.patches, steps)
     return Diagnostic(
-        places.at(resource.location, steps),
+        at,
         breach.message,
         path=breach.path,
         ref=resource.ref,
         hint=breach.hint,
         severity="error" if breach.error else "warning",
         reason=breach.reason,
+        over=over,
     )
 
 

@@ -23,13 +23,17 @@ class Selection:
     labels: Mapping[str, str] = field(default_factory=dict)
     refs: frozenset[Ref] = frozenset()
     part: bool = False
-    """`-f` named something else than the whole tree."""
+    """`-f` named something else than the whole tree; of what is only looked up: it need not be all there."""
     whole: bool = False
     """These paths are the whole tree from now on, whatever was the tree before."""
     confirmed: frozenset[str] = frozenset()
     """Digests of deletion sets, or Refs, from `--confirm`."""
     shard: Shard | None = None
     """The projects that this loop looks after, as a whole; None = all."""
+    env: str = ""
+    """The environment whose overlays are applied; empty = none."""
+    switch: bool = False
+    """The installation is of this environment from now on, whatever it was of before."""
 
     @property
     def filtered(self) -> bool:

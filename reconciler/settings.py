@@ -19,6 +19,8 @@ class Settings(BaseSettings):
     """Private folder for the Store, the services' data and the DVC cache; unset = `.mlops` in the root."""
     store: str | None = None
     """SQLAlchemy URL of the Store; unset = SQLite in the state folder."""
+    env: str = ""
+    """The environment whose overlays are applied over the manifests; empty = the manifests as they are."""
     parallelism: PositiveInt = 8
     """How many tool calls may be under way at once."""
     log_size: ByteSize = ByteSize(10 << 20)

@@ -62,8 +62,10 @@ class Checks:
         found: dict[tuple[object, ...], _Checked] = {}
         checked: list[_Checked] = []
         for each in manifests:
-            key = (each.source, each.location, each.index, each.content)
-            one = self._known.get(key) if each.content else None
+            patches = tuple((one.location, one.content) for one in each.patches)
+            key = (each.source, each.location, each.index, each.content, patches)
+            known = each.content and all(content for _, content in patches)
+            one = self._known.get(key) if known else None
             found[key] = one or check(each)
             checked.append(found[key])
         self._known = found
@@ -142,6 +144,7 @@ def _check(manifest: Manifest, infos: Mapping[str, KindInfo], kinds: Kinds, root
         digest=digest_of(meaning),
         prune=lifecycle.prune or info.prune,
         root=root,
+        patches=manifest.patches,
     )
     return _Checked(manifest, ref, resource)
 
@@ -152,7 +155,7 @@ def _parsed(
     try:
         return model.model_validate(data), []
     except ValidationError as error:
-        found = _reader(model).mistakes(error, data, lambda steps: places.written(manifest.location, prefix + steps))
+        found = _reader(model).mistakes(error, data, lambda steps: _written(prefix + steps, manifest, places))
         return None, [replace(each, steps=prefix + each.steps) for each in found]
 
 
@@ -265,16 +268,20 @@ def _passwords(dumped: Any, steps: Steps) -> Iterator[Steps]:
             yield from _passwords(value, (*steps, number))
 
 
+def _written(steps: Steps, manifest: Manifest, places: Places) -> str | None:
+    return places.written(places.spoken(manifest.location, manifest.patches, steps), steps)
+
+
 def _not_a_number(steps: Steps, manifest: Manifest, places: Places) -> Mistake:
-    return Mistake(steps, f"YAML reads `{places.written(manifest.location, steps)}` as true or false", "expected a number")
+    return Mistake(steps, f"YAML reads `{_written(steps, manifest, places)}` as true or false", "expected a number")
 
 
 def _told(mistake: Mistake, manifest: Manifest, ref: Ref | None, places: Places) -> Diagnostic:
-    at = places.at(manifest.location, mistake.steps, key=mistake.key)
+    at, over = places.both(manifest.location, manifest.patches, mistake.steps, key=mistake.key)
     path = ".".join(str(each) for each in mistake.steps)
     if mistake.message == "unknown field" and mistake.hint.startswith("Did you"):
-        return Diagnostic(at, f"unknown field. {mistake.hint}", path=path, ref=ref, reason="UnknownField")
-    return Diagnostic(at, mistake.message, path=path, ref=ref, hint=mistake.hint)
+        return Diagnostic(at, f"unknown field. {mistake.hint}", path=path, ref=ref, reason="UnknownField", over=over)
+    return Diagnostic(at, mistake.message, path=path, ref=ref, hint=mistake.hint, over=over)
 
 
 # --- one owner for each name ---------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.house import House
 from reconciler.selection import Selection
 from reconciler.source.follow import Followings, Standing, standings
-from reconciler.source.load import SUFFIXES
+from reconciler.source.load import SUFFIXES, overlay_folders
 
 if TYPE_CHECKING:
     from watchfiles import Change
@@ -139,10 +139,19 @@ def beside(work: Callable[[], None], name: str, done: threading.Event) -> Iterat
 def watched(selection: Selection, house: House, manifests_only: bool = False) -> tuple[Path, ...]:
     """Folders and files that a pass reads: manifests, and the code and data of projects."""
     root = house.settings.root.absolute()
-    paths = {path if path.is_absolute() else root / path for path in selection.paths}
+    paths = {*manifest_folders(selection, root)}
     if not manifests_only:
         paths |= {root / str(owned.applied.get("path", "")) for ref, owned in house.store.inventory().items() if ref.kind == "Project"}
     return tuple(sorted(each for each in paths if each.exists() and each != root))
+
+
+def manifest_folders(selection: Selection, root: Path) -> tuple[Path, ...]:
+    """What was named, and what the environment has beside it."""
+    paths = tuple(root / each for each in selection.paths)
+    if not selection.env:
+        return paths
+    beside = [each / selection.env for path in paths for each in overlay_folders(path, root)]
+    return (*paths, *dict.fromkeys(beside))
 
 
 def _matters(change: Change, path: str) -> bool:

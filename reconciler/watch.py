@@ -26,7 +26,7 @@ from reconciler.selection import Selection
 from reconciler.source.follow import Followings, Standing
 from reconciler.source.read import Desired, read
 from reconciler.touched import MOST, touched, with_dependants
-from reconciler.wakeups import Changed, following, watching
+from reconciler.wakeups import Changed, following, manifest_folders, watching
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before the loop tries again after a pass that could not be made at all; doubled each time."""
@@ -214,7 +214,7 @@ class _Loop:
 
     def _are_manifests(self, paths: Collection[str]) -> bool:
         root = self.house.settings.root.absolute()
-        folders = [root / each for each in self.selection.paths]
+        folders = manifest_folders(self.selection, root)
         return all(each and any(Path(each).is_relative_to(folder) for folder in folders) for each in paths)
 
     def _read(self) -> Desired:

@@ -229,13 +229,11 @@ def _silences(house: House, now: datetime) -> list[Silence]:
 
 def _spec(name: str, house: House, asked: Globals) -> AlertPolicySpec:
     """As its manifest declares it, else as it was applied. Raises UsageError."""
-    from reconciler.selection import Selection
     from reconciler.source.read import read
     from schemas.alertpolicy import AlertPolicySpec
 
     known = house.store.alerts.policies()
-    if all(path.exists() for path in asked.paths(house.settings)):
-        selection = Selection(paths=asked.paths(house.settings))
+    if (selection := asked.as_applied(house)) is not None:
         resources = read(selection, house.kinds, house.settings, house.store.inventory()).graph.resources
         known |= {ref.name: each.spec for ref, each in resources.items() if isinstance(each.spec, AlertPolicySpec)}
     name = name.removeprefix("alertpolicy/")

@@ -13,6 +13,7 @@ from reconciler.cli import (
     approve,
     backup,
     day_two,
+    environments,
     forecasts,
     inspect,
     keys,
@@ -57,9 +58,9 @@ command line is wrong; 2 changes are pending (--detailed-exitcode only);
 130 interrupted.
 
 \b
-Global options (-f, --project, --kind, --selector, --root, --state-dir, --no-color,
--v) may stand before or after a command. Environment: MLOPS_ROOT, MLOPS_STATE_DIR,
-MLOPS_STORE, MLOPS_PARALLELISM, NO_COLOR.
+Global options (-f, --project, --kind, --selector, --root, --state-dir, --env,
+--no-color, -v) may stand before or after a command. Environment: MLOPS_ROOT,
+MLOPS_STATE_DIR, MLOPS_ENV, MLOPS_STORE, MLOPS_PARALLELISM, NO_COLOR.
 """
 
 app = typer.Typer(
@@ -93,6 +94,9 @@ def reconcile(
     selector: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only what carries this label; repeatable.")] = None,
     root: Annotated[Path | None, typer.Option(metavar="DIR", help="Where project paths start. [default: the current folder]")] = None,
     state_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Private folder. [default: ROOT/.mlops]")] = None,
+    env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Apply the patches in overlays/NAME over the manifests. [default: none]")
+    ] = None,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours; NO_COLOR does the same.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more when something goes wrong.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
@@ -103,6 +107,9 @@ def reconcile(
         list[str] | None, typer.Option(metavar="DIGEST|REF", help="Yes to the deletions that a plan named so; repeatable.")
     ] = None,
     whole_tree: Annotated[bool, typer.Option("--whole-tree", help="What -f names is the whole tree from now on: the rest may go.")] = False,
+    switch_env: Annotated[
+        bool, typer.Option("--switch-env", help="The installation is of --env from now on, whatever it was of before.")
+    ] = False,
     detailed_exitcode: Detailed = False,
     output: Annotated[PlanFormat, typer.Option("-o", "--output", help="How plan and result are written.")] = PlanFormat.TEXT,
     all_: All = False,
@@ -115,48 +122,47 @@ def reconcile(
         Path | None, typer.Option(metavar="FILE", help="With --dry-run: keep the plan; `reconcile apply FILE` does exactly that.")
     ] = None,
 ) -> None:
-    ctx.obj = Globals(
-        tuple(manifests or ()), tuple(project or ()), tuple(kind or ()), tuple(selector or ()), root, state_dir, no_color, verbose
-    )
+    several = (tuple(manifests or ()), tuple(project or ()), tuple(kind or ()), tuple(selector or ()))
+    ctx.obj = Globals(*several, root, state_dir, no_color, verbose, env or "")
     if ctx.invoked_subcommand is not None:
         _refuse_misplaced(ctx)
         return
     from reconciler.cli.pass_ import Pass, run_pass
 
-    asked = Pass(dry_run, wait, timeout, tuple(confirm or ()), whole_tree, detailed_exitcode, output, all_, wire_log, out, base)
+    asked = Pass(dry_run, wait, timeout, tuple(confirm or ()), whole_tree, switch_env, detailed_exitcode, output, all_, wire_log, out, base)
     raise typer.Exit(run_pass(asked, ctx.obj))
+
+
+_OF_A_PASS = (
+    "dry_run",
+    "wait",
+    "timeout",
+    "confirm",
+    "whole_tree",
+    "switch_env",
+    "detailed_exitcode",
+    "output",
+    "all_",
+    "wire_log",
+    "out",
+    "base",
+)
 
 
 def _refuse_misplaced(ctx: typer.Context) -> None:
     """`reconcile --dry-run delete X` must not delete: options of the bare command do not reach a sub-command."""
     from reconciler.errors import UsageError
 
-    for name in ("dry_run", "wait", "timeout", "confirm", "whole_tree", "detailed_exitcode", "output", "all_", "wire_log", "out", "base"):
+    for name in _OF_A_PASS:
         if (source := ctx.get_parameter_source(name)) is not None and source.name == "COMMANDLINE":
             flag = f"--{name.strip('_').replace('_', '-')}"
             hint = f"if `reconcile {ctx.invoked_subcommand}` has it, write it after the command"
             raise UsageError(f"{flag} before `{ctx.invoked_subcommand}` would do nothing", hint=hint)
 
 
-for module in (
-    inspect,
-    queue,
-    simulate,
-    leaderboard,
-    models,
-    serving,
-    alerts,
-    offline,
-    day_two,
-    forecasts,
-    apply,
-    review,
-    approve,
-    rollback,
-    run,
-    watch,
-    worker,
-):
+for module in (inspect, queue, simulate, leaderboard, forecasts, models, serving, alerts, offline, environments):
+    module.register(app)
+for module in (day_two, apply, review, approve, rollback, run, watch, worker):
     module.register(app)
 backup.register(platform.app)
 app.add_typer(platform.app, name="platform")

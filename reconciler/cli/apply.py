@@ -55,8 +55,8 @@ def apply(
     if plan is None:
         raise UsageError("which plan? `apply` carries out one that was kept", hint="write `reconcile`, which makes one and carries it out")
     asked = given(ctx)
-    _refuse_filters(asked)
     saved = read_saved(plan)
+    _refuse_filters(asked, saved)
     house = open_for(asked, read_only=False)
     selection = replace(saved.selection, paths=tuple(house.settings.root / each for each in saved.selection.paths))
 
@@ -79,9 +79,11 @@ def apply(
     raise typer.Exit(of_report(report, wait=False, detailed=detailed_exitcode))
 
 
-def _refuse_filters(asked: Globals) -> None:
+def _refuse_filters(asked: Globals, saved: SavedPlan) -> None:
     from reconciler.errors import UsageError
 
+    if asked.env and asked.env != saved.selection.env:
+        raise UsageError(f"the plan is for {saved.selection.env or 'no environment'}, and {asked.env} is asked for", hint="without --env")
     if asked.manifests or asked.project or asked.kind or asked.selector:
         raise UsageError("a saved plan says itself what it is about", hint="without -f, --project, --kind and --selector")
 

@@ -45,13 +45,16 @@ def approve(
     """
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
+    from reconciler.environment import refuse_other
     from reconciler.errors import UsageError
     from reconciler.loop import propose
     from reconciler.report.text import chosen_text
 
     asked = given(ctx)
     house = open_for(asked, read_only=False)
-    proposal = propose(asked.selection(house.settings, house.kinds), house)
+    selection = asked.selection(house.settings, house.kinds)
+    refuse_other(selection, house.store, house.store.inventory())
+    proposal = propose(selection, house)
     if proposal.selection.partial or proposal.policy is None:
         raise UsageError(
             "a yes is given to all that waits in a project, or to REFs of it", hint="without --project, --kind, --selector and -f"

@@ -100,6 +100,7 @@ def delete(
     from reconciler.cli.exit import of_proposal, of_report
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for, report_in, stop_on_signal
+    from reconciler.environment import refuse_other
     from reconciler.loop import carry_out, propose
     from reconciler.report.text import chosen_text
 
@@ -108,6 +109,7 @@ def delete(
     chosen = frozenset(_find(each, house, asked) for each in refs)
     _refuse_declared(chosen, house, asked)
     selection = asked.selection(house.settings, house.kinds, confirmed=tuple(str(each) for each in chosen))
+    refuse_other(selection, house.store, house.store.inventory())
     proposal = _only(chosen, propose(selection, house))
     say(chosen_text(proposal, color=asked.color(), width=width()))
     if dry_run or not proposal.plan.writes:
@@ -155,12 +157,10 @@ def import_(
 def _context(house: House, asked: Globals) -> Any:
     from reconciler.errors import UsageError
     from reconciler.house import context
-    from reconciler.selection import Selection
     from reconciler.source.read import read
 
-    paths, inventory = asked.paths(house.settings), house.store.inventory()
-    there = all(path.exists() for path in paths)
-    resources = read(Selection(paths=paths), house.kinds, house.settings, inventory).graph.resources if there else {}
+    selection, inventory = asked.as_applied(house), house.store.inventory()
+    resources = read(selection, house.kinds, house.settings, inventory).graph.resources if selection is not None else {}
     found = context(house, resources, inventory)
     if found is None:
         raise UsageError(

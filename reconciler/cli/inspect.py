@@ -134,15 +134,15 @@ def declared(house: House, asked: Globals, *, labels: bool = False) -> set[Ref]:
     """What the manifests declare, with `labels` only what carries those that `--selector` names; empty when there are none.
 
     Raises UsageError when nothing carries them."""
-    if not all(path.exists() for path in asked.paths(house.settings)):
-        return set()
     from reconciler.cli.options import label
     from reconciler.cli.refs import no_label
-    from reconciler.selection import Selection
     from reconciler.source.read import read
 
+    selection = asked.as_applied(house)
+    if selection is None:
+        return set()
+
     wanted = dict(label(each) for each in asked.selector) if labels else {}
-    selection = Selection(paths=asked.paths(house.settings))
     resources = read(selection, house.kinds, house.settings, house.store.inventory()).graph.resources
     found = {ref for ref, each in resources.items() if all(each.labels.get(key) == value for key, value in wanted.items())}
     if wanted and not found:
@@ -153,6 +153,7 @@ def declared(house: House, asked: Globals, *, labels: bool = False) -> set[Ref]:
 def overview(house: House) -> Overview:
     """Of what the statuses are, and how the services are now."""
     from reconciler.cli.services import service_words
+    from reconciler.environment import standing
     from reconciler.looks import bounds, looks
     from reconciler.report.status import Overview
     from reconciler.source.follow import standings
@@ -161,6 +162,7 @@ def overview(house: House) -> Overview:
     platform = next((each.applied for ref, each in house.store.inventory().items() if ref.kind == "Platform"), {})
     return Overview(
         installation=str(platform.get("installation", "")),
+        environment=standing(house.store, {}) or "",
         revision=house.store.meta("applied_revision") or "",
         applied_at=last.at if last else None,
         applied_by=last.actor if last else "",

@@ -172,14 +172,13 @@ def _known_project(name: str, asked: Globals) -> None:
 
     from reconciler.cli.pass_ import open_for
     from reconciler.errors import UsageError
-    from reconciler.selection import Selection
     from reconciler.source.read import read
 
     house = open_for(asked, read_only=True)
-    inventory, paths = house.store.inventory(), asked.paths(house.settings)
+    inventory, selection = house.store.inventory(), asked.as_applied(house)
     known = {ref.name for ref in inventory if ref.kind == "Project"}
-    if name not in known and all(path.exists() for path in paths):
-        declared = read(Selection(paths=paths), house.kinds, house.settings, inventory).graph.resources
+    if name not in known and selection is not None:
+        declared = read(selection, house.kinds, house.settings, inventory).graph.resources
         known |= {ref.name for ref in declared if ref.kind == "Project"}
     if name not in known:
         close = get_close_matches(name, known, n=1)

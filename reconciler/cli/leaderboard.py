@@ -47,12 +47,16 @@ def leaderboard(
 
 def rankings(house: House, asked: Globals) -> list[Ranking]:
     """Of everything that the manifests declare and the filters let through. Raises Transient when a tool does not answer."""
+    from dataclasses import replace
+
     from reconciler.controller import Ranks
+    from reconciler.environment import standing
     from reconciler.house import context
     from reconciler.source.read import read
 
     inventory = house.store.inventory()
     selection = asked.selection(house.settings, house.kinds)
+    selection = replace(selection, env=selection.env or standing(house.store, {}) or "")
     desired = read(selection, house.kinds, house.settings, inventory, house.store.meta("root_paths") or "")
     resources = desired.graph.resources
     ctx = context(house, resources, inventory, focused=desired.selection.partial)

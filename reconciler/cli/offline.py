@@ -25,6 +25,7 @@ def validate(ctx: typer.Context, output: Output = Format.TEXT) -> None:
     \b
     Examples:
       reconcile validate
+      reconcile validate --env prod
       reconcile validate -f manifests/projects/vision -o json
     """
     from reconciler.cli.output import say
@@ -41,13 +42,14 @@ def validate(ctx: typer.Context, output: Output = Format.TEXT) -> None:
     desired = read(asked.selection(settings, kinds), kinds, settings, store.inventory(), store.meta("root_paths") or "")
     found, resources, sources = desired.diagnostics, len(desired.graph.resources), desired.graph.sources
     if output is Format.JSON:
-        say(diagnostics_json(found, resources=resources, sources=sources))
+        say(diagnostics_json(found, resources=resources, sources=sources, env=desired.selection.env))
     elif found:
         named = {each.ref for each in found if each.severity == "error"}
         unaffected = len(desired.graph.resources.keys() - desired.graph.blocked.keys() - named)
         say(diagnostics_text(found, color=asked.color(), planned=unaffected))
     else:
-        say(f"Valid: {count(resources, 'resource')} in {count(sum(each.files for each in sources), 'file')}.")
+        env = f" in environment {desired.selection.env}" if desired.selection.env else ""
+        say(f"Valid: {count(resources, 'resource')}{env} in {count(sum(each.files for each in sources), 'file')}.")
     if any(each.severity == "error" for each in found):
         raise typer.Exit(1)
 

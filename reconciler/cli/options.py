@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass, replace
@@ -16,14 +17,16 @@ import typer
 if TYPE_CHECKING:
     from typer._click import Command, Context, Parameter
 
+    from reconciler.house import House
     from reconciler.registry import Kinds
     from reconciler.selection import Selection
     from reconciler.settings import Settings
 
-GLOBAL = ("manifests", "project", "kind", "selector", "root", "state_dir", "no_color", "verbose")
+GLOBAL = ("manifests", "project", "kind", "selector", "root", "state_dir", "env", "no_color", "verbose")
 """Parameters of the bare command that every sub-command takes too."""
 DEFAULT_MANIFESTS = "manifests"
 _SHARED = "global_"
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class Format(StrEnum):
@@ -69,6 +72,7 @@ class Globals:
     state_dir: Path | None = None
     no_color: bool = False
     verbose: bool = False
+    env: str = ""
 
     def settings(self) -> Settings:
         """From these options, then the environment (`MLOPS_*`), then the defaults."""
@@ -77,14 +81,19 @@ class Globals:
         from reconciler.errors import UsageError
         from reconciler.settings import Settings
 
-        given = {"root": self.root, "state_dir": self.state_dir}
+        given = {"root": self.root, "state_dir": self.state_dir, "env": self.env or None}
         try:
-            return Settings(**{name: path for name, path in given.items() if path is not None})  # type: ignore[arg-type]
+            found = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
         except ValidationError as error:
             wrong = error.errors(include_input=False)[0]
             name = "_".join(map(str, wrong["loc"])).upper()
             hint = "correct the environment variable, or unset it"
             raise UsageError(f"MLOPS_{name} cannot be used: {wrong['msg'].lower()}", hint=hint) from None
+        if found.env and not _LABEL.fullmatch(found.env):
+            where = "--env" if self.env else "MLOPS_ENV"
+            hint = f"lower-case letters, digits and `-`, as the folder is called that {where} means: manifests/overlays/NAME"
+            raise UsageError(f"'{found.env}' is not the name of an environment", hint=hint)
+        return found
 
     def paths(self, settings: Settings) -> tuple[Path, ...]:
         """The manifests to read: what -f names, else `manifests` in the root."""
@@ -102,9 +111,17 @@ class Globals:
             _must_exist(self.paths(settings), given=False)
 
     def selection(
-        self, settings: Settings, kinds: Kinds, *, confirmed: tuple[str, ...] = (), whole: bool = False, before: str = ""
+        self,
+        settings: Settings,
+        kinds: Kinds,
+        *,
+        confirmed: tuple[str, ...] = (),
+        whole: bool = False,
+        before: str = "",
+        switch: bool = False,
     ) -> Selection:
-        """What to look at; `whole` makes -f the whole tree from now on. Raises UsageError for a path, kind or selector that is not one.
+        """What to look at; `whole` makes -f the whole tree, and `switch` --env the environment, from now on. Raises UsageError for a path,
+        kind or selector that is not one.
 
         `before` are the paths of the last whole pass, for who goes on with them: a commit that took them away may be followed by one that
         brings them back."""
@@ -120,7 +137,24 @@ class Globals:
             labels=dict(label(text) for text in self.selector),
             whole=whole,
             confirmed=frozenset(confirmed),
+            env=settings.env,
+            switch=switch,
         )
+
+    def as_applied(self, house: House) -> Selection | None:
+        """All that is declared, to look something up: in the environment that is named, else in the one that was applied last. None where
+        there are no manifests."""
+        from reconciler.environment import standing
+        from reconciler.selection import Selection
+
+        paths = self.paths(house.settings)
+        if not all(path.exists() for path in paths):
+            return None
+        if house.settings.env:
+            return Selection(paths=paths, env=house.settings.env)
+        return Selection(
+            paths=paths, env=standing(house.store, {}) or "", part=True
+        )  # its overlay may be gone: no reason to look nothing up
 
     def color(self, stream: Any = None) -> bool:
         """Whether to colour: a terminal, and neither NO_COLOR nor --no-color; FORCE_COLOR overrules the terminal."""

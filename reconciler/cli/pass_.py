@@ -35,6 +35,7 @@ class Pass:
     timeout: str = "300s"
     confirm: tuple[str, ...] = ()
     whole_tree: bool = False
+    switch_env: bool = False
     detailed: bool = False
     output: PlanFormat = PlanFormat.TEXT
     all_: bool = False
@@ -62,7 +63,7 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
     given.refuse_nowhere(settings)
     with progress(sys.stderr, quiet=asked.output is PlanFormat.JSON, color=given.color(sys.stderr)) as listen:
         house = open_house(settings, read_only=asked.dry_run, on_event=listen, wire_log=asked.wire_log, verbose=given.verbose)
-        selection = given.selection(settings, house.kinds, confirmed=asked.confirm, whole=asked.whole_tree)
+        selection = given.selection(settings, house.kinds, confirmed=asked.confirm, whole=asked.whole_tree, switch=asked.switch_env)
         if asked.dry_run:
             proposal = propose(selection, house)
             must_select(proposal)

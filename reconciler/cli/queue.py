@@ -217,13 +217,12 @@ def declared_of(row: Queued) -> int | None:
 
 def needs_of(house: House, asked: Globals) -> dict[Ref, tuple[Ref, ...]]:
     """What each declared resource refers to or requires; empty when there are no manifests here."""
-    from reconciler.selection import Selection
     from reconciler.source.read import read
 
-    paths = asked.paths(house.settings)
-    if not all(path.exists() for path in paths):
+    selection = asked.as_applied(house)
+    if selection is None:
         return {}
-    desired = read(Selection(paths=paths), house.kinds, house.settings, house.store.inventory())
+    desired = read(selection, house.kinds, house.settings, house.store.inventory())
     return {ref: (*each.references, *each.requires) for ref, each in desired.graph.resources.items()}
 
 

@@ -107,7 +107,8 @@ def _review(proposal: Proposal, links: str) -> Review:
     from reconciler.report.show import clean
     from reconciler.review.values import Review
 
-    name = "".join(each for each in clean(installation(proposal)) if each.isalnum() or each in "-_.") or "none"
+    of = "/".join(filter(None, [installation(proposal), proposal.selection.env]))
+    name = "".join(each for each in clean(of) if each.isalnum() or each in "-_./") or "none"
     marker = f"<!-- mlops-reconciler: {name} -->"
     foot = f"<sub>work {work_digest(proposal)[:12]}: `reconcile apply` of a plan that was kept does exactly this, or nothing</sub>\n"
     body = plan_markdown(proposal, link_base=links, limit=LIMIT - len(marker) - len(foot) - 2) + f"\n{foot}"

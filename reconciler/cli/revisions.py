@@ -124,12 +124,15 @@ def _root(asked: Globals, house: House) -> tuple[Repository, tuple[str, ...]]:
     """The repository that the root lies in, and where the manifests are in it."""
     from reconciler.source.follow import ROOT
     from reconciler.source.git import Followed, Repository
+    from reconciler.source.load import overlay_folders
 
     root, paths = house.settings.root.absolute(), asked.paths(house.settings)
     top = next((each for each in (root, *root.parents) if (each / ".git").exists()), None)
     if top is None:
         raise UsageError(f"{root} is not in a git repository", hint="a rollback is a commit; put the manifests under git")
-    folders = tuple(os.path.relpath(each.absolute(), top) for each in paths)
+    own = [each.absolute() for each in paths]
+    beside = [each for path in own for each in overlay_folders(path, root) if each.is_dir() and not any(map(each.is_relative_to, own))]
+    folders = tuple(dict.fromkeys(os.path.relpath(each, top) for each in (*own, *beside)))
     if outside := next((each for each in folders if each.startswith("..")), None):
         raise UsageError(f"{outside} is not in the repository {top}", hint="name manifests of that repository with -f")
     platform = _platform(asked, house)
@@ -140,12 +143,10 @@ def _root(asked: Globals, house: House) -> tuple[Repository, tuple[str, ...]]:
 
 def _platform(asked: Globals, house: House) -> PlatformSpec | None:
     from reconciler.house import platform_in
-    from reconciler.selection import Selection
     from reconciler.source.read import read
 
-    paths, inventory = asked.paths(house.settings), house.store.inventory()
-    there = all(each.exists() for each in paths)
-    resources = read(Selection(paths=paths), house.kinds, house.settings, inventory).graph.resources if there else {}
+    selection, inventory = asked.as_applied(house), house.store.inventory()
+    resources = read(selection, house.kinds, house.settings, inventory).graph.resources if selection is not None else {}
     return platform_in(resources, inventory)
 
 

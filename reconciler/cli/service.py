@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 USUAL = "mlops-reconciler"
 """What the service is called unless somebody says otherwise."""
-SETTINGS = ("MLOPS_STATE_DIR", "MLOPS_STORE", "MLOPS_PARALLELISM")
+SETTINGS = ("MLOPS_STATE_DIR", "MLOPS_STORE", "MLOPS_PARALLELISM", "MLOPS_ENV")
 """Variables that the service gets as they are now. MLOPS_ROOT is its working directory; any other MLOPS_* may be somebody's secret."""
 
 
@@ -136,6 +136,8 @@ def _words(asked: Globals) -> Iterator[str]:
             yield from (option, each)
     if asked.state_dir is not None:
         yield from ("--state-dir", str(asked.state_dir.absolute()))
+    if asked.env:
+        yield from ("--env", asked.env)
     yield from (flag for flag, given_ in (("--no-color", asked.no_color), ("--verbose", asked.verbose)) if given_)
 
 

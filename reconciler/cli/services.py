@@ -51,13 +51,12 @@ def _context(house: House, asked: Globals) -> Context | None:
 
 def _known(house: House, asked: Globals) -> tuple[Mapping[Ref, Resource[Any]], Mapping[Ref, Owned]]:
     """What the manifests declare, nothing where there are none, and what was applied."""
-    from reconciler.selection import Selection
     from reconciler.source.read import read
 
-    paths, inventory = asked.paths(house.settings), house.store.inventory()
-    if not all(path.exists() for path in paths):
+    selection, inventory = asked.as_applied(house), house.store.inventory()
+    if selection is None:
         return {}, inventory
-    return read(Selection(paths=paths), house.kinds, house.settings, inventory).graph.resources, inventory
+    return read(selection, house.kinds, house.settings, inventory).graph.resources, inventory
 
 
 def everything(house: House) -> Services:

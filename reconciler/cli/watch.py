@@ -52,11 +52,12 @@ def watch(
     Examples:
       reconcile watch
       reconcile watch --every 5m --project lora-finetuning
-      reconcile watch --listen 8480
+      reconcile watch --env prod --listen 8480
       reconcile watch --shard 2/3
     """
     from reconciler.cli.output import tell
     from reconciler.cli.pass_ import open_for, stop_on_signal, timeout_seconds
+    from reconciler.environment import refuse_other
     from reconciler.leader import lead
     from reconciler.pulse import Pulse
     from reconciler.report.log import Account
@@ -69,6 +70,7 @@ def watch(
     part = shard_named(shard) if shard is not None else None
     house, seconds = replace(open_for(asked, read_only=False), shard=part), timeout_seconds(every)
     selection = replace(asked.selection(house.settings, house.kinds, before=house.store.meta("root_paths") or ""), shard=part)
+    refuse_other(selection, house.store, house.store.inventory())
     keep_log(house)
     told = _Told(output, house, Account(lambda kind: tool_of(house, kind)))
     pulse = Pulse(seconds)
@@ -88,7 +90,8 @@ def watch(
             on_news=told.news,
         )
 
-    tell(f"Watching {', '.join(str(each) for each in selection.paths)}; Ctrl-C ends it. Runs and services go on without it.")
+    env = f" in environment {selection.env}" if selection.env else ""
+    tell(f"Watching {', '.join(str(each) for each in selection.paths)}{env}; Ctrl-C ends it. Runs and services go on without it.")
     with stop_on_signal() as stop, _answering(listen, pulse, sources), _logged(house, seconds):
         lead(house, pulse, stop, loop, on_standby=told.standby, on_lead=told.leads)
     raise typer.Exit(Exit.OK)

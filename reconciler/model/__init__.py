@@ -12,7 +12,7 @@ from reconciler.model.attribution import Attribution
 from reconciler.model.demand import Amounts, Demand, Learned, Limits, WorkClass
 from reconciler.model.jobs import Job, JobState, Progress
 from reconciler.model.names import NOWHERE, Diagnostic, Location, Ref, ref_names
-from reconciler.model.resources import Absent, Manifest, Mark, Observation, Owned, Present, Resource, S, Source, Unknown
+from reconciler.model.resources import Absent, Manifest, Mark, Observation, Owned, Patch, Present, Resource, S, Source, Unknown
 from reconciler.model.results import Condition, Done, Failed, Health, HealthReport, Outcome, Result, Started, Status
 from reconciler.model.values import JSON, KNOWN_AFTER_APPLY, Fields, Outputs, canonical, digest_of, output
 
@@ -51,6 +51,7 @@ __all__ = [
     "Outcome",
     "Outputs",
     "Owned",
+    "Patch",
     "Plan",
     "Present",
     "Progress",

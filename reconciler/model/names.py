@@ -76,11 +76,14 @@ class Diagnostic:
     severity: Literal["error", "warning"] = "error"
     reason: str = "Invalid"
     """CamelCase word for programs."""
+    over: Location = NOWHERE
+    """Where a patch of an environment is wrong: the place in the manifest that it changes."""
 
     def __str__(self) -> str:
         head = f"{self.location}  {self.ref}" if self.ref else str(self.location)
         what = f"{self.path}: {self.message}" if self.path else self.message
-        return "\n  ".join([head, what, *([self.hint] if self.hint else [])])
+        patched = [f"it patches {self.over}"] if self.over.file else []
+        return "\n  ".join([head, what, *([self.hint] if self.hint else []), *patched])
 
 
 def ref_names(refs: Sequence[Ref], most: int = 3) -> str:

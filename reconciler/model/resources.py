@@ -16,6 +16,17 @@ S = TypeVar("S", bound=Spec, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
+class Patch:
+    """One document of an environment's overlay: what it has differently (RFC 7386, JSON Merge Patch)."""
+
+    location: Location
+    body: Mapping[str, JSON]
+    """Less what says whom it is for; null removes."""
+    content: str = ""
+    """Digest of the bytes of its file; empty = not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """One YAML document as it was read: syntax is right, meaning is not checked yet."""
 
@@ -26,6 +37,8 @@ class Manifest:
     """Which document of the file, from 0."""
     content: str = ""
     """Digest of the bytes of the file; empty = not known."""
+    patches: tuple[Patch, ...] = ()
+    """Of the environment, in `data` already; what is last in effect stands last."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,8 @@ class Resource(Generic[S]):
     """Outputs of `references`; a value may be KNOWN_AFTER_APPLY."""
     last: Fields | None = None
     """Fields at the last apply (inventory); None = never applied or not known."""
+    patches: tuple[Patch, ...] = ()
+    """Of the environment, over the manifest in `location`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,12 +72,13 @@ def history_json(entries: Iterable[AuditEntry]) -> str:
     return _text("history", {"entries": [history_value(each) for each in entries]})
 
 
-def diagnostics_json(diagnostics: Sequence[Diagnostic], *, resources: int, sources: Sequence[Source] = ()) -> str:
+def diagnostics_json(diagnostics: Sequence[Diagnostic], *, resources: int, sources: Sequence[Source] = (), env: str = "") -> str:
     """What `reconcile validate` found."""
     return _text(
         "validation",
         {
             "valid": not any(each.severity == "error" for each in diagnostics),
+            "environment": env or None,
             "resources": resources,
             "sources": [source_value(each) for each in sources],
             "diagnostics": [diagnostic_value(each) for each in diagnostics],
@@ -103,6 +104,7 @@ def plan_value(proposal: Proposal, *, all_: bool, at: datetime | None) -> dict[s
         "outcome": _outcome(proposal),
         "digest": plan_digest(proposal),
         "installation": installation(proposal),
+        "environment": proposal.selection.env or None,
         "appliedRevision": proposal.applied_revision,
         "sources": [source_value(each) for each in proposal.sources],
         "tools": {tool: {"ok": said == "ok", "message": "" if said == "ok" else said} for tool, said in sorted(proposal.tools.items())},
@@ -194,6 +196,7 @@ def row_value(each: Row, after: Sequence[Ref] = ()) -> dict[str, Any]:
         "action": each.verb,
         **ref_value(each.ref),
         "location": location_value(each.location),
+        "patches": [location_value(at) for at in each.patches],
         "why": each.why,
         "reason": each.reason,
         "next": each.next,
@@ -246,6 +249,7 @@ def diagnostic_value(each: Diagnostic) -> dict[str, Any]:
         "hint": each.hint,
         "ref": str(each.ref) if each.ref else None,
         "location": location_value(each.location),
+        "over": location_value(each.over),
     }
 
 

@@ -127,7 +127,8 @@ def _head(proposal: Proposal) -> str:
     at = f" @ {code(revision(proposal))}" if revision(proposal) else ""
     title = "No changes for" if quiet(proposal) else "Plan for"
     base = f" against {escape(since(proposal.impact))}" if proposal.impact is not None else ""
-    lines = [f"### {title} {name}{at}{base}", "", ", ".join(verdict)]
+    env = f" in environment {escape(proposal.selection.env)}" if proposal.selection.env else ""
+    lines = [f"### {title} {name}{env}{at}{base}", "", ", ".join(verdict)]
     lines += _above_the_fold(proposal)
     if wrong:
         text = shorten("\n".join(clean_lines(str(each)) for each in wrong), LIMIT // 6)
@@ -187,7 +188,13 @@ def _table_row(each: Row, link_base: str) -> str:
     why = "<br>".join(escape(shorten(clean(text), 300)) for text in (each.why, notes, *each.notes, each.next) if text)
     if not why and each.verb != "create":
         why = _in_short(each.changes)
-    return f"| {code(each.glyph)} {each.word(VERBS)} | {code(str(each.ref))} | {_link(each.location, link_base)} | {why} |"
+    return f"| {code(each.glyph)} {each.word(VERBS)} | {code(str(each.ref))} | {_links(each, link_base)} | {why} |"
+
+
+def _links(each: Row, link_base: str) -> str:
+    """The manifest, and the patches over it; a child's are told with its parent."""
+    found = (each.location, *(() if each.ref.key else each.patches))
+    return " + ".join(text for at in found if (text := _link(at, link_base)))
 
 
 def _link(at: Location, link_base: str) -> str:

@@ -93,6 +93,8 @@ class Row:
     """It waits for room and starts by itself."""
     notes: tuple[str, ...] = ()
     """When it would start, behind whom, and whom it delays."""
+    patches: tuple[Location, ...] = ()
+    """Documents of the environment that are applied over the manifest in `location`; the one with the last word stands last."""
 
     @property
     def irreversible(self) -> bool:
@@ -200,7 +202,10 @@ def _admission_notes(proposal: Proposal) -> dict[Ref, tuple[str, ...]]:
 
 def _placed(found: Row, proposal: Proposal) -> Row:
     resource = proposal.resources.get(found.ref)
-    return found if found.location.file or resource is None else replace(found, location=resource.location)
+    if resource is None:
+        return found
+    patches = tuple(each.location for each in resource.patches)
+    return replace(found, location=found.location if found.location.file else resource.location, patches=patches)
 
 
 def totals(found: Iterable[Row]) -> dict[Verb, int]:
@@ -233,6 +238,8 @@ def command(proposal: Proposal, *more: str, done: bool = False) -> str:
     words += [word for key, value in sorted(asked.labels.items()) for word in ("--selector", f"{key}={value}")]
     if [str(each) for each in asked.paths] != ["manifests"]:
         words += [word for path in asked.paths for word in ("-f", str(path))]
+    words += ["--env", asked.env] if asked.env else []
+    words += ["--switch-env"] if asked.switch and not done else []
     words += ["--whole-tree"] if asked.whole else []
     words += [word for each in _yeses(proposal, done) for word in ("--confirm", each)]
     return shlex.join(["reconcile", *words, *more])

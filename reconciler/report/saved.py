@@ -115,6 +115,7 @@ def saved_text(proposal: Proposal, *, plan_id: str, store: str, at: datetime) ->
             "labels": dict(sorted(asked.labels.items())),
             "confirmed": sorted(asked.confirmed),
             "whole": asked.whole,
+            "env": asked.env,
         },
         "work": work,
         "plan": plan_value(proposal, all_=False, at=at),
@@ -135,6 +136,7 @@ def read_saved(path: Path) -> SavedPlan:
             labels=dict(asked["labels"]),
             confirmed=frozenset(asked["confirmed"]),
             whole=bool(asked["whole"]),
+            env=str(asked["env"]),
         )
         work = {str(ref): _read_work(each) for ref, each in body["work"].items()}
         found = SavedPlan(

@@ -48,6 +48,8 @@ class Overview:
     """Kind -> seconds after which the loop looks again; `*` = all others."""
     watched: bool = False
     """Whether a loop leads at this moment."""
+    environment: str = ""
+    """That was applied last; empty = none."""
 
 
 def status_text(
@@ -75,7 +77,8 @@ def _first_line(statuses: Sequence[Status], about: Overview, now: datetime, colo
     at = f" @ {clean(about.revision)}" if about.revision else ""
     by = f" by {clean(about.applied_by)}" if about.applied_by else ""
     applied = f", applied {since(about.applied_at, now)} ago{by}" if about.applied_at else ""
-    left = f"{clean(about.installation) or 'this installation'}{at}{applied}"
+    env = f" in environment {clean(about.environment)}" if about.environment else ""
+    left = f"{clean(about.installation) or 'this installation'}{env}{at}{applied}"
     ready = sum(each.ready for each in statuses)
     told = [(paint(f"{ready} Ready", "green", color), f"{ready} Ready")] if ready else []
     for health in sorted(Health, reverse=True):
@@ -220,6 +223,7 @@ def about_value(about: Overview) -> dict[str, object]:
     """The overview for JSON."""
     return {
         "installation": about.installation,
+        "environment": about.environment or None,
         "revision": about.revision,
         "appliedAt": rfc3339(about.applied_at),
         "appliedBy": about.applied_by,

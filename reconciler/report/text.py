@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from reconciler.model import Change, Diagnostic
+from reconciler.environment import OTHER
+from reconciler.model import NOWHERE, Change, Diagnostic, Ref
 from reconciler.report.rows import (
     Row,
     Verb,
@@ -119,10 +120,11 @@ def drift_text(proposal: Proposal, *, color: bool = False, width: int = 100) -> 
 def headline(proposal: Proposal, resources: int) -> str:
     """What this plan is of, at which revision, and from how many tools it was read."""
     name = installation(proposal) or "this installation"
+    env = f" in environment {clean(proposal.selection.env)}" if proposal.selection.env else ""
     at = f" @ {clean(revision(proposal))}" if revision(proposal) else ""
     applied = proposal.applied_revision
     before = f" (applied before: {clean(applied)})" if applied and applied != revision(proposal) else ""
-    return f"Plan for {clean(name)}{at}{before}, {count(resources, 'resource')}{_read_from(proposal)}"
+    return f"Plan for {clean(name)}{env}{at}{before}, {count(resources, 'resource')}{_read_from(proposal)}"
 
 
 def _read_from(proposal: Proposal) -> str:
@@ -143,6 +145,7 @@ def _never_started(proposal: Proposal) -> bool:
 
 def _no_changes(proposal: Proposal, resources: int) -> str:
     at = f" @ {clean(revision(proposal))}" if revision(proposal) else ""
+    at = f" in environment {clean(proposal.selection.env)}{at}" if proposal.selection.env else at
     if not resources and proposal.selection.filtered:
         return f"No changes: nothing here is what the filters ask for{at} ({took(proposal.seconds)})."
     return f"No changes: {count(resources, 'resource')} match{'es' if resources == 1 else ''} manifests{at} ({took(proposal.seconds)})."
@@ -222,7 +225,7 @@ def _kept(each: Row, color: bool, width: int) -> str:
 
 
 def _head(each: Row, color: bool, width: int, why: str) -> list[str]:
-    name, where = clean(str(each.ref)), clean(str(each.location)) if each.location.file else ""
+    name, where = clean(str(each.ref)), place_text(each) if each.location.file else ""
     start = f"  {paint(each.glyph, style(each), color)} {paint(name, 'dim' if each.verb == 'keep' else 'bold', color)}"
     used = 4 + len(name)
     gap = max(2, 48 - used)
@@ -236,6 +239,14 @@ def _head(each: Row, color: bool, width: int, why: str) -> list[str]:
     if why:
         lines += wrap(why, width, "      ")
     return lines
+
+
+def place_text(each: Row) -> str:
+    """Where its manifest is, and what of an environment is applied over it; a child's is told with its parent."""
+    if not each.patches or each.ref.key:
+        return clean(str(each.location))
+    more = f" and {len(each.patches) - 1} more" if len(each.patches) > 1 else ""
+    return clean(f"{each.location} + {each.patches[-1]}{more}")
 
 
 def change_lines(changes: Sequence[Change], width: int, indent: str = "      ") -> list[str]:
@@ -288,7 +299,9 @@ def notes(proposal: Proposal, width: int) -> list[str]:
 def next_step(proposal: Proposal) -> str:
     """The last line: what to do now."""
     found, writes = rows(proposal), bool(proposal.plan.writes)
-    steps = [f"`{command(proposal)}` applies this"] if writes else []
+    other = any(each.reason == OTHER for each in proposal.diagnostics)
+    applies = f"`{command(proposal, '--switch-env')}` would apply this all the same" if other else f"`{command(proposal)}` applies this"
+    steps = [applies] if writes else []
     if errors(proposal):
         steps.append("correct the manifests above (`reconcile validate` checks them without any tool)")
     if confirm := confirm_step(proposal):
@@ -322,9 +335,9 @@ def unaffected(found: Iterable[Row], mistakes: Iterable[Diagnostic]) -> int:
 def diagnostics_text(diagnostics: Iterable[Diagnostic], *, color: bool = False, planned: int | None = None) -> str:
     """Every mistake with its place, then how many there are. `planned` = how many resources went on without them."""
     found = sorted(diagnostics, key=lambda each: (each.severity, each.location.file, each.location.line, each.location.column, each.path))
-    blocks = [_diagnostic(each, color) for each in found]
-    wrong = [each for each in found if each.severity == "error"]
-    warned = len(found) - len(wrong)
+    blocks = [_diagnostic(each, refs, color) for each, refs in _folded(found)]
+    wrong = [each for each, _ in _folded(found) if each.severity == "error"]
+    warned = len(_folded(found)) - len(wrong)
     told = []
     if wrong:
         told.append(f"{count(len(wrong), 'error')} in {count(len({each.location.file for each in wrong}), 'file')}")
@@ -334,8 +347,21 @@ def diagnostics_text(diagnostics: Iterable[Diagnostic], *, color: bool = False, 
     return "\n".join([*blocks, f"{', '.join(told) or 'No mistakes'}.{rest}"])
 
 
-def _diagnostic(each: Diagnostic, color: bool) -> str:
+def _folded(found: Sequence[Diagnostic]) -> list[tuple[Diagnostic, list[Ref]]]:
+    """Each, with the further resources of which the very same is told: one wrong patch may be for hundreds."""
+    folded: dict[Diagnostic, list[Ref]] = {}
+    first: dict[Diagnostic, Diagnostic] = {}
+    for each in found:
+        same = first.setdefault(replace(each, ref=None, over=NOWHERE), each) if each.over.file else each
+        folded.setdefault(same, [])
+        if same is not each and each.ref is not None:
+            folded[same].append(each.ref)
+    return list(folded.items())
+
+
+def _diagnostic(each: Diagnostic, refs: Sequence[Ref], color: bool) -> str:
     first, *others = clean_lines(str(each)).split("\n")
+    others += [f"  the same is wrong for {listed(refs)}"] if refs else []
     label = "" if each.severity == "error" else "warning  "
     return "\n".join([f"{label}{paint(first, 'red' if each.severity == 'error' else 'yellow', color)}", *others])
 

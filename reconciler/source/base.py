@@ -12,9 +12,10 @@ from typing import Any
 
 from reconciler.errors import UsageError
 from reconciler.model import Ref, Resource
+from reconciler.overlay import overlay
 from reconciler.registry import Kinds
 from reconciler.source.git.command import Git
-from reconciler.source.load import load
+from reconciler.source.load import load, overlay_folders
 from reconciler.validate import validate
 
 SECONDS = 60.0
@@ -38,8 +39,9 @@ class Base:
     """Files that are not as they were, relative to the installation's root; what is not committed yet included."""
 
 
-def read_base(name: str, paths: Sequence[Path], kinds: Kinds, root: Path) -> Base:
-    """Read the manifests below `paths` as they were at the revision `name`. Nothing of the working tree is touched.
+def read_base(name: str, paths: Sequence[Path], kinds: Kinds, root: Path, env: str = "") -> Base:
+    """Read the manifests below `paths`, in the environment `env`, as they were at the revision `name`. Nothing is written but a folder
+    that is gone when this returns.
 
     `root` is the installation's, `paths` are relative to it. Raises UsageError outside git and for a revision that is not there, and
     Transient when git takes too long."""
@@ -52,10 +54,11 @@ def read_base(name: str, paths: Sequence[Path], kinds: Kinds, root: Path) -> Bas
     commit = parted.text if parted.ok and parted.text else asked
     counted = git.run("rev-list", "--count", f"{commit}..HEAD")
     with tempfile.TemporaryDirectory(prefix="mlops-base-") as folder:
-        there = _checked_out(git, commit, [root / each for each in paths], top, Path(folder))
+        overlays = dict.fromkeys(place for each in paths for place in overlay_folders(root / each, root)) if env else ()
+        there = _checked_out(git, commit, [root / each for each in paths], list(overlays), top, Path(folder))
         placed = there / os.path.relpath(root, top)
-        loaded = load([placed / each for each in paths if (placed / each).exists()], root=placed)
-        found = validate(loaded, kinds, root=placed)
+        loaded = load([placed / each for each in paths if (placed / each).exists()], root=placed, env=env)
+        found = validate(overlay(loaded, kinds, root=placed), kinds, root=placed)
     resources = {each.ref: each for each in found.resources}
     changed = _changed(git, commit, root, top)
     return Base(name, commit, int(counted.text) if counted.ok else 0, resources, found.refused, changed)
@@ -70,9 +73,9 @@ def _repository(root: Path) -> tuple[Git, Path]:
     return git, top
 
 
-def _checked_out(git: Git, commit: str, paths: Sequence[Path], top: Path, folder: Path) -> Path:
-    """A folder that holds `paths` as they were, each at its place below the repository's top."""
-    names = [os.path.relpath(each, top) for each in paths]
+def _checked_out(git: Git, commit: str, paths: Sequence[Path], overlays: Sequence[Path], top: Path, folder: Path) -> Path:
+    """A folder that holds all of these as they were, each at its place below the repository's top."""
+    names = [os.path.relpath(each, top) for each in (*paths, *overlays)]
     if outside := next((each for each in names if each.startswith("..")), None):
         raise UsageError(f"--base: {outside} is not in the repository {top}", hint="name manifests of that repository with -f")
     there = folder / "tree"

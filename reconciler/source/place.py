@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import yaml
 
-from reconciler.model import Location
+from reconciler.model import JSON, NOWHERE, Location, Patch
 from reconciler.source.yamltext import Fault, compose, decode
 
 Steps: TypeAlias = tuple[str | int, ...]
@@ -32,6 +33,25 @@ class Places:
         if reached < len(steps) or key or not isinstance(value, yaml.ScalarNode):
             value = name or value
         return Location(document.file, value.start_mark.line + 1, value.start_mark.column + 1)
+
+    def spoken(self, document: Location, patches: Sequence[Patch], steps: Steps) -> Location:
+        """The document that says what stands at `steps`: the last of the patches that says something of it, else the manifest's own.
+
+        Of what is not written at all: the one that says most of what is above it, the manifest's own before a patch."""
+        for each in reversed(patches):
+            if _reach(each.body, steps) == len(steps):
+                return each.location
+        furthest = max(patches, key=lambda each: _reach(each.body, steps), default=None)
+        if furthest is None:
+            return document
+        own = self._find(document, steps)
+        return furthest.location if own is None or _reach(furthest.body, steps) > own[2] else document
+
+    def both(self, document: Location, patches: Sequence[Patch], steps: Steps, *, key: bool = False) -> tuple[Location, Location]:
+        """(the place of a value in the document that says it, the place that this patches; NOWHERE when it is the manifest's own)."""
+        speaks = self.spoken(document, patches, steps)
+        at = self.at(speaks, steps, key=key)
+        return at, NOWHERE if speaks == document else self.at(document, steps)
 
     def written(self, document: Location, steps: Steps) -> str | None:
         """The text of a scalar as it stands in the file, before YAML gave it a meaning; None when it is not there."""
@@ -62,6 +82,17 @@ class Places:
                 nodes = []
             self._trees[file] = {each.start_mark.line + 1: each for each in nodes}
         return self._trees[file]
+
+
+def _reach(value: JSON, steps: Steps) -> int:
+    """How many of the steps can be gone; all of them, where a patch puts something else in the place of what they lead through."""
+    for gone, step in enumerate(steps):
+        if not isinstance(value, Mapping):
+            return len(steps)
+        if str(step) not in value:
+            return gone
+        value = value[str(step)]
+    return len(steps)
 
 
 def _step(node: yaml.Node, step: str | int) -> tuple[yaml.Node | None, yaml.Node] | None:

@@ -10,7 +10,9 @@ from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.environment import must_have
 from reconciler.model import Diagnostic, Location, Owned, Ref, Source
+from reconciler.overlay import overlay
 from reconciler.registry import Kinds
 from reconciler.resolve import Graph, resolve
 from reconciler.rules import ROOT_SOURCE
@@ -18,7 +20,7 @@ from reconciler.selection import Selection, must_know
 from reconciler.settings import Settings
 from reconciler.source.folders import folders
 from reconciler.source.follow import place_of, standing
-from reconciler.source.load import Loaded, load
+from reconciler.source.load import OVERLAYS, Loaded, load, overlay_folders
 from reconciler.source.quarantine import out_of, told
 from reconciler.source.revision import contents_of, head_of
 from reconciler.validate import Checks, Validated, validate
@@ -36,6 +38,8 @@ class Desired:
     diagnostics: tuple[Diagnostic, ...]
     installation: str
     selection: Selection
+    environments: frozenset[str] = frozenset()
+    """That the root source has an overlay of."""
 
 
 def read(
@@ -48,31 +52,44 @@ def read(
     checks: Checks | None = None,
 ) -> Desired:
     """Read every source. `root_paths` is what the last complete pass read; other paths are a part of the tree, and prune nothing.
-    Of a root that is at a `quarantined` revision nothing is read: what stands stays as it is. A loop keeps its `checks`."""
+    Of a root that is at a `quarantined` revision nothing is read: what stands stays as it is. A loop keeps its `checks`.
+
+    Raises UsageError for an environment that the root source has no overlay of: without its patches nothing would be as it is wanted."""
     root = settings.root.absolute()
     paths = tuple(Path(os.path.relpath(each.absolute(), root)) for each in selection.paths)
     whole = selection.whole or not root_paths or set(root_paths.splitlines()) <= {str(each) for each in paths}
+    looks_up = selection.part
     selection = replace(selection, paths=paths, part=not whole)
-    cache = settings.state / "cache" if settings.state.is_dir() else None
-    loaded = _taken_out(paths, root, quarantined) or load([root / each for each in paths], root=root, cache=cache)
-    platform = _platform(loaded, kinds, root, inventory)
+    cache, env = settings.state / "cache" if settings.state.is_dir() else None, selection.env
+    loaded = _taken_out(paths, root, quarantined)
+    if loaded is None:
+        loaded = load([root / each for each in paths], root=root, cache=cache, env=env, whole=whole)
+        if not looks_up and (whole or not _is_elsewhere(env, root_paths, root)):
+            must_have(env, loaded.environments)
+    own, platform = loaded.environments, _platform(loaded, kinds, root, inventory)
     if platform is not None and platform.sources:
         loaded = _without_others(loaded, platform.sources, root, settings.state)
-        loaded = reduce(add, [_further(each, root, settings.state, cache) for each in platform.sources], loaded)
-    validated = validate(loaded, kinds, root=root, incumbents=inventory, checks=checks)
+        loaded = reduce(add, [_further(each, root, settings.state, cache, env) for each in platform.sources], loaded)
+    validated = validate(overlay(loaded, kinds, root=root), kinds, root=root, incumbents=inventory, checks=checks)
     where = folders(validated.resources, platform, root, settings.state)
     graph = resolve(validated, kinds, known=inventory, partial=not selection.prunes, folders=where)
     must_know(selection.projects, (*graph.resources, *graph.refused, *inventory))
     found = (*_stale(platform, settings.state, paths), *_sorted(validated, graph))
     found = found if whole else (*_narrower(paths, root_paths, root), *found)
-    return Desired(graph, found, platform.installation if platform else _recorded(inventory), selection)
+    return Desired(graph, found, platform.installation if platform else _recorded(inventory), selection, own)
 
 
 def _platform(loaded: Loaded, kinds: Kinds, root: Path, inventory: Mapping[Ref, Owned]) -> PlatformSpec | None:
     """What the root source says of the installation; only the root may."""
     declared = replace(loaded, manifests=tuple(each for each in loaded.manifests if each.data.get("kind") == "Platform"))
-    found = validate(declared, kinds, root=root, incumbents=inventory).resources
+    found = validate(overlay(declared, kinds, root=root), kinds, root=root, incumbents=inventory).resources
     return next((each.spec for each in found if isinstance(each.spec, PlatformSpec)), None)
+
+
+def _is_elsewhere(env: str, root_paths: str, root: Path) -> bool:
+    """Whether the whole tree has an overlay of the environment, which a part of it need not have."""
+    paths = [root / each for each in root_paths.splitlines()]
+    return any((folder / env).is_dir() for path in paths for folder in (*path.glob(f"**/{OVERLAYS}"), *overlay_folders(path, root)))
 
 
 def _taken_out(paths: Sequence[Path], root: Path, quarantined: Sequence[Quarantined]) -> Loaded | None:
@@ -92,7 +109,7 @@ def _without_others(loaded: Loaded, sources: Sequence[ManifestSource], root: Pat
     """The root source less what lies in another repository's clone: that one would speak for everybody."""
     for each in sources:
         place = place_of(each, root, state)
-        files = {one.location.file for one in (*loaded.manifests, *loaded.faulty)}
+        files = {one.location.file for one in (*loaded.manifests, *loaded.faulty, *(one.manifest for one in loaded.layers))}
         if each.git is None or not any((root / file).is_relative_to(place) for file in files):
             continue
         said = f"the clone of source {each.name} lies among the root's own manifests, and counts as its own only"
@@ -103,19 +120,20 @@ def _without_others(loaded: Loaded, sources: Sequence[ManifestSource], root: Pat
             tuple(one for one in some if not (root / one.location.file).is_relative_to(place)) for some in (loaded.manifests, loaded.faulty)
         )
         others = tuple(one for one in loaded.diagnostics if not (root / one.location.file).is_relative_to(place))
-        loaded = Loaded(loaded.sources, manifests, (*others, warned), faulty)
+        layers = tuple(one for one in loaded.layers if not (root / one.manifest.location.file).is_relative_to(place))
+        loaded = replace(loaded, manifests=manifests, diagnostics=(*others, warned), faulty=faulty, layers=layers)
     return loaded
 
 
-def _further(source: ManifestSource, root: Path, state: Path, cache: Path | None) -> Loaded:
+def _further(source: ManifestSource, root: Path, state: Path, cache: Path | None, env: str) -> Loaded:
     """What a source beside the root holds. A repository that was never fetched is not known to hold nothing."""
     place = place_of(source, root, state)
     if source.git is None:
-        return load([place / source.path], root=root, cache=cache, source=source.name)
+        return load([place / source.path], root=root, cache=cache, source=source.name, env=env)
     if not standing(state, source.name).commit:
         why = f"source {source.name} was not fetched yet"
         return Loaded((Source(source.name, "", complete=False, files=0, documents=0, why_incomplete=why),), (), ())
-    return load([place / source.path], root=root, cache=cache, source=source.name, within=place)
+    return load([place / source.path], root=root, cache=cache, source=source.name, within=place, env=env)
 
 
 def _stale(platform: PlatformSpec | None, state: Path, paths: Sequence[Path]) -> Iterator[Diagnostic]:

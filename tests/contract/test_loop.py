@@ -40,13 +40,13 @@ class Loop:
         self.write(name, f"kind: Widget\nmetadata: {{name: {name}, project: p}}\nspec: {{{spec}}}\n")
 
     @contextmanager
-    def running(self, every: float, parallelism: int = 8) -> Iterator[None]:
+    def running(self, every: float, parallelism: int = 8, env: str = "") -> Iterator[None]:
         house = house_in(self.root, self.tool)
         house = replace(house, settings=house.settings.model_copy(update={"parallelism": parallelism}))
         stop = threading.Event()
         thread = threading.Thread(
             target=run_forever,
-            args=(Selection((self.root / "manifests",)), house),
+            args=(Selection((self.root / "manifests",), env=env), house),
             kwargs={
                 "every": every,
                 "stop": stop,
