@@ -12,6 +12,7 @@ from reconciler.cli import (
     approve,
     backup,
     day_two,
+    import_,
     inspect,
     keys,
     leaderboard,
@@ -126,7 +127,8 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
             raise UsageError(f"{flag} before `{ctx.invoked_subcommand}` would do nothing", hint=hint)
 
 
-for module in (inspect, queue, simulate, leaderboard, models, serving, alerts, offline, day_two, approve, rollback, run, watch, worker):
+LOOKING = (inspect, queue, simulate, leaderboard, models, serving, alerts)
+for module in (*LOOKING, offline, day_two, import_, approve, rollback, run, watch, worker):
     module.register(app)
 backup.register(platform.app)
 app.add_typer(platform.app, name="platform")

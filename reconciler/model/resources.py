@@ -53,6 +53,12 @@ class Resource(Generic[S]):
     last: Fields | None = None
     """Fields at the last apply (inventory); None = never applied or not known."""
 
+    @property
+    def declared(self) -> Fields:
+        """What its manifest says, as `Owned.declared` keeps it."""
+        spec, lifecycle = (each.model_dump(mode="json", exclude_defaults=True) for each in (self.spec, self.lifecycle))
+        return {"spec": spec, "lifecycle": lifecycle, "labels": dict(self.labels)}
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -126,3 +132,6 @@ class Owned:
     outputs: Outputs = field(default_factory=dict)
     references: tuple[Ref, ...] = ()
     location: Location = NOWHERE
+    declared: Fields = field(default_factory=dict, compare=False)
+    """What its manifest says: `spec`, `lifecycle` and `labels`, each without what is at its default. The Store keeps it beside the
+    entry, and gives it back for `reconcile import` only: empty = not read, or not known."""
