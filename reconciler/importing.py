@@ -96,7 +96,7 @@ def _of_kind(kind: str, scope: _Scope, house: House, found: Imported) -> None:
         for name in controller.found(scope.ctx):
             _one(kind, name, scope, house, part)
     except ReconcilerError as error:
-        found.unread[kind] = _said(error)
+        found.unread[kind] = str(error)
     except Exception as error:  # a defect in a controller narrows the import by its kind only
         found.unread[kind] = f"the {kind} controller failed: {type(error).__name__}: {error}"
     else:
@@ -113,7 +113,7 @@ def _one(kind: str, name: str, scope: _Scope, house: House, found: Imported) -> 
         raise
     except ReconcilerError as error:
         if scope.covers(name.replace(".", "/").partition("/")[0]):
-            found.refused[kind, name] = _said(error)
+            found.refused[kind, name] = str(error)
         return
     if not scope.covers(ref.owner):
         return
@@ -154,7 +154,7 @@ def _with_projects(scope: _Scope, house: House, found: Imported) -> None:
         try:
             found.manifests[ref] = exported(PROJECT, name, scope.ctx, house)[1]
         except ReconcilerError as error:
-            found.refused[PROJECT, name] = _said(error)
+            found.refused[PROJECT, name] = str(error)
 
 
 def _wrong(files: Mapping[str, str], paths: tuple[Path, ...], house: House) -> dict[Ref, Diagnostic]:
@@ -171,7 +171,3 @@ def _wrong(files: Mapping[str, str], paths: tuple[Path, ...], house: House) -> d
         if each.severity == "error" and each.ref is not None:
             found.setdefault(each.ref, each)
     return found
-
-
-def _said(error: ReconcilerError) -> str:
-    return f"{error.message}: {error.hint}" if error.hint else error.message

@@ -116,6 +116,9 @@ def _imported(here: Installation) -> None:
         assert "No changes" in ran.out
         nothing = here.ok("-f", "ours", "-f", "theirs", "import", "--all", "--tool", "dvc", "--tool", "store", "--to", "again")
         assert nothing.out.startswith("Nothing to import: "), nothing.out
+        if "THEIRS" in here.env:  # this Airflow has DAGs of another installation
+            told = here.ok("-f", "ours", "-f", "theirs", "import", "--all", "--tool", "airflow", "--to", "again").out
+            assert "not made by this installation" in " ".join(told.split())
     finally:
         for each in files:
             (lost / each.name).rename(each)
