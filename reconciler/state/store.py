@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, tuple_, update
 
 from reconciler.model import JSON, Fields, Owned, Ref, Status
 from reconciler.state import encode, tables
@@ -108,10 +108,14 @@ class Store:
 
     def without_manifest(self) -> frozenset[Ref]:
         """What is ours, and was recorded by a program that did not keep what its manifest says."""
-        both: list[Any] = [select(*tables.ref_columns(each)) for each in (tables.inventory, tables.manifests)]
-        owned, said = self._database.rows_of(*both)
-        late = {tuple(row) for row in owned} - {tuple(row) for row in said} if len(owned) != len(said) else ()
-        return frozenset(encode.ref_from(*row) for row in late)
+        both = (tables.inventory, tables.manifests)
+        counts: list[Any] = [select(func.count()).select_from(each) for each in both]
+        there, kept = (rows[0][0] if rows else 0 for rows in self._database.rows_of(*counts))
+        if there == kept:
+            return frozenset()  # as it nearly always is; a pass asks this
+        refs: list[Any] = [select(*tables.ref_columns(each)) for each in both]
+        owned, said = ({tuple(row) for row in rows} for rows in self._database.rows_of(*refs))
+        return frozenset(encode.ref_from(*row) for row in owned - said)
 
     def record(self, owned: Owned, *, audit: AuditEntry | None = None) -> None:
         """It is ours now, or changed: inventory entry written, its intent closed, audit line added."""
