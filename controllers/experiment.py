@@ -175,11 +175,11 @@ class ExperimentController:
         info = known or mlflow.experiment_named(external_id) or (mlflow.experiment(external_id) if external_id.isdigit() else None)
         if info is None:
             raise Terminal(f"MLflow has no experiment '{external_id}'", hint="name it as MLflow shows it, or give its id")
+        ours = _ours(_mark(info.tags), ctx)
         project, _, name = info.name.partition("/")
-        if not project or not name:
+        if ours is None and not (project and name):
             raise Terminal("by its name in MLflow it belongs to no project", hint="rename it there to project/name")
-        ref, mark = Ref(KIND.name, project, name), _mark(info.tags)
-        ours = mark is not None and (mark.installation, mark.ref) == (ctx.installation, str(ref))
+        ref = ours or Ref(KIND.name, project, name)
         declared = ctx.declared(ref)
         if ours and declared is None and not all(map(superseded, search(mlflow, [info.id], {Tag.INSTALLATION: ctx.installation}))):
             raise Terminal(
@@ -187,7 +187,7 @@ class ExperimentController:
                 hint="restore a backup of the Store (`reconcile platform restore FILE`), or write the manifest by hand",
             )
         fields = _present(info).fields
-        return manifest(ref, {**(declared or {}), **_spec(fields, declared or {})}, labels=fields["labels"], adopt=not ours)
+        return manifest(ref, {**(declared or {}), **_spec(fields, declared or {})}, labels=fields["labels"], adopt=ours is None)
 
     def _create(self, mlflow: Mlflow, resource: Resource[ExperimentSpec], ctx: Context) -> str:
         wanted = self.desired(resource)
@@ -261,6 +261,11 @@ def _mark(tags: Mapping[str, str]) -> Mark | None:
     if "mlops.ref" not in tags:
         return None
     return Mark(tags.get("mlops.installation", ""), tags["mlops.ref"], tags.get("mlops.digest", ""))
+
+
+def _ours(mark: Mark | None, ctx: Context) -> Ref | None:
+    """Whose experiment it is by our mark, whatever it is called now; None = it is not this installation's."""
+    return Ref.parse(mark.ref, [KIND.name]) if mark is not None and mark.installation == ctx.installation else None
 
 
 def _present(info: ExperimentInfo) -> Present:

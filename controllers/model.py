@@ -179,11 +179,12 @@ class ModelController:
         info = _listed(ctx).get(named) if Listed in ctx.clients else registry.model(mlflow, named)
         if info is None:
             raise Terminal(f"MLflow has no registered model '{external_id}'", hint="name it as project/name, or as MLflow shows it")
+        mark = mark_of(info.tags)  # whatever it is called now, it is ours by its mark
+        ours = Ref.parse(mark.ref, [KIND.name]) if mark is not None and mark.installation == ctx.installation else None
         project, _, name = info.name.partition(".")
-        if not project or not name:
+        if ours is None and not (project and name):
             raise Terminal("by its name in MLflow it belongs to no project", hint="rename it there to project.name")
-        ref, mark = Ref(KIND.name, project, name), mark_of(info.tags)
-        ours = mark is not None and (mark.installation, mark.ref) == (ctx.installation, str(ref))
+        ref = ours or Ref(KIND.name, project, name)
         declared = ctx.declared(ref)
         if ours and declared is None:
             raise Terminal(
@@ -193,9 +194,9 @@ class ModelController:
         fields = fields_of(info, info.description)
         alias = fields["alias"] or (next(iter(info.aliases)) if len(info.aliases) == 1 else None)
         told: dict[str, JSON] = {"alias": alias} if alias else {}
-        told["experiment"] = fields["experiment"] or _experiment_of(info.name, project, mlflow)
+        told["experiment"] = fields["experiment"] or _experiment_of(info.name, ref.owner, mlflow)
         spec = {**(declared or {}), **told, "tags": fields["tags"], "description": fields.get("description")}
-        return manifest(ref, spec, labels=fields["labels"], adopt=not ours)
+        return manifest(ref, spec, labels=fields["labels"], adopt=ours is None)
 
     def _create(self, mlflow: Mlflow, resource: Resource[Any], ctx: Context) -> None:
         wanted, name = self.desired(resource), model_name(resource.ref)

@@ -124,6 +124,8 @@ def _look(asked: Globals, house: House) -> tuple[Context, Collection[Ref]]:
     from reconciler.source.read import read
 
     paths, inventory = asked.paths(house.settings), house.store.inventory()
+    if asked.manifests:
+        asked.selection(house.settings, house.kinds)  # raises for what is not there: all would seem to have no manifest
     graph = None
     if all(path.exists() for path in paths):
         graph = read(Selection(paths=paths), house.kinds, house.settings, inventory).graph

@@ -228,6 +228,13 @@ class TestExperiment(ExportContract, LostAnswerContract, OwnershipContract, Tool
         engine.update(exported, adopt=True)
         assert engine.diff(exported) == ()
 
+    def test_one_of_ours_that_was_renamed_is_still_what_its_mark_says(self, engine: Pass, name: str) -> None:
+        seen = engine.create(self.make(name))
+        self.server.post("update", experiment_id=seen.external_id, new_name=f"{name}-by-hand")
+        manifest = ExperimentController().export(f"{name}-by-hand", engine.fresh())
+        assert manifest["metadata"]["name"] == name
+        assert "lifecycle" not in manifest
+
     def test_a_name_of_no_project_is_refused(self, engine: Pass, name: str) -> None:
         self.server.post("create", name=name)
         with pytest.raises(Terminal, match="belongs to no project"):

@@ -198,6 +198,7 @@ def test_drift_is_imported_as_it_is(tree: Path) -> None:
         (["--all", "dataset", "--to", "x"], "--all writes a tree of files", ""),
         (["--all", "--tool", "mlfow", "--to", "x"], "there is no tool 'mlfow'", "airflow, dvc, evidently, mlflow, serve, store"),
         (["--all", "--selector", "team=nlp", "--to", "x"], "--selector does not narrow an import down", "--project, --kind or --tool"),
+        (["--all", "-f", "manifsts", "--to", "x"], "there are no manifests at manifsts", "check what -f names"),
         (["--all", "--kind", "datset", "--to", "x"], "there is no kind 'datset'", "did you mean Dataset?"),
         (["dataset", "hello/nothing"], "neither a dataset in DVC nor data of a project", "project/name"),
         (["alertpolicy", "nobody"], "no alert policy 'nobody' was applied here", ""),
