@@ -26,6 +26,7 @@ from reconciler.model import (
     Replace,
     Resource,
     Update,
+    manifest,
 )
 from schemas.alertpolicy import KIND, AlertPolicySpec
 from schemas.receiver import secrets
@@ -35,7 +36,7 @@ PAGE = "policy"
 
 
 class AlertPolicyController:
-    """See `reconciler.controller.Controller`."""
+    """See `reconciler.controller.Controller`; also Projects and Exports."""
 
     info = KIND
     tool = ""
@@ -67,6 +68,16 @@ class AlertPolicyController:
     def delete(self, owned: Owned, ctx: Context) -> Outcome:
         ctx.memo(owned.ref).clear()
         return Done(owned.external_id)
+
+    def found(self, ctx: Context) -> Sequence[str]:
+        return [ref.path for ref in sorted(ctx.owned) if ref.kind == KIND.name]
+
+    def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
+        """From the page that the sender goes by. It holds references to secrets, and no secret."""
+        ref = Ref(KIND.name, None, external_id)
+        if (page := ctx.memo(ref).get(PAGE)) is None:
+            raise Terminal(f"no alert policy '{external_id}' was applied here", hint="`reconcile alerts` tells of those that are")
+        return manifest(ref, page)
 
     def health(self, resource: Resource[AlertPolicySpec], seen: Present) -> HealthReport:
         missing, undelivered = seen.raw["missing"], seen.raw["undelivered"]

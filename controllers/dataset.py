@@ -22,6 +22,7 @@ from reconciler.controller import Context, Drift
 from reconciler.diff import compare
 from reconciler.errors import ReconcilerError, Terminal
 from reconciler.model import (
+    JSON,
     KNOWN_AFTER_APPLY,
     Absent,
     Attribution,
@@ -41,6 +42,7 @@ from reconciler.model import (
     Resource,
     Unknown,
     Update,
+    manifest,
 )
 from reconciler.model.lfs import WAY_OUT
 from schemas.base import duration_value
@@ -182,15 +184,26 @@ class DatasetController:
             return HealthReport(Health.DEGRADED, trouble, "Unexpected")
         return HealthReport(Health.HEALTHY)
 
+    def found(self, ctx: Context) -> Sequence[str]:
+        names = ctx.client(Dvc, open_dvc).names
+        return [f"{project}/{name}" for project, found in names.listing(names.projects()).items() for name in found]
+
     def export(self, external_id: str, ctx: Context) -> Mapping[str, Any]:
         """A manifest for a dataset that is recorded in DVC (`project/name`), or for data in a project's folder (`project/path`)."""
         dvc, (project, _, rest) = ctx.client(Dvc, open_dvc), external_id.partition("/")
-        name, spec = re.sub(r"[^a-z0-9]+", "-", Path(rest).stem.lower()).strip("-"), {"path": rest.removesuffix(".dvc")}
         if "/" not in rest and (entry := dvc.names.entry(project, rest)):
-            name, spec = rest, {"path": entry.notes.get("path", entry.basename), "type": entry.notes.get("type", "data")}
-        elif project not in ctx.projects or dvc.look(ctx.root / ctx.projects[project].spec.path, spec["path"]) is None:
+            ref = Ref(KIND.name, project, rest)
+            notes = entry.notes
+            recorded: dict[str, JSON] = {"path": notes.get("path", entry.basename), "type": notes.get("type", "data")}
+            recorded |= {"writeBack": notes.get("writeBack", "none")}
+            if (declared := ctx.declared(ref)) is None and "pushed" in notes:
+                recorded |= {"remote": notes["pushed"], "push": True}
+            ours = (notes.get("installation"), notes.get("ref")) == (ctx.installation, str(ref))
+            return manifest(ref, {**(declared or {}), **recorded}, adopt=not ours)
+        name, path = re.sub(r"[^a-z0-9]+", "-", Path(rest).stem.lower()).strip("-"), rest.removesuffix(".dvc")
+        if project not in ctx.projects or dvc.look(ctx.root / ctx.projects[project].spec.path, path) is None:
             raise Terminal(f"'{external_id}' is neither a dataset in DVC nor data of a project", hint="write project/name or project/path")
-        return {"apiVersion": "reconciler.mlops/v1", "kind": "Dataset", "metadata": {"name": name, "project": project}, "spec": spec}
+        return manifest(Ref(KIND.name, project, name), {"path": path})
 
 
 def _held(project: str, name: str, entry: Entry | ReconcilerError) -> Observation:

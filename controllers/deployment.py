@@ -41,6 +41,7 @@ from reconciler.model import (
     Replace,
     Resource,
     Update,
+    manifest,
     output,
 )
 from schemas.deployment import KIND, DeploymentSpec
@@ -53,7 +54,7 @@ SCENE = "scene"
 
 
 class DeploymentController:
-    """See `reconciler.controller.Controller`; also Projects, Expands and RollsBack."""
+    """See `reconciler.controller.Controller`; also Projects, Expands, RollsBack and Exports."""
 
     info = KIND
     tool = "serve"
@@ -136,6 +137,29 @@ class DeploymentController:
         if own.health is Health.HEALTHY and worst is Health.PROGRESSING:
             return HealthReport(worst, f"{own.message}; {_word(waits[0]) if waits else 'more replicas start'}", "Scaling")
         return own
+
+    def found(self, ctx: Context) -> Sequence[str]:
+        """Of a route or application that is ours `project/name`, of another application its name in Serve."""
+        theirs = (each.name for each in sight(ctx).apps.values() if not each.ours and each.status != "DELETING")
+        return sorted({*(ref.path for ref in _orphans(ctx)), *theirs})
+
+    def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
+        """As its manifest said last: a route and its applications hold only what came of it."""
+        project, _, name = external_id.partition("/")
+        ref = Ref(NAME, project, name)
+        if ref not in _orphans(ctx):
+            if external_id not in sight(ctx).apps:
+                raise Terminal(f"neither the gateway nor Serve has '{external_id}'", hint="name it as project/name")
+            raise Terminal(
+                "not deployed by this installation: what it runs is Python code of whoever deployed it, which a manifest cannot say",
+                hint="register its model in MLflow, and declare a Deployment of it",
+            )
+        if (declared := ctx.declared(ref)) is None:
+            raise Terminal(
+                "its manifest is not known to this Store, and what serves holds only what came of it",
+                hint="restore a backup of the Store (`reconcile platform restore FILE`), or write the manifest by hand",
+            )
+        return manifest(ref, declared)
 
     def roll_back(self, ref: Ref, ctx: Context, why: str, by: str) -> str:
         """See `RollsBack`."""

@@ -13,7 +13,9 @@ from controllers.run import RunController
 from controllers.runs import expanding
 from controllers.runs.ranking import ranking
 from controllers.runs.releasing import let_go_all
+from controllers.runs.standing import Tag, superseded
 from controllers.tools.mlflow import FEW, ExperimentInfo, Mlflow, connect
+from controllers.tools.mlflow_runs import search
 from reconciler.controller import Context, Drift
 from reconciler.diff import compare
 from reconciler.errors import Conflict, Terminal
@@ -38,11 +40,12 @@ from reconciler.model import (
     Resource,
     Update,
     digest_of,
+    manifest,
     output,
 )
 from reconciler.model.ranking import Ranking
-from schemas.base import API_VERSION, marked
 from schemas.base import Immutable as ImmutableMarker
+from schemas.base import marked
 from schemas.experiment import KIND, ExperimentSpec
 
 NOTE = "mlflow.note.content"
@@ -50,6 +53,8 @@ OURS = "mlops."
 IMMUTABLE = marked(ExperimentSpec, ImmutableMarker)
 LIFECYCLE = "lifecycleStage"
 NAME = "metadata.name"
+DEFAULT = "0"
+"""Id of the experiment that MLflow makes itself."""
 
 
 class ExperimentController:
@@ -159,12 +164,30 @@ class ExperimentController:
     def needs(self, resource: Resource[ExperimentSpec]) -> tuple[str, ...]:
         return ("ray",) if resource.spec.runs is not None and resource.spec.runs.backend == "ray" else ()
 
+    def found(self, ctx: Context) -> Sequence[str]:
+        """MLflow's own `Default`, which every server has and no manifest can name, is left out."""
+        return [each.name for each in _listed(ctx).values() if each.stage == "active" and each.id != DEFAULT]
+
     def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
+        """What MLflow shows, with the runs and the model's size as its manifest gave them last."""
         mlflow = connect(ctx)
-        found = mlflow.experiment_named(external_id) or (mlflow.experiment(external_id) if external_id.isdigit() else None)
-        if found is None:
+        known = _listed(ctx).get(external_id) if Listed in ctx.clients else None
+        info = known or mlflow.experiment_named(external_id) or (mlflow.experiment(external_id) if external_id.isdigit() else None)
+        if info is None:
             raise Terminal(f"MLflow has no experiment '{external_id}'", hint="name it as MLflow shows it, or give its id")
-        return _manifest(found)
+        ours = _ours(_mark(info.tags), ctx)
+        project, _, name = info.name.partition("/")
+        if ours is None and not (project and name):
+            raise Terminal("by its name in MLflow it belongs to no project", hint="rename it there to project/name")
+        ref = ours or Ref(KIND.name, project, name)
+        declared = ctx.declared(ref)
+        if ours and declared is None and not all(map(superseded, search(mlflow, [info.id], {Tag.INSTALLATION: ctx.installation}))):
+            raise Terminal(
+                "which runs it must hold is not known to this Store: a manifest that does not say it would give them up",
+                hint="restore a backup of the Store (`reconcile platform restore FILE`), or write the manifest by hand",
+            )
+        fields = _present(info).fields
+        return manifest(ref, {**(declared or {}), **_spec(fields, declared or {})}, labels=fields["labels"], adopt=ours is None)
 
     def _create(self, mlflow: Mlflow, resource: Resource[ExperimentSpec], ctx: Context) -> str:
         wanted = self.desired(resource)
@@ -240,6 +263,11 @@ def _mark(tags: Mapping[str, str]) -> Mark | None:
     return Mark(tags.get("mlops.installation", ""), tags["mlops.ref"], tags.get("mlops.digest", ""))
 
 
+def _ours(mark: Mark | None, ctx: Context) -> Ref | None:
+    """Whose experiment it is by our mark, whatever it is called now; None = it is not this installation's."""
+    return Ref.parse(mark.ref, [KIND.name]) if mark is not None and mark.installation == ctx.installation else None
+
+
 def _present(info: ExperimentInfo) -> Present:
     tags = info.tags
     fields: dict[str, JSON] = {
@@ -279,24 +307,19 @@ def _step_aside(mlflow: Mlflow, seen: Present) -> None:
     mlflow.delete_experiment(seen.external_id)
 
 
-def _manifest(found: ExperimentInfo) -> Mapping[str, JSON]:
-    """An experiment as a manifest that plans to no changes once adopted."""
-    fields = _present(found).fields
-    project, _, name = found.name.rpartition("/")
-    spec: dict[str, JSON] = {key: fields[key] for key in ("description",) if key in fields}
-    spec |= {"tags": fields["tags"]} if fields["tags"] else {}
-    if fields["metric"]:
-        metric, _, goal = str(fields["metric"]).rpartition(" ")
-        spec["metric"] = {"name": metric, "goal": goal.strip("()")}
-    spec |= {key: list(fields[key]) for key in ("techniques", "datasets") if fields[key]}
-    metadata: dict[str, JSON] = {"name": name, "project": project or "default"}
-    if fields["labels"]:
-        metadata["labels"] = fields["labels"]
-    ours = _mark(found.tags) is not None
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "Experiment",
-        "metadata": metadata,
-        **({} if ours else {"lifecycle": {"adopt": True}}),
-        "spec": spec,
-    }
+class Listed(dict[str, ExperimentInfo]):
+    """Every experiment by name, as this import has listed them."""
+
+
+def _listed(ctx: Context) -> Listed:
+    return ctx.client(Listed, lambda ctx: Listed({each.name: each for each in connect(ctx).experiments()}))
+
+
+def _spec(fields: Fields, declared: Fields) -> dict[str, JSON]:
+    """What MLflow itself says of a spec. The first dataset is the one that runs get as `--data`; tags have no order."""
+    named = list(declared.get("datasets", ()))
+    datasets = named if set(named) == set(fields["datasets"]) else sorted(fields["datasets"])
+    spec: dict[str, JSON] = {"description": fields.get("description"), "tags": fields["tags"]}
+    metric, _, goal = str(fields["metric"] or "").rpartition(" ")
+    spec["metric"] = {"name": metric, "goal": goal.strip("()")} if metric else None
+    return {**spec, "techniques": list(fields["techniques"]), "datasets": datasets}

@@ -11,7 +11,7 @@ from typing import Any
 
 from controllers.models.doing import Doer, stop_trials
 from controllers.models.evidence import outputs
-from controllers.models.fields import fields_of, manifest, mark_tags, model_tags, tag_of
+from controllers.models.fields import fields_of, mark_tags, model_tags, tag_of
 from controllers.models.looking import Around, scene_now
 from controllers.models.scene import Scene, Tag, Version, mark_of, model_name
 from controllers.models.steps import Step, Try, needs_room, steps
@@ -19,8 +19,9 @@ from controllers.models.telling import health
 from controllers.models.trials import data_digest, demand
 from controllers.runs.standing import lives
 from controllers.tools import mlflow_registry as registry
+from controllers.tools import mlflow_runs
 from controllers.tools.mlflow import FEW, Mlflow, connect
-from controllers.tools.mlflow_registry import VersionInfo
+from controllers.tools.mlflow_registry import ModelInfo, VersionInfo
 from reconciler.controller import Context, Drift
 from reconciler.diff import compare, without_ignored
 from reconciler.errors import Conflict, Terminal, Transient
@@ -45,6 +46,7 @@ from reconciler.model import (
     Resource,
     Started,
     Update,
+    manifest,
 )
 from schemas.model import KIND, ModelSpec
 
@@ -168,11 +170,33 @@ class ModelController:
         registry.tag_version(mlflow, name, bad, Tag.QUARANTINED, f"{why} (by {by})")
         return f"back to v{good.number}; v{bad} is out until its tag `{Tag.QUARANTINED}` is removed in MLflow"
 
+    def found(self, ctx: Context) -> Sequence[str]:
+        return [each.name for each in _listed(ctx).values()]
+
     def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
-        found = registry.model(connect(ctx), external_id.replace("/", ".", 1))
-        if found is None:
+        """What MLflow shows, with the conditions as its manifest gave them last."""
+        mlflow, named = connect(ctx), external_id.replace("/", ".", 1)
+        info = _listed(ctx).get(named) if Listed in ctx.clients else registry.model(mlflow, named)
+        if info is None:
             raise Terminal(f"MLflow has no registered model '{external_id}'", hint="name it as project/name, or as MLflow shows it")
-        return manifest(found)
+        mark = mark_of(info.tags)  # whatever it is called now, it is ours by its mark
+        ours = Ref.parse(mark.ref, [KIND.name]) if mark is not None and mark.installation == ctx.installation else None
+        project, _, name = info.name.partition(".")
+        if ours is None and not (project and name):
+            raise Terminal("by its name in MLflow it belongs to no project", hint="rename it there to project.name")
+        ref = ours or Ref(KIND.name, project, name)
+        declared = ctx.declared(ref)
+        if ours and declared is None:
+            raise Terminal(
+                "what its versions must pass is not known to this Store: a manifest that does not say it would let everything pass",
+                hint="restore a backup of the Store (`reconcile platform restore FILE`), or write the manifest by hand",
+            )
+        fields = fields_of(info, info.description)
+        alias = fields["alias"] or (next(iter(info.aliases)) if len(info.aliases) == 1 else None)
+        told: dict[str, JSON] = {"alias": alias} if alias else {}
+        told["experiment"] = fields["experiment"] or _experiment_of(info.name, ref.owner, mlflow)
+        spec = {**(declared or {}), **told, "tags": fields["tags"], "description": fields.get("description")}
+        return manifest(ref, spec, labels=fields["labels"], adopt=ours is None)
 
     def _create(self, mlflow: Mlflow, resource: Resource[Any], ctx: Context) -> None:
         wanted, name = self.desired(resource), model_name(resource.ref)
@@ -201,6 +225,25 @@ class ModelController:
         for key, value in mark_tags(resource.ref, wanted, ctx.installation).items():
             if scene.tags.get(key) != value:
                 registry.tag_model(mlflow, name, key, value)
+
+
+class Listed(dict[str, ModelInfo]):
+    """Every registered model by name, as this pass has listed them."""
+
+
+def _listed(ctx: Context) -> Listed:
+    return ctx.client(Listed, lambda ctx: Listed({each.name: each for each in registry.models(connect(ctx), {})}))
+
+
+def _experiment_of(model: str, project: str, mlflow: Mlflow) -> str:
+    """The experiment whose run became the newest version of a model that says of none. Raises Terminal when no version tells."""
+    for version in registry.versions(mlflow, f"name = '{model}'"):
+        run = mlflow_runs.run(mlflow, version.run) if version.run else None
+        if run is not None and (info := mlflow.experiment(run.experiment)) is not None:
+            return info.name.removeprefix(f"{project}/")
+    raise Terminal(
+        f"no version of '{model}' tells which experiment it comes from", hint="write a Model manifest that names one, with lifecycle.adopt"
+    )
 
 
 def _advance(mlflow: Mlflow, resource: Resource[Any], ctx: Context) -> Outcome:

@@ -22,7 +22,7 @@ from controllers.monitors.scene import Scene, bound
 from controllers.tools import evidently
 from controllers.window import WindowController
 from reconciler.controller import Context, Reaction
-from reconciler.errors import Transient
+from reconciler.errors import Terminal, Transient
 from reconciler.model import (
     JSON,
     Absent,
@@ -41,6 +41,7 @@ from reconciler.model import (
     Replace,
     Resource,
     Update,
+    manifest,
 )
 from reconciler.model.monitoring import WindowResult, folder
 from schemas.base import duration_value
@@ -52,7 +53,7 @@ HEAT = ("nominal", "fair", "serious", "critical")
 
 
 class MonitorController:
-    """See `reconciler.controller.Controller`; also Projects, Expands and Reacts."""
+    """See `reconciler.controller.Controller`; also Projects, Expands, Reacts and Exports."""
 
     info = KIND
     tool = "evidently"
@@ -118,6 +119,27 @@ class MonitorController:
             said = "its worker is larger than what it can ever be given: change `resources` or the quota"
             return HealthReport(Health.DEGRADED, said, stuck[0], stalled=True)
         return own
+
+    def found(self, ctx: Context) -> Sequence[str]:
+        return sorted({*(ref.path for ref in _orphans(ctx)), *evidently.connect(ctx).others()})
+
+    def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
+        """From the notebook that its windows are judged by."""
+        project, _, name = external_id.partition("/")
+        ref = Ref(KIND.name, project, name)
+        if ref not in _orphans(ctx):
+            if external_id not in evidently.connect(ctx).others():
+                raise Terminal(f"Evidently's workspace has no project '{external_id}'", hint="name it as project/name")
+            raise Terminal(
+                "not watched by this installation: the reports are there, and what computes them is not",
+                hint="declare a Monitor; its reports get a project of their own",
+            )
+        if not (applied := ctx.memo(ref).get(APPLIED)):
+            raise Terminal(
+                "its notebook is lost, and its reports do not say what they looked for",
+                hint="restore a backup of the Store (`reconcile platform restore FILE`), or write the manifest by hand",
+            )
+        return manifest(ref, {key: each for key, each in applied.items() if key != "labels"}, labels=applied.get("labels") or {})
 
     def reactions(self, resource: Resource[MonitorSpec], ctx: Context) -> Sequence[Reaction]:
         return reacting.due(resource, notes.read(ctx.memo(resource.ref)), ctx.now().timestamp())

@@ -12,6 +12,7 @@ from reconciler.controller import Context
 from reconciler.diff import compare
 from reconciler.errors import Terminal
 from reconciler.model import (
+    JSON,
     Absent,
     Change,
     Create,
@@ -30,6 +31,7 @@ from reconciler.model import (
     Resource,
     Started,
     Update,
+    manifest,
 )
 from schemas.base import Immutable, marked
 from schemas.platform import KIND, PlatformSpec
@@ -49,7 +51,7 @@ RESTARTING = {
 
 
 class PlatformController:
-    """See `reconciler.controller.Controller`."""
+    """See `reconciler.controller.Controller`; also Projects and Exports."""
 
     info = KIND
     tool = ""
@@ -99,6 +101,16 @@ class PlatformController:
         ctx.services.stop([name for name in ctx.services.report() if not ctx.wanted])
         ctx.memo(owned.ref).clear()
         return Done(owned.external_id)
+
+    def found(self, ctx: Context) -> Sequence[str]:
+        return [ref.path for ref in sorted(ctx.owned) if ref.kind == KIND.name]
+
+    def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
+        """As it was applied; its services run by that."""
+        ref = Ref(KIND.name, None, external_id)
+        if (page := ctx.memo(ref).get("applied")) is None:
+            raise Terminal(f"no platform '{external_id}' was applied here", hint=f"there is: {', '.join(self.found(ctx)) or 'none'}")
+        return manifest(ref, page)
 
     def health(self, resource: Resource[PlatformSpec], seen: Present) -> HealthReport:
         states: Mapping[str, str] = seen.fields["services"]

@@ -6,15 +6,17 @@ in the installation's DVC area, which is also the mark."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from controllers.tools import uv
-from controllers.tools.dvc import Dvc
+from controllers.tools.dvc import Dvc, Entry
 from controllers.tools.dvc_open import open_dvc
 from reconciler.controller import Context
 from reconciler.diff import compare
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, Terminal
 from reconciler.model import (
+    JSON,
     Absent,
     Change,
     Create,
@@ -32,6 +34,7 @@ from reconciler.model import (
     Replace,
     Resource,
     Update,
+    manifest,
 )
 from schemas.project import KIND, ProjectSpec, Sync
 
@@ -42,7 +45,7 @@ JUDGED = ("spec.requirements", "spec.active", UNJUDGED)
 
 
 class ProjectController:
-    """See `reconciler.controller.Controller`."""
+    """See `reconciler.controller.Controller`; also Projects and Exports."""
 
     info = KIND
     tool = "dvc"
@@ -99,6 +102,17 @@ class ProjectController:
         _check_requirements(ctx)  # what stood against it stands no more
         return Done(owned.external_id)
 
+    def found(self, ctx: Context) -> Sequence[str]:
+        """Those that are registered, and those whose data was not forgotten with them."""
+        return sorted({ref.name for ref in ctx.owned if ref.kind == KIND.name} | set(ctx.client(Dvc, open_dvc).names.projects()))
+
+    def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
+        """As it was applied. Of one that never was, as a namespace in a tool may be of, its folder is all that can be told."""
+        ref = Ref(KIND.name, None, external_id)
+        if (page := ctx.memo(ref).get("applied")) is not None:
+            return manifest(ref, page)
+        return manifest(ref, {"path": _folder(external_id, ctx)})
+
     def health(self, resource: Resource[ProjectSpec], seen: Present) -> HealthReport:
         if not seen.raw["folder"]:
             return HealthReport(Health.DEGRADED, f"its folder {resource.spec.path} does not exist", "FolderMissing")
@@ -109,6 +123,21 @@ class ProjectController:
         if seen.raw["unchecked"]:
             return HealthReport(Health.HEALTHY, str(seen.raw["unchecked"]))
         return HealthReport(Health.HEALTHY)
+
+
+def _folder(name: str, ctx: Context) -> str:
+    """Where the code of a project is of which only the name is known: where its data was, or a folder of its name that is alone so."""
+    entries = ctx.client(Dvc, open_dvc).names.listing([name])[name].values()
+    told = {each.notes.get("root", "") for each in entries if isinstance(each, Entry)}
+    named = [path for pattern in (name, f"*/{name}") for path in ctx.root.glob(pattern) if not path.name.startswith(".")]
+    for candidates in ([Path(each) for each in told if each], named):
+        there = {each for each in candidates if each.is_dir() and each.is_relative_to(ctx.root) and each != ctx.root}
+        if len(there) == 1:
+            return there.pop().relative_to(ctx.root).as_posix()
+    raise Terminal(
+        f"the folder of project '{name}' is not known: it was never registered, and no folder below {ctx.root} has its name alone",
+        hint="write its manifest by hand, then import again",
+    )
 
 
 def _check_requirements(ctx: Context) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from reconciler.controller import Context
 from reconciler.diff import compare
+from reconciler.errors import Terminal
 from reconciler.model import (
+    JSON,
     Absent,
     Create,
     Diff,
@@ -24,12 +26,13 @@ from reconciler.model import (
     Replace,
     Resource,
     Update,
+    manifest,
 )
 from schemas.resourcequota import KIND, ResourceQuotaSpec
 
 
 class ResourceQuotaController:
-    """See `reconciler.controller.Controller`."""
+    """See `reconciler.controller.Controller`; also Projects and Exports."""
 
     info = KIND
     tool = ""
@@ -58,6 +61,17 @@ class ResourceQuotaController:
     def delete(self, owned: Owned, ctx: Context) -> Outcome:
         ctx.memo(owned.ref).clear()
         return Done(owned.external_id)
+
+    def found(self, ctx: Context) -> Sequence[str]:
+        return [ref.path for ref in sorted(ctx.owned) if ref.kind == KIND.name]
+
+    def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
+        """From the page that admission reads."""
+        project, _, name = external_id.partition("/")
+        ref = Ref(KIND.name, project, name)
+        if (page := ctx.memo(ref).get("quota")) is None:
+            raise Terminal(f"no quota '{external_id}' was applied here", hint="name it as project/name")
+        return manifest(ref, page)
 
     def health(self, resource: Resource[ResourceQuotaSpec], seen: Present) -> HealthReport:
         return HealthReport(Health.HEALTHY)

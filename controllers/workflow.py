@@ -36,6 +36,7 @@ from reconciler.model import (
     Replace,
     Resource,
     Update,
+    manifest,
 )
 from schemas.workflow import KIND, WorkflowSpec
 
@@ -44,7 +45,7 @@ READ_SECONDS, LOOK_SECONDS = 6.0, 0.5
 
 
 class WorkflowController:
-    """See `reconciler.controller.Controller`; also Projects, Demands, Expands, Asks, Attributes and Starts."""
+    """See `reconciler.controller.Controller`; also Projects, Demands, Expands, Asks, Attributes, Starts and Exports."""
 
     info = KIND
     tool = "airflow"
@@ -173,6 +174,29 @@ class WorkflowController:
         parts = [f"runs {', '.join(sorted(running))}"] if running else []
         parts += [f"waits: {', '.join(sorted(waiting))}"] if waiting else []
         return HealthReport(own.health, f"{own.message}: {'; '.join(parts)}", own.reason or "Running")
+
+    def found(self, ctx: Context) -> Sequence[str]:
+        return sorted({*sight(ctx).delivered, *seeing.everybodys(ctx)})
+
+    def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
+        """As its manifest said last, and paused as it is in Airflow. `external_id` is `project/name`, or the DAG's own id."""
+        dag, look = external_id.replace("/", ".", 1), sight(ctx)
+        ref, delivered, info = looking.ref_of(dag), look.delivered.get(dag), look.dags.get(dag)
+        ours = delivered.installation == ctx.installation if delivered is not None else info is not None and not info.stale
+        if ref is None or not ours:
+            if dag not in seeing.everybodys(ctx):
+                raise Terminal(f"Airflow has no DAG '{dag}'", hint="name it as project/name, or as Airflow shows it")
+            raise Terminal(
+                "not made by this installation: what its tasks do is Python code in a file of its own, which a manifest cannot say",
+                hint="declare a Workflow whose tasks run that code, then remove the DAG",
+            )
+        if (declared := ctx.declared(ref)) is None:
+            raise Terminal(
+                "its manifest is not known to this Store, and its DAG holds only what came of it",
+                hint="restore a backup of the Store (`reconcile platform restore FILE`), or write the manifest by hand",
+            )
+        is_read = info is not None and not info.stale
+        return manifest(ref, {**declared, **({"paused": info.paused} if info is not None and is_read else {})})
 
     def start(self, ref: Ref, ctx: Context, conf: Mapping[str, JSON], by: str, run: str = "") -> str:
         return starting.named(ref, ctx, conf, by, run) if run else starting.by_hand(ref, ctx, conf, by)

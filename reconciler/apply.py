@@ -325,6 +325,7 @@ def owned(resource: Resource[Any], external_id: str, outputs: Outputs, kinds: Ki
         outputs=outputs,
         references=(*resource.requires, *resource.references),
         location=resource.location,
+        declared=resource.declared,
     )
 
 

@@ -37,6 +37,7 @@ from reconciler.model import (
     Create,
     Demand,
     Diff,
+    Fields,
     Health,
     HealthReport,
     Job,
@@ -183,6 +184,8 @@ class Context:
     """Whether a lease's node is this machine."""
     last_change: Callable[[Path], Attribution | None] = lambda _: None
     """Who changed a file last, by git: the commit, or that it is not committed; None outside git."""
+    owned: Mapping[Ref, Owned] = field(default_factory=dict)
+    """What this installation owns, with what each manifest said; filled for `Exports` only."""
     deadline: float = 60.0
     """Seconds that one call to a tool may take."""
     focused: bool = False
@@ -198,6 +201,11 @@ class Context:
                 self.clients[kind] = make(self)
             found: T = self.clients[kind]
             return found
+
+    def declared(self, ref: Ref) -> Fields | None:
+        """The spec that its manifest gave it last, without defaults; None = not known. For `Exports` only."""
+        owned = self.owned.get(ref)
+        return owned.declared.get("spec") if owned is not None and owned.declared else None
 
 
 @runtime_checkable
@@ -372,7 +380,14 @@ class Adopts(Protocol):
 
 @runtime_checkable
 class Exports(Protocol):
-    """Optional: turns a real object into a manifest, for `reconcile import`."""
+    """Optional: turns real objects into manifests, for `reconcile import`."""
+
+    def found(self, ctx: Context) -> Sequence[str]:
+        """What `export` takes, for everything of this kind that there is, ours or not: one listing. Objects that no manifest can say are
+        among them, so that `export` tells why."""
 
     def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
-        """The whole manifest as plain values; `external_id` is the tool's id or the object's name there."""
+        """The whole manifest as plain values, such that it plans to no changes; see `reconciler.model.manifest`. `external_id` is the
+        tool's id or the object's name there, or `project/name`. What the tool does not keep comes from `ctx.declared`.
+
+        Raises Terminal for what is not there, and for what cannot be said truly: better none than one that would change the object."""

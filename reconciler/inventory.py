@@ -24,7 +24,8 @@ def note(
     """Write it down. `whole` is False for a pass that was stopped before its end."""
     for ref in house.store.open_intents().keys() & {each.action.ref for each in results if isinstance(each.action, Keep)}:
         journal.abandon(ref)  # it is as desired: what was begun has happened
-    kept = [_refreshed(each.action.ref, proposal, house) for each in results if isinstance(each.action, Keep)]
+    untold = house.store.without_manifest()
+    kept = [_refreshed(each.action.ref, proposal, house, each.action.ref in untold) for each in results if isinstance(each.action, Keep)]
     house.store.record_many([each for each in kept if each is not None])
     for entry in _found_orphans(proposal, house):
         journal.record(
@@ -74,14 +75,15 @@ def _gone(proposal: Proposal, found: Sequence[Status], house: House) -> tuple[Re
     return tuple(ref for ref in left if proposal.selection.covers(ref) and (not ref.key or replace(ref, key="") not in proposal.unread))
 
 
-def _refreshed(ref: Ref, proposal: Proposal, house: House) -> Owned | None:
-    """The inventory entry of a resource that needed no write, when its manifest says something new (its protection, its place)."""
+def _refreshed(ref: Ref, proposal: Proposal, house: House, untold: bool) -> Owned | None:
+    """The inventory entry of a resource that needed no write, when its manifest says something new (its protection, its place), or was
+    recorded before the Store kept what manifests say (`untold`)."""
     resource, before, seen = proposal.resources.get(ref), proposal.inventory.get(ref), proposal.observations.get(ref)
     if resource is None or before is None or not isinstance(seen, Present):
         return None
     references = (*resource.requires, *resource.references)
     told = (resource.digest, resource.source, resource.prune, resource.location, references, seen.outputs)
-    if told == (before.digest, before.source, before.prune, before.location, before.references, before.outputs):
+    if not untold and told == (before.digest, before.source, before.prune, before.location, before.references, before.outputs):
         return None
     return owned(resource, before.external_id, seen.outputs, house.kinds)
 

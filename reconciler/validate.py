@@ -84,7 +84,7 @@ def validate(
     checked = (checks or Checks()).of(loaded.manifests, lambda each: _check(each, infos, kinds, root, places))
     checked = _claimed(checked, incumbents or {}, places)
     resources = tuple(each.resource for each in checked if each.resource is not None)
-    found = {each.ref for each in checked if each.ref} | {ref for each in loaded.faulty if (ref := _ref(each, infos))}
+    found = {each.ref for each in checked if each.ref} | {ref for each in loaded.faulty if (ref := ref_of(each.data, infos))}
     told = [(each.manifest.source, diagnostic) for each in checked for diagnostic in each.diagnostics]
     return Validated(
         resources=resources,
@@ -112,7 +112,7 @@ def incomplete(sources: Iterable[Source], told: Iterable[tuple[str, Diagnostic]]
 
 
 def _check(manifest: Manifest, infos: Mapping[str, KindInfo], kinds: Kinds, root: Path, places: Places) -> _Checked:
-    ref = _ref(manifest, infos)
+    ref = ref_of(manifest.data, infos)
     info = infos.get(manifest.data["kind"]) if isinstance(manifest.data.get("kind"), str) else None
     envelope, mistakes = _parsed(Envelope, manifest.data, (), manifest, places)
     spec: Spec | None = None
@@ -164,9 +164,9 @@ def _reader(model: type[BaseModel]) -> Reader:
     return Reader(model, frozenset(path.removeprefix("spec.") for path in marked(model, Secret)))
 
 
-def _ref(manifest: Manifest, infos: Mapping[str, KindInfo]) -> Ref | None:
+def ref_of(data: Mapping[str, Any], infos: Mapping[str, KindInfo]) -> Ref | None:
     """Whose document it is, even when something else in it is wrong."""
-    kind, metadata = manifest.data.get("kind"), manifest.data.get("metadata")
+    kind, metadata = data.get("kind"), data.get("metadata")
     if not isinstance(kind, str) or not isinstance(metadata, dict) or not _is_label(kind.lower()) or not _is_label(metadata.get("name")):
         return None
     project = metadata.get("project")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from controllers.models.scene import Scene, Tag, mark_of
+from controllers.models.scene import Scene, Tag
 from controllers.tools.mlflow_registry import ModelInfo
 from reconciler.model import JSON, Fields, Ref, digest_of
-from schemas.base import API_VERSION
-from schemas.model import KIND
 
 OURS = "mlops."
 
@@ -41,22 +37,3 @@ def fields_of(info: ModelInfo | Scene, description: str = "") -> dict[str, JSON]
         "labels": {key.removeprefix(Tag.LABEL): value for key, value in have.items() if key.startswith(Tag.LABEL)},
     }
     return fields | ({"description": description} if description else {})
-
-
-def manifest(found: ModelInfo) -> Mapping[str, JSON]:
-    """A registered model as a manifest that plans to no changes of what it says itself, once adopted."""
-    fields = fields_of(found, found.description)
-    project, _, name = found.name.partition(".")
-    spec: dict[str, JSON] = {"experiment": fields["experiment"] or name}
-    spec |= {key: fields[key] for key in ("alias", "description", "tags") if fields.get(key)}
-    metadata: dict[str, JSON] = {"name": name or project, "project": project if name else "default"}
-    if fields["labels"]:
-        metadata["labels"] = fields["labels"]
-    ours = mark_of(found.tags) is not None
-    return {
-        "apiVersion": API_VERSION,
-        "kind": KIND.name,
-        "metadata": metadata,
-        **({} if ours else {"lifecycle": {"adopt": True}}),
-        "spec": spec,
-    }

@@ -128,9 +128,10 @@ class Airflow:
             answer = self._send("POST", "/auth/token", json={"username": user, "password": password}, write=False)
             self._http.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
-    def dags(self, tag: str) -> Iterator[DagInfo]:
-        """Every DAG with this tag, the stale ones included, in pages."""
-        for each in self._pages("GET", "dags", "dags", params={"tags": tag, "exclude_stale": "false", "order_by": "dag_id"}):
+    def dags(self, tag: str = "") -> Iterator[DagInfo]:
+        """Every DAG, or every one with this tag, the stale ones included, in pages."""
+        params = {"exclude_stale": "false", "order_by": "dag_id"} | ({"tags": tag} if tag else {})
+        for each in self._pages("GET", "dags", "dags", params=params):
             yield DagInfo(
                 id=each["dag_id"],
                 tags=tuple(tag["name"] for tag in each["tags"]),

@@ -63,6 +63,15 @@ class Workspace:
             self._told("LIST", "projects", False, began)
         return self._found
 
+    def others(self) -> Sequence[str]:
+        """Names of the projects without our mark."""
+        ours, found = self.projects(), list[str]()
+        for path in self._folder.glob(f"*/{METADATA}"):
+            if path.parent.name not in ours:
+                with suppress(OSError, ValueError, KeyError, TypeError):  # half of something
+                    found.append(str(json.loads(path.read_bytes())["name"]))
+        return sorted(found)
+
     def put(self, ref: Ref, text: str, dashboard: Mapping[str, JSON]) -> str:
         """Make or correct a project; its id. `text` is its description for people. Safe to repeat."""
         began, id = time.monotonic(), project_id(self._ctx.installation, ref)

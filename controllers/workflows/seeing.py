@@ -66,6 +66,14 @@ def orphans(look: Sight, wants: Mapping[Ref, Compiled]) -> Iterator[tuple[Ref, P
             yield ref, Present(dag, {"digest": spec.digest if spec else ""}, mark=Mark(look.ctx.installation, str(ref)), raw={})
 
 
+class Everybodys(frozenset[str]):
+    """Ids of the DAGs that Airflow has, whoever made them; listed once in a pass."""
+
+
+def everybodys(ctx: Context) -> Everybodys:
+    return ctx.client(Everybodys, lambda ctx: Everybodys(each.id for each in looking.sight(ctx).airflow.dags() if not each.stale))
+
+
 def firsts(resources: Sequence[Resource[Any]], look: Sight) -> set[Ref]:
     """The one of each project that carries its pool."""
     first: dict[str, Ref] = {}

@@ -15,6 +15,7 @@ from reconciler.cli import (
     day_two,
     environments,
     forecasts,
+    import_,
     inspect,
     keys,
     leaderboard,
@@ -160,9 +161,8 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
             raise UsageError(f"{flag} before `{ctx.invoked_subcommand}` would do nothing", hint=hint)
 
 
-for module in (inspect, queue, simulate, leaderboard, forecasts, models, serving, alerts, offline, environments):
-    module.register(app)
-for module in (day_two, apply, review, approve, rollback, run, watch, worker):
+_LOOKING = (inspect, queue, simulate, leaderboard, forecasts, models, serving, alerts, offline, environments)
+for module in (*_LOOKING, day_two, import_, apply, review, approve, rollback, run, watch, worker):
     module.register(app)
 backup.register(platform.app)
 app.add_typer(platform.app, name="platform")

@@ -1,4 +1,4 @@
-"""Day-two work on single resources: suspend, resume, delete, import."""
+"""Day-two work on single resources: suspend, resume, delete."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli.complete import kinds as complete_kinds
 from reconciler.cli.complete import refs as complete_refs
 from reconciler.cli.options import Globals, PlanFormat, given, width
 
@@ -26,7 +25,6 @@ def register(app: typer.Typer) -> None:
     app.command()(suspend)
     app.command()(resume)
     app.command()(delete)
-    app.command("import")(import_)
 
 
 def suspend(
@@ -123,56 +121,6 @@ def delete(
     tell_once(house, since)
     say(report_in(PlanFormat.TEXT, report, asked))
     raise typer.Exit(of_report(report, wait=False, detailed=False))
-
-
-def import_(
-    ctx: typer.Context,
-    kind: Annotated[str, typer.Argument(metavar="KIND", autocompletion=complete_kinds)],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As the tool shows it: its name there, or its id.")],
-) -> None:
-    """Write the manifest of something in a tool.
-
-    To stdout, so that it can be looked at before it is committed.
-
-    \b
-    Examples:
-      reconcile import experiment vision/probe > manifests/projects/vision/probe.yaml
-      reconcile import dataset vision/digits
-    """
-    from reconciler.cli.explain import kind_named
-    from reconciler.cli.output import say
-    from reconciler.cli.pass_ import open_for
-    from reconciler.controller import Exports
-    from reconciler.errors import UsageError
-
-    asked = given(ctx)
-    house = open_for(asked, read_only=True)
-    controller = house.kinds.controller(kind_named(kind).name)
-    if not isinstance(controller, Exports):
-        able = [each for each in sorted(house.kinds.kinds) if isinstance(house.kinds.controller(each), Exports)]
-        raise UsageError(f"{controller.info.name} cannot be imported", hint=f"these can: {', '.join(able) or 'none'}")
-    say(_as_yaml(controller.export(name, _context(house, asked))))
-
-
-def _context(house: House, asked: Globals) -> Any:
-    from reconciler.errors import UsageError
-    from reconciler.house import context
-    from reconciler.source.read import read
-
-    selection, inventory = asked.as_applied(house), house.store.inventory()
-    resources = read(selection, house.kinds, house.settings, inventory).graph.resources if selection is not None else {}
-    found = context(house, resources, inventory)
-    if found is None:
-        raise UsageError(
-            "no Platform manifest says where the tools are", hint="name the manifests with -f, or begin with `reconcile init DIR`"
-        )
-    return found
-
-
-def _as_yaml(manifest: Any) -> str:
-    import yaml
-
-    return str(yaml.safe_dump(dict(manifest), sort_keys=False, allow_unicode=True, width=width()))
 
 
 def _only(chosen: frozenset[Ref], proposal: Proposal) -> Proposal:

@@ -11,6 +11,7 @@ from reconciler.model.actions import Action, Adopt, Blocked, Change, Create, Del
 from reconciler.model.attribution import Attribution
 from reconciler.model.demand import Amounts, Demand, Learned, Limits, WorkClass
 from reconciler.model.jobs import Job, JobState, Progress
+from reconciler.model.manifests import manifest
 from reconciler.model.names import NOWHERE, Diagnostic, Location, Ref, ref_names
 from reconciler.model.resources import Absent, Manifest, Mark, Observation, Owned, Patch, Present, Resource, S, Source, Unknown
 from reconciler.model.results import Condition, Done, Failed, Health, HealthReport, Outcome, Result, Started, Status
@@ -69,6 +70,7 @@ __all__ = [
     "Write",
     "canonical",
     "digest_of",
+    "manifest",
     "output",
     "ref_names",
 ]

@@ -68,6 +68,12 @@ class Resource(Generic[S]):
     patches: tuple[Patch, ...] = ()
     """Of the environment, over the manifest in `location`."""
 
+    @property
+    def declared(self) -> Fields:
+        """What its manifest says, as `Owned.declared` keeps it."""
+        spec, lifecycle = (each.model_dump(mode="json", exclude_defaults=True) for each in (self.spec, self.lifecycle))
+        return {"spec": spec, "lifecycle": lifecycle, "labels": dict(self.labels)}
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -141,3 +147,6 @@ class Owned:
     outputs: Outputs = field(default_factory=dict)
     references: tuple[Ref, ...] = ()
     location: Location = NOWHERE
+    declared: Fields = field(default_factory=dict, compare=False)
+    """What its manifest says: `spec`, `lifecycle` and `labels`, each without what is at its default. The Store keeps it beside the
+    entry, and gives it back for `reconcile import` only: empty = not read, or not known."""

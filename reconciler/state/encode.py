@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from reconciler.errors import StoreError
-from reconciler.model import JSON, Condition, Health, Location, Owned, Ref, Status
+from reconciler.model import JSON, Condition, Fields, Health, Location, Owned, Ref, Status
 from reconciler.state.records import AuditEntry
 
 Row = Mapping[str, Any]
@@ -51,6 +51,14 @@ def owned_row(owned: Owned) -> Row:
         "refs": to_text([[each.kind, each.project, each.name, each.key] for each in owned.references], owned.ref),
         "location": location_text(owned.location),
     }
+
+
+def declared_row(owned: Owned) -> Row:
+    return {**ref_row(owned.ref), "declared": to_text(dict(owned.declared), owned.ref)}
+
+
+def declared_from(row: Sequence[Any]) -> tuple[Ref, Fields]:
+    return ref_from(*row[:4]), from_text(row[4])
 
 
 def owned_from(row: Sequence[Any]) -> Owned:

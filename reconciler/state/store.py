@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, tuple_, update
 
-from reconciler.model import JSON, Owned, Ref, Status
+from reconciler.model import JSON, Fields, Owned, Ref, Status
 from reconciler.state import encode, tables
 from reconciler.state.alerts import Alerts
 from reconciler.state.database import Database, Remembered, upsert
@@ -102,22 +102,39 @@ class Store:
         """All that we own, in one query."""
         return {each.ref: each for each in self._inventory.values()}
 
+    def manifests(self) -> dict[Ref, Fields]:
+        """What the manifest of each of them said last; see `Owned.declared`. Those that an older program recorded are left out."""
+        return dict(self._database.decoded(select(tables.manifests), encode.declared_from))
+
+    def without_manifest(self) -> frozenset[Ref]:
+        """What is ours, and was recorded by a program that did not keep what its manifest says."""
+        both = (tables.inventory, tables.manifests)
+        counts: list[Any] = [select(func.count()).select_from(each) for each in both]
+        there, kept = (rows[0][0] if rows else 0 for rows in self._database.rows_of(*counts))
+        if there == kept:
+            return frozenset()  # as it nearly always is; a pass asks this
+        refs: list[Any] = [select(*tables.ref_columns(each)) for each in both]
+        owned, said = ({tuple(row) for row in rows} for rows in self._database.rows_of(*refs))
+        return frozenset(encode.ref_from(*row) for row in owned - said)
+
     def record(self, owned: Owned, *, audit: AuditEntry | None = None) -> None:
         """It is ours now, or changed: inventory entry written, its intent closed, audit line added."""
         self.record_many([owned], audit=[audit] if audit else [])
 
     def record_many(self, owned: Iterable[Owned], *, audit: Iterable[AuditEntry] = ()) -> None:
         """The same for all of them at once: one transaction."""
-        rows = [encode.owned_row(each) for each in owned]
+        kept = list(owned)
+        rows, said = [encode.owned_row(each) for each in kept], [encode.declared_row(each) for each in kept if each.declared]
         with self._write() as connection:
             upsert(connection, tables.inventory, rows)
+            upsert(connection, tables.manifests, said)
             self._close_intents(connection, rows)
             self._append(connection, audit)
 
     def forget(self, ref: Ref, *, audit: AuditEntry | None = None) -> None:
         """It is ours no more: inventory entry, intent and memo gone, audit line added. Its status goes with `put_statuses(gone=...)`."""
         with self._write() as connection:
-            for table in (tables.inventory, tables.journal, tables.memos):
+            for table in (tables.inventory, tables.manifests, tables.journal, tables.memos):
                 connection.execute(delete(table).where(tables.is_ref(table, ref)))
             self._append(connection, [audit] if audit else [])
 

@@ -28,7 +28,7 @@ from sqlalchemy.types import TypeDecorator
 from reconciler.model import Ref
 from reconciler.model.demand import RESOURCES
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision; compared without loading Alembic when the Store is opened."""
 REF = ("kind", "project", "name", "key")
 """The columns that hold a Ref."""
@@ -76,6 +76,8 @@ inventory = Table(
     Column("refs", Text, nullable=False),
     Column("location", Text, nullable=False),
 )
+manifests = Table("manifests", metadata, *_ref(), Column("declared", Text, nullable=False))
+"""Beside the inventory, and read for `reconcile import` only: no pass needs it."""
 journal = Table(
     "journal",
     metadata,

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from reconciler.controller import Context
 from reconciler.diff import compare
-from reconciler.errors import Conflict, Rejected
+from reconciler.errors import Conflict, Rejected, Terminal
 from reconciler.model import (
     JSON,
     Absent,
@@ -33,6 +33,7 @@ from reconciler.model import (
     Started,
     Update,
     digest_of,
+    manifest,
     output,
 )
 from reconciler.testing.fake import FakeTool, Thing
@@ -123,6 +124,19 @@ class WidgetController:
         if seen.raw["busy"]:
             return HealthReport(Health.PROGRESSING, "the tool is still at it")
         return HealthReport(Health.HEALTHY)
+
+    def found(self, ctx: Context) -> Sequence[str]:
+        return [each.name for each in self._all(ctx) if each.stage == "active"]
+
+    def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
+        thing = next((each for each in self._all(ctx) if each.stage == "active" and each.name == external_id), None)
+        if thing is None:
+            raise Terminal(f"the tool has no thing named '{external_id}'")
+        project, _, name = thing.name.partition("/")
+        mark = _present(thing).mark
+        ref = Ref(KIND.name, project, name)
+        adopt = mark is None or (mark.installation, mark.ref) != (ctx.installation, str(ref))
+        return manifest(ref, {**thing.fields, "parts": sorted(thing.fields.get("parts", {}))}, adopt=adopt)
 
     def _all(self, ctx: Context) -> list[Thing]:
         found, token = self._tool.page(ctx.wire)

@@ -12,7 +12,7 @@ from controllers.alertpolicy import AlertPolicyController
 from reconciler.controller import Context
 from reconciler.model import Health, Present, Resource
 from reconciler.testing import make_context, make_resource
-from reconciler.testing.contract import ManyContract
+from reconciler.testing.contract import ExportContract, ManyContract
 from schemas.alertpolicy import KIND
 
 CHAT = {"name": "chat", "apprise": {"fromEnv": "ALERTS_CHAT"}}
@@ -26,7 +26,7 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALERTS_SECRET", "s")
 
 
-class TestAlertPolicy(ManyContract):
+class TestAlertPolicy(ExportContract, ManyContract):
     @pytest.fixture
     def controller(self) -> AlertPolicyController:
         return AlertPolicyController()

@@ -14,10 +14,10 @@ import pytest
 
 from controllers.experiment import ExperimentController
 from reconciler.controller import Context
-from reconciler.errors import Conflict, ReconcilerError, Transient
+from reconciler.errors import Conflict, Terminal, Transient
 from reconciler.model import KNOWN_AFTER_APPLY, Health, Present, Ref, Replace, Resource, Unknown, Update
 from reconciler.testing import ServicesAt, make_context, make_resource
-from reconciler.testing.contract import LostAnswerContract, OwnershipContract, ReplaceContract, ToolContract
+from reconciler.testing.contract import ExportContract, LostAnswerContract, OwnershipContract, ReplaceContract, ToolContract
 from reconciler.testing.steps import Pass, owned_as
 from schemas.experiment import KIND
 from tests.contract.proxy import answering, losing_the_first
@@ -60,7 +60,7 @@ def nowhere() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
-class TestExperiment(LostAnswerContract, OwnershipContract, ToolContract, ReplaceContract):
+class TestExperiment(ExportContract, LostAnswerContract, OwnershipContract, ToolContract, ReplaceContract):
     most_calls = 2
 
     @pytest.fixture
@@ -216,13 +216,37 @@ class TestExperiment(LostAnswerContract, OwnershipContract, ToolContract, Replac
         assert engine.done(engine.controller.apply(action, engine.fresh())) == made
         assert engine.diff(other) == ()
 
-    def test_export_and_adopt_plan_to_nothing(self, engine: Pass, name: str) -> None:
-        engine.create(self.make(name))
-        manifest = ExperimentController().export(f"demo/{name}", engine.fresh())
+    def test_what_people_made_is_found_and_exported_to_be_taken_over(self, engine: Pass, name: str) -> None:
+        made = self.by_hand(engine.ctx, self.make(name))
+        controller, ctx = ExperimentController(), engine.fresh()
+        assert f"demo/{name}" in controller.found(ctx)
+        assert not {"Default"} & set(controller.found(ctx))
+        for told in (f"demo/{name}", made):
+            manifest = controller.export(told, ctx)
+            assert manifest["lifecycle"] == {"adopt": True}
         exported = make_resource(KIND, name, manifest["spec"], labels=manifest["metadata"]["labels"])
+        engine.update(exported, adopt=True)
         assert engine.diff(exported) == ()
-        with pytest.raises(ReconcilerError):
-            ExperimentController().export("demo/nothing-of-this-name", engine.fresh())
+
+    def test_one_of_ours_that_was_renamed_is_still_what_its_mark_says(self, engine: Pass, name: str) -> None:
+        seen = engine.create(self.make(name))
+        self.server.post("update", experiment_id=seen.external_id, new_name=f"{name}-by-hand")
+        manifest = ExperimentController().export(f"{name}-by-hand", engine.fresh())
+        assert manifest["metadata"]["name"] == name
+        assert "lifecycle" not in manifest
+
+    def test_a_name_of_no_project_is_refused(self, engine: Pass, name: str) -> None:
+        self.server.post("create", name=name)
+        with pytest.raises(Terminal, match="belongs to no project"):
+            ExperimentController().export(name, engine.fresh())
+
+    def test_runs_that_nobody_can_name_are_not_given_up(self, engine: Pass, name: str) -> None:
+        """The Store is lost: what MLflow alone says of an experiment with runs of ours would let them go."""
+        seen = engine.create(self.make(name))
+        body = {"experiment_id": seen.external_id, "tags": [{"key": "mlops.installation", "value": engine.ctx.installation}]}
+        httpx.post(f"{self.server.url}/api/2.0/mlflow/runs/create", json=body, trust_env=False).raise_for_status()
+        with pytest.raises(Terminal, match="which runs it must hold"):
+            ExperimentController().export(f"demo/{name}", engine.fresh())
 
     @pytest.mark.parametrize(("text", "status"), [("<html>hello</html>", 200), ("[]", 200), ('{"message": "no"}', 503), ("", 404)])
     def test_something_else_at_the_address_is_never_absent(self, engine: Pass, name: str, text: str, status: int) -> None:

@@ -17,11 +17,11 @@ from reconciler.controller import Context
 from reconciler.errors import Conflict, Rejected, Transient
 from reconciler.model import Absent, Create, Present, Resource
 from reconciler.testing import FakeTool, FileShelf, MemoryShelf, Recorder, WidgetController, make_context, make_resource
-from reconciler.testing.contract import LostAnswerContract, OwnershipContract, Pass, ReplaceContract, ToolContract
+from reconciler.testing.contract import ExportContract, LostAnswerContract, OwnershipContract, Pass, ReplaceContract, ToolContract
 from reconciler.testing.widget import KIND
 
 
-class TestWidget(LostAnswerContract, OwnershipContract, ToolContract, ReplaceContract):
+class TestWidget(ExportContract, LostAnswerContract, OwnershipContract, ToolContract, ReplaceContract):
     """In memory and in a file."""
 
     @pytest.fixture(params=["memory", "file"])

@@ -14,11 +14,11 @@ import pytest
 
 from controllers.model import ModelController
 from reconciler.controller import Context
-from reconciler.errors import Conflict, ReconcilerError, Transient
+from reconciler.errors import Conflict, Terminal, Transient
 from reconciler.model import Present, Ref, Resource, Update
 from reconciler.model.serving import TrialResult
 from reconciler.testing import ServicesAt, make_context, make_resource
-from reconciler.testing.contract import LostAnswerContract, OwnershipContract, ToolContract
+from reconciler.testing.contract import ExportContract, LostAnswerContract, OwnershipContract, ToolContract
 from reconciler.testing.steps import Pass, owned_as
 from schemas.model import KIND
 from tests.contract.model_lab import Tracking, digest, leave, model_files, pairs
@@ -38,7 +38,7 @@ def shared(mlflow_url: str) -> tuple[Tracking, str]:
     return tracking, name
 
 
-class TestModel(LostAnswerContract, OwnershipContract, ToolContract):
+class TestModel(ExportContract, LostAnswerContract, OwnershipContract, ToolContract):
     most_calls = 5
 
     @pytest.fixture
@@ -198,11 +198,18 @@ class TestModel(LostAnswerContract, OwnershipContract, ToolContract):
         with pytest.raises(Conflict):
             engine.delete(resource, seen.external_id)
 
-    def test_export_and_adopt_plan_to_nothing(self, engine: Pass, name: str) -> None:
+    def test_without_its_gates_it_is_not_exported(self, engine: Pass, name: str) -> None:
+        """The Store is lost: a manifest of what MLflow alone says would let every run pass."""
         engine.create(self.make(name))
+        with pytest.raises(Terminal, match="must pass is not known"):
+            ModelController().export(f"demo/{name}", engine.fresh())
+
+    def test_a_model_of_somebody_elses_is_exported_with_the_experiment_of_its_version(self, engine: Pass, name: str) -> None:
+        self.by_hand(engine.ctx, self.make(name))
+        with pytest.raises(Terminal, match="which experiment it comes from"):
+            ModelController().export(f"demo/{name}", engine.fresh())
+        home = self.server.post("experiments/create", name=f"demo/{name}-runs")["experiment_id"]
+        run = self.server.post("runs/create", experiment_id=home)["run"]["info"]["run_id"]
+        self.server.post("model-versions/create", name=f"demo.{name}", source=f"mlflow-artifacts:/{home}/{run}/artifacts/model", run_id=run)
         manifest = ModelController().export(f"demo/{name}", engine.fresh())
-        references = [Ref("Experiment", "demo", self.experiment)]
-        exported = make_resource(KIND, name, manifest["spec"], labels=manifest["metadata"]["labels"], references=references)
-        assert engine.diff(exported) == ()
-        with pytest.raises(ReconcilerError):
-            ModelController().export("demo/nothing-of-this-name", engine.fresh())
+        assert (manifest["lifecycle"], manifest["spec"]["experiment"]) == ({"adopt": True}, f"{name}-runs")

@@ -14,13 +14,13 @@ from reconciler.model import Create, Health, Present, Resource, Started, Update
 from reconciler.platform.shared import Shared
 from reconciler.testing import FakeServices, make_context, make_resource
 from reconciler.testing.context import INSTALLATION
-from reconciler.testing.contract import ControllerContract
+from reconciler.testing.contract import ExportContract
 from reconciler.testing.steps import Pass
 from schemas.platform import KIND, PlatformSpec
 from tests.contract.proxy import answering
 
 
-class TestPlatform(ControllerContract):
+class TestPlatform(ExportContract):
     @pytest.fixture
     def controller(self) -> PlatformController:
         return PlatformController()

@@ -13,12 +13,12 @@ from reconciler.controller import Context
 from reconciler.errors import Conflict
 from reconciler.model import Health, Present, Resource
 from reconciler.testing import make_context, make_resource
-from reconciler.testing.contract import ManyContract
+from reconciler.testing.contract import ExportContract, ManyContract
 from reconciler.testing.steps import Pass
 from schemas.project import KIND
 
 
-class TestProject(ManyContract):
+class TestProject(ExportContract, ManyContract):
     @pytest.fixture
     def controller(self) -> ProjectController:
         return ProjectController()

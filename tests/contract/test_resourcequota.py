@@ -11,11 +11,11 @@ from controllers.resourcequota import ResourceQuotaController
 from reconciler.controller import Context
 from reconciler.model import Present, Resource
 from reconciler.testing import make_context, make_resource
-from reconciler.testing.contract import ManyContract
+from reconciler.testing.contract import ExportContract, ManyContract
 from schemas.resourcequota import KIND
 
 
-class TestResourceQuota(ManyContract):
+class TestResourceQuota(ExportContract, ManyContract):
     @pytest.fixture
     def controller(self) -> ResourceQuotaController:
         return ResourceQuotaController()

@@ -19,7 +19,9 @@ import httpx
 import psutil
 import pytest
 
-from reconciler.errors import Conflict, Rejected, Transient
+from controllers.deployment import DeploymentController
+from reconciler.errors import Conflict, Rejected, Terminal, Transient
+from reconciler.model import Owned, Ref
 from reconciler.model.serving import applications_file, replicas_folder
 from reconciler.platform import Services, process
 from reconciler.platform.ray import SERVE, connect
@@ -173,6 +175,20 @@ def test_others_applications_stay_as_they_are_and_their_names_are_theirs(lab: Se
     lab.ready(GOOD, 2)
     assert before == {name: (each.source, each.config, each.replicas) for name, each in lab.client.applications().items() if not each.ours}
     assert "theirs" not in applications_file(lab.state).read_text()
+
+
+def test_what_is_imported_of_serve_is_what_a_manifest_can_say(lab: ServeLab) -> None:
+    controller, ctx = DeploymentController(), lab.ctx
+    assert {"theirs", "by-hand", "demo/sum"} <= set(controller.found(ctx))
+    with pytest.raises(Terminal, match="not deployed by this installation"):
+        controller.export("theirs", ctx)
+    with pytest.raises(Terminal, match="not known to this Store"):
+        controller.export("demo/sum", ctx)
+    with pytest.raises(Terminal, match="has 'demo/nothing'"):
+        controller.export("demo/nothing", ctx)
+    ref = Ref("Deployment", "demo", "sum")
+    known = replace(ctx, owned={ref: Owned(ref, ref.path, "root", "", {}, "auto", declared={"spec": {"model": "sum@champion"}})})
+    assert controller.export("demo/sum", known)["spec"] == {"model": "sum@champion"}
 
 
 def test_of_two_that_are_wanted_at_once_the_refused_one_does_not_spoil_the_other(lab: ServeLab) -> None:

@@ -37,6 +37,23 @@ def test_inventory_comes_back_as_it_was(store: Store, place: str | Path) -> None
         assert set(again.inventory()) == {PROJECT}
 
 
+def test_what_manifests_said_is_kept_beside_the_inventory(store: Store, place: str | Path) -> None:
+    said = {"spec": {"tags": {"größe": "✓"}}, "lifecycle": {"prune": "never"}, "labels": {}}
+    store.record_many([replace(OWNED, declared=said), Owned(PROJECT, "", "root", "", {}, "never")])
+    assert store.manifests() == {EXPERIMENT: said}
+    assert store.without_manifest() == {PROJECT}
+    assert store.inventory()[EXPERIMENT].declared == {}, "no pass needs it"
+    store.record(store.inventory()[EXPERIMENT])
+    assert store.manifests() == {EXPERIMENT: said}, "an entry that does not say takes nothing away"
+    store.record(Owned(PROJECT, "", "root", "", {}, "never", declared={"spec": {}, "lifecycle": {}, "labels": {}}))
+    assert store.without_manifest() == frozenset()
+    store.close()
+    with open_store(place) as again:
+        again.forget(EXPERIMENT)
+        assert again.manifests().keys() == {PROJECT}
+        assert again.without_manifest() == frozenset()
+
+
 def test_a_child_and_its_parent_are_two(store: Store) -> None:
     store.record_many([OWNED, replace(OWNED, ref=RUN)])
     store.forget(RUN)

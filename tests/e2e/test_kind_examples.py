@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from reconciler.registry import discover
+from reconciler.source.load import load
+from reconciler.validate import validate
 from tests.e2e.installation import REPOSITORY, Installation
 from tests.e2e.workflows import address, bundle, theirs
 
@@ -94,6 +96,42 @@ def _settled(here: Installation, refs: Collection[str]) -> None:
     assert here.run("--dry-run", "--detailed-exitcode").code == 0
 
 
+def _imported(here: Installation) -> None:
+    """With every manifest lost, an import writes trees that say the same and plan to nothing.
+
+    The servers are shared with other tests, so that it asks for its own projects only."""
+    lost = here.root / "lost"
+    lost.mkdir()
+    files = list((here.root / "manifests").glob("*.yaml"))
+    for each in files:
+        each.rename(lost / each.name)
+    try:
+        parts = [each.split("/") for each in here.status()]
+        projects = sorted({part[1] for part in parts if len(part) == 3 or part[0] == "project"})
+        here.ok("import", "--all", "--tool", "store", "--to", "ours")
+        here.ok("-f", "ours", "import", "--all", *(word for each in projects for word in ("--project", each)), "--to", "theirs")
+        here.ok("validate", "-f", "ours", "-f", "theirs")
+        assert _said(here, "ours", "theirs") == _said(here, "lost")
+        ran = here.ok("--dry-run", "--detailed-exitcode", "-f", "ours", "-f", "theirs")
+        assert "No changes" in ran.out
+        nothing = here.ok("-f", "ours", "-f", "theirs", "import", "--all", "--tool", "dvc", "--tool", "store", "--to", "again")
+        assert nothing.out.startswith("Nothing to import: "), nothing.out
+        if "THEIRS" in here.env:  # this Airflow has DAGs of another installation
+            told = here.ok("-f", "ours", "-f", "theirs", "import", "--all", "--tool", "airflow", "--to", "again").out
+            assert "not made by this installation" in " ".join(told.split())
+    finally:
+        for each in files:
+            (lost / each.name).rename(each)
+
+
+def _said(here: Installation, *folders: str) -> dict[str, tuple[Any, Any, Any]]:
+    """What each manifest of these folders means."""
+    loaded = load([here.root / each for each in folders], root=here.root)
+    found = validate(loaded, discover(), root=here.root)
+    assert not [each for each in found.diagnostics if each.severity == "error"]
+    return {str(each.ref): (each.spec, each.lifecycle, each.labels) for each in found.resources}
+
+
 def _case(kinds: tuple[str, ...], sizes: tuple[str, ...] = SIZES, *marks: pytest.MarkDecorator) -> Any:
     group = pytest.mark.xdist_group("airflow" if "Workflow" in kinds else "mlflow")
     return pytest.param(kinds, sizes, id="-".join([*kinds, *(sizes if sizes != SIZES else ())]), marks=[group, *marks])
@@ -113,6 +151,7 @@ def test_examples_are_made_real_and_go_again(here: Installation, kinds: tuple[st
     refs = {ref for _, declared in examples for ref in declared}
     here.ok("--wait")
     _settled(here, refs)
+    _imported(here)
 
     for path, _ in examples:
         path.unlink()

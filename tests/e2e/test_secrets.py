@@ -92,6 +92,9 @@ def test_what_works_is_silent(canaries: Canaries) -> None:
     for words in LOOKS:
         _quiet(canaries, here.run(*words))
     assert json.loads((here.root / "wire.jsonl").read_text().splitlines()[0])["tool"]
+    (here.root / "manifests").rename(here.root / "lost")
+    assert _quiet(canaries, here.run("import", "--all", "--tool", "store", "--tool", "dvc", "--to", "manifests")).code == 0
+    assert "fromEnv: PASSWORD" in (here.root / "manifests/platform.yaml").read_text(), "as it was: a reference"
     assert canaries.files() == {}
 
 
