@@ -18,6 +18,7 @@ from reconciler.cli import (
     models,
     offline,
     platform,
+    policy,
     queue,
     rollback,
     run,
@@ -131,6 +132,7 @@ for module in (inspect, queue, simulate, leaderboard, models, serving, alerts, o
 backup.register(platform.app)
 app.add_typer(platform.app, name="platform")
 app.add_typer(keys.app, name="keys")
+app.add_typer(policy.app, name="policy")
 app.add_typer(service.app, name="service")
 
 
