@@ -37,7 +37,8 @@ def approve(
     """Say yes to what a project's manifests newly ask for.
 
     For projects with `spec.sync.approval: required`, and where a rule of the policy wants a yes. Shows exactly
-    what waits, and who asked for it. The yes holds for that and nothing else: what the manifests ask for later waits again. The next pass carries it out, or a running `reconcile watch` at once.
+    what waits, and who asked for it. The yes holds for that and nothing else: what the manifests ask for later
+    waits again. The next pass carries it out, or a running `reconcile watch` at once.
 
     \b
     Examples:
