@@ -77,11 +77,13 @@ def test_a_loop_starts_nothing_of_an_experiment_that_is_denied(here: Installatio
     rules(here, PARENT)
     sweep(here, "grid", f"params: {{rank: [1, 2]}}, {small()}")
     name = here.env["NAME"]
-    with looping(here, tmp_path / "watch.txt"):
-        until(lambda: here.status().get(f"experiment/{name}/grid", {}).get("ready") is True, 120, tmp_path / "watch.txt")
+    log = tmp_path / "watch.txt"
+    with looping(here, log):
+        until(lambda: "8 of 8 Ready" in log.read_text(), 240, log)
         sweep(here, "grid", f"params: {{rank: [1, 2, 3]}}, {small()}")
         sweep(here, "other", f"params: {{rank: [5]}}, {small()}")
-        until(lambda: here.status().get(f"experiment/{name}/other", {}).get("ready") is True, 120, tmp_path / "watch.txt")
+        until(lambda: f"experiment/{name}/other#rank5-s0  started" in log.read_text(), 240, log)
+        until(lambda: len(starts(here)) == 3, 240, log)
         conditions = here.status()[f"experiment/{name}/grid"]["conditions"]
         assert "PolicyDenied" in {each["reason"] for each in conditions}
     assert ranks(here) == ["1.0", "2.0", "5.0"]
