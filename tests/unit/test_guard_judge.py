@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -118,6 +119,12 @@ def test_a_rule_that_was_not_read_needs_no_evaluation() -> None:
 def test_mistakes_are_found_without_a_plan() -> None:
     rules = [rule("true"), rule("1 +"), rule("", broken="no"), rule("resource.spec.nope > 3")]
     assert [(rules.index(each), bool(why)) for each, why in mistakes(rules, evaluate)] == [(1, True), (2, True)]
+
+
+def test_without_the_package_nothing_that_a_rule_is_about_gets_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cel_expr_python", None)
+    told = said(rule("1 == 2", verbs=("update",)))["model/vision/a"]
+    assert told == "deny: the package cel-expr-python is not installed"
 
 
 HUGE = Scene((Deed("update", A),), {A: Declared({}, {"many": ["a" * 1000] * 9000})})
