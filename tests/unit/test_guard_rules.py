@@ -10,6 +10,7 @@ from reconciler.guard.cases import run_tests
 from reconciler.guard.cel import evaluate
 from reconciler.guard.facts import Scene
 from reconciler.guard.judge import mistakes
+from reconciler.guard.remember import ALWAYS, kinds_of
 from reconciler.guard.rules import DEFAULTS, in_force, read_book, shipped_book
 from reconciler.registry import discover
 from schemas.platform import PlatformSpec
@@ -129,6 +130,10 @@ def test_the_shipped_rules_hold_what_their_own_tests_say() -> None:
     assert untested == ()
     assert {each.name for each in book.rules} == DEFAULTS.keys()
     assert mistakes(book.rules, evaluate) == []
+
+
+def test_what_shipped_rules_look_back_at_is_remembered_from_the_first_pass_on() -> None:
+    assert kinds_of(shipped_book().rules) == ALWAYS
 
 
 def test_a_test_that_does_not_hold_says_what_came_instead(tmp_path: Path) -> None:
