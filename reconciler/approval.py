@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -21,6 +22,39 @@ if TYPE_CHECKING:
 
 AWAITING = "AwaitingApproval"
 """Reason of what is planned and waits for a yes."""
+
+
+@dataclass(frozen=True)
+class Want:
+    """A yes that a rule of the policy wants to one action."""
+
+    digest: str
+    """Names what would be done."""
+    why: str
+    """The rule, with its message."""
+    owners: frozenset[str] | None = None
+    """Who may say it; None = anybody."""
+
+    @property
+    def told(self) -> str:
+        """Why it waits, and for whom."""
+        if self.owners is None:
+            return f"it needs a yes: {self.why}"
+        named = ", ".join(sorted(self.owners)) or "somebody whom no owners name: nobody can say it"
+        return f"it needs a yes of {named}: {self.why}"
+
+    def said(self, approval: Approval | None) -> bool:
+        """Whether this is the yes."""
+        return approval is not None and approval.digest == self.digest and self.may(approval.actor)
+
+    def may(self, actor: str) -> bool:
+        """Whether somebody's yes counts."""
+        return self.owners is None or actor in self.owners
+
+    def and_(self, other: Want) -> Want:
+        """Both rules want a yes: of somebody who may say it for either."""
+        both = self.owners if other.owners is None else other.owners if self.owners is None else self.owners & other.owners
+        return replace(self, why=f"{self.why}; {other.why}", owners=both)
 
 
 @dataclass(frozen=True)
@@ -39,21 +73,48 @@ class Asked:
     """Kinds whose children were asked for by something that runs, not by the manifest of now."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """Project -> names exactly what waits of it; none where only a part of the manifests was read."""
+    wants: Mapping[Ref, Want] = field(default_factory=dict)
+    """What rules of the policy want a yes to, said or not."""
 
     def hold(self, action: Write, ref: Ref, *, ours: bool) -> Blocked | None:
         """`action` as what waits for a yes; None = it need not, or has it. `ours`: what is there carries our mark."""
-        parent = replace(ref, key="")
-        if parent not in self.waiting or (ours and isinstance(action, Adopt) and not action.changes):
+        about = ref if ref in self.waiting else replace(ref, key="")
+        if about not in self.waiting or (ours and isinstance(action, Adopt) and not action.changes):
             return None
-        if ref.key and (ref.kind in self.asking or (ref in self.standing and not isinstance(action, Delete))):
+        if about != ref and (ref.kind in self.asking or (ref in self.standing and not isinstance(action, Delete))):
             return None
-        project = Ref("Project", None, ref.owner)
+        project = Ref("Project", None, ref.owner) if ref.owner else about
         why = f"{project} wants a yes to what its manifests newly ask for"
-        if ref.key:
-            why = f"it comes of {parent}, whose manifest asks for something new and waits for a yes"
+        if about in self.wants:
+            why = self.wants[about].told
+        if about != ref:
+            why = f"it comes of {about}, whose manifest asks for something new and waits for a yes"
         pinned = f" --plan-digest {self.digests[ref.owner]}" if ref.owner in self.digests else ""
         location = action.owned.location if isinstance(action, Delete) else action.resource.location
         return Blocked(ref, AWAITING, why, f"reconcile approve {project}{pinned}", action, location)
+
+
+def digest_for(action: Write, inventory: Mapping[Ref, Owned]) -> str:
+    """Names what a rule wants a yes to: the state that a manifest newly asks for, the deletion of an object, or else exactly these changes.
+
+    The first two are what a project wants a yes to, so that one is enough for both."""
+    ref = action.ref
+    if isinstance(action, Delete):
+        return gone(action.owned)
+    owned = inventory.get(ref)
+    if not ref.key and (owned is None or owned.digest != action.resource.digest):
+        return action.resource.digest
+    text = f"{type(action).__name__} {[(each.path, None if each.secret else each.want) for each in action.changes]!r}"
+    return f"does {hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def with_rules(asked: Asked, wants: Mapping[Ref, Want], *, part: bool) -> Asked:
+    """With what rules of the policy want a yes to. `part`: not every manifest was read, so that no digest names all that waits."""
+    if not wants:
+        return asked
+    new = {ref: want.digest for ref, want in wants.items() if not want.said(asked.said.get(ref))}
+    waiting = {**asked.waiting, **new}
+    return replace(asked, waiting=waiting, wants=wants, approved=asked.approved - new.keys(), digests={} if part else _digests(waiting))
 
 
 def gone(owned: Owned) -> str:
@@ -76,9 +137,12 @@ def asked(
     wanted = _desired(resources, inventory, sources, kinds, unread, part)
     new = {ref: digest for ref, digest in wanted.items() if ref not in inventory or inventory[ref].digest != digest}
     waiting = {ref: digest for ref, digest in new.items() if ref not in approvals or approvals[ref].digest != digest}
+    return Asked(waiting, frozenset(new.keys() - waiting.keys()), approvals, digests={} if part else _digests(waiting))
+
+
+def _digests(waiting: Mapping[Ref, str]) -> dict[str, str]:
     of = {project: {ref: digest for ref, digest in waiting.items() if ref.owner == project} for project in {ref.owner for ref in waiting}}
-    digests = {} if part else {project: digest_of(some) for project, some in of.items()}
-    return Asked(waiting, frozenset(new.keys() - waiting.keys()), approvals, digests=digests)
+    return {project: digest_of(some) for project, some in of.items()}
 
 
 def spent(
@@ -86,9 +150,11 @@ def spent(
     inventory: Mapping[Ref, Owned],
     approvals: Mapping[Ref, Approval],
     unread: Collection[Ref] = (),
+    wants: Mapping[Ref, Want] = MappingProxyType({}),
 ) -> list[Approval]:
-    """Those that were carried out, or that nothing asks for any more. For a pass that read every manifest."""
-    return [each for ref, each in approvals.items() if ref not in unread and not _is_open(each, resources.get(ref), inventory.get(ref))]
+    """Those that were carried out, or that nothing asks for any more, `wants` of rules included. For a pass that read every manifest."""
+    left = {ref: each for ref, each in approvals.items() if ref not in unread and (ref not in wants or wants[ref].digest != each.digest)}
+    return [each for ref, each in left.items() if not _is_open(each, resources.get(ref), inventory.get(ref))]
 
 
 def _is_open(approval: Approval, resource: Resource[Any] | None, owned: Owned | None) -> bool:

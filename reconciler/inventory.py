@@ -12,7 +12,7 @@ from reconciler.good import note_good
 from reconciler.house import House, told_since
 from reconciler.journal import StoreJournal
 from reconciler.looks import kinds_read, note_looks
-from reconciler.model import Blocked, Glyph, Keep, Owned, Present, Ref, Result, Status
+from reconciler.model import Blocked, Glyph, Keep, Owned, Present, Ref, Result, Status, Unknown
 
 if TYPE_CHECKING:
     from reconciler.loop import Proposal
@@ -55,7 +55,9 @@ def _note_spent(proposal: Proposal, house: House) -> None:
         return
     said = {ref: each for ref, each in policy.asked.said.items() if proposal.selection.covers(ref)}
     if said:
-        house.store.rulings.spent(spent(proposal.resources, house.store.inventory(), said, proposal.refused | policy.blocked.keys()))
+        dark = {ref for ref in said if isinstance(proposal.observations.get(ref), Unknown)}
+        unread = proposal.refused | policy.blocked.keys() | dark
+        house.store.rulings.spent(spent(proposal.resources, house.store.inventory(), said, unread, policy.asked.wants))
 
 
 def is_untried(result: Result) -> bool:

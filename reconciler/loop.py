@@ -2,7 +2,7 @@
 
 ::
 
-    load -> validate -> resolve -> observe -> bind -> diff -> plan  |  apply -> observe again -> record -> report
+    load -> validate -> resolve -> observe -> bind -> diff -> plan -> judge -> admit  |  apply -> observe again -> record -> report
 
 A dry run is `propose` and nothing else: it opens the Store read-only and cannot write anywhere."""
 
@@ -29,6 +29,8 @@ from reconciler.drift import WITHIN, PutBack, by_hand, put_back
 from reconciler.environment import enter, warned
 from reconciler.events import Event
 from reconciler.expand import Expanded, expand
+from reconciler.guard.govern import Governed
+from reconciler.guard.remember import ALWAYS, remember
 from reconciler.house import House, begin, context, writing
 from reconciler.impact import Impact, impact
 from reconciler.inventory import is_untried, note
@@ -149,8 +151,12 @@ def propose(selection: Selection, house: House) -> Proposal:
         observed = below.onto(observed)
         bound = bind([each for some in expanded.children.values() for each in some], observed.seen, inventory, differ, bound)
     policy = _policy(selection, house, desired, bound, observed, unfinished, inventory, ctx)
-    planned, admission = plan(bound, observed.seen, inventory, policy, unwanted), None
+    made = partial(plan, bound, observed.seen, inventory, unwanted=unwanted)
+    planned, admission = made(policy), None
     if ctx:
+        planned, policy = Governed(made, desired.graph.resources, bound.resources, observed.seen, inventory, ctx, house).plan(
+            policy, planned, part=selection.part
+        )
         planned, admission = consider(planned, bound.resources, inventory, policy, ctx, house)
     return Proposal(
         plan=planned,
@@ -220,6 +226,8 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
             noted = [proposal.resources[ref] for ref in sorted(house.memos.touched()) if ref in proposal.resources]
             results = verify(results, ctx, house.kinds, house.tell, noted)
             _react(proposal, results, ctx, house, stop)
+            if proposal.policy is not None:
+                remember(results, proposal.resources, ALWAYS | proposal.policy.ruled.looks_back, house.memos)
         leased = admission.granted if admission is not None else {}
         found = statuses(results, proposal.resources, proposal.observations, house.kinds, leased)
         if ctx is not None:

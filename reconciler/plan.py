@@ -153,7 +153,8 @@ def _present(
         return _allowed(_corrected(Update(resource, seen, changes), owned, policy), resource, policy)
     if ref in policy.settling:
         return Blocked(ref, "Settling", policy.settling[ref], "`reconcile --wait` goes on once it has settled", location=resource.location)
-    if known and ref in policy.asked.waiting:  # nothing of it shows in the tool yet, and all that it leads to would follow
+    if known and (ref in policy.asked.waiting or ref in policy.ruled.denied):
+        # nothing of it shows in the tool yet, and all that it leads to would follow
         return _allowed(Update(resource, seen, ()), resource, policy)
     return Keep(ref)
 
@@ -243,6 +244,8 @@ def _allowed(action: Write | Blocked, resource: Resource[Any], policy: Policy) -
             return Blocked(
                 ref, "Suspended", policy.suspended[holder] or "suspended by hand", f"reconcile resume {holder}", action, resource.location
             )
+    if (denied := policy.ruled.hold(action, ref)) is not None:
+        return denied
     ours = not isinstance(action, Create | Delete) and _is_ours(action.seen.mark, ref, policy)
     if (held := policy.asked.hold(action, ref, ours=ours)) is not None:
         return held

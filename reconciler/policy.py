@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.approval import Asked
+from reconciler.guard.values import Ruled
 from reconciler.model import Attribution, Blocked, Diff, Ref, Source
 from reconciler.shard import Shard
 
@@ -34,6 +35,8 @@ class Policy:
     """Project -> why nothing of it may be changed at this time."""
     asked: Asked = field(default_factory=Asked)
     """What manifests newly ask for in projects that want a yes to it."""
+    ruled: Ruled = field(default_factory=Ruled)
+    """What the rules in force say of what would be done (`reconciler/guard`)."""
     confirmed: frozenset[str] = frozenset()
     """Digests of deletion sets, or Refs, that somebody said yes to."""
     recent_deletions: Sequence[Ref] = ()

@@ -90,7 +90,7 @@ def _kept(owned: Owned, policy: Policy) -> Blocked | Keep | None:
         if holder in policy.suspended:
             why = policy.suspended[holder] or "suspended by hand"
             return Blocked(owned.ref, "Suspended", why, f"reconcile resume {holder}", wanted, owned.location)
-    return policy.asked.hold(wanted, owned.ref, ours=True)
+    return policy.ruled.hold(wanted, owned.ref) or policy.asked.hold(wanted, owned.ref, ours=True)
 
 
 def _over_budget(candidates: Sequence[Owned], inventory: Mapping[Ref, Owned], policy: Policy) -> dict[str, str]:

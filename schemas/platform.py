@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 from schemas.base import DnsLabel, Duration, Immutable, KindInfo, Quantity, RelativePath, SecretRef, Spec, Strict, duration_value
 from schemas.gitsource import Follow, Git
 from schemas.gitsource import check as git_check
+from schemas.policy import Policy
 from schemas.resourcequota import Amounts
 
 LEAST_POLL = 1.0
@@ -183,6 +184,7 @@ class PlatformSpec(Spec):
     airflow: Airflow = Airflow()
     evidently: Evidently = Evidently()
     admission: Admission = Admission()
+    policy: Policy = Policy()
 
 
 def check(spec: PlatformSpec) -> Iterator[tuple[str, str]]:

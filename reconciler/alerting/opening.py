@@ -17,7 +17,9 @@ VITAL = frozenset({"Platform", "Deployment"})
 """Kinds that others stand on: degraded, they are critical."""
 CONSEQUENCES = frozenset({"DependencyBlocked", "DependencyFailed", "DependencyInvalid", "DependencyMissing", "DependencyUnhealthy"})
 """What is in the way has an alert of its own."""
-DECISIONS = frozenset({"ObserveOnly", "Drifted", "OutsideWindow", "AwaitingApproval", "ConfirmDelete", "InUse", "LaunchBudget"})
+DECISIONS = frozenset(
+    {"ObserveOnly", "Drifted", "OutsideWindow", "AwaitingApproval", "PolicyDenied", "ConfirmDelete", "InUse", "LaunchBudget"}
+)
 """As somebody wants it, or until somebody says yes."""
 PASSING = frozenset({"DependencyProgressing", "Settling", "Stopped"})
 """Nothing is known yet."""

@@ -22,6 +22,7 @@ from reconciler.cli import (
     models,
     offline,
     platform,
+    policy,
     queue,
     review,
     rollback,
@@ -167,6 +168,7 @@ for module in (*_LOOKING, day_two, import_, apply, review, approve, rollback, ru
 backup.register(platform.app)
 app.add_typer(platform.app, name="platform")
 app.add_typer(keys.app, name="keys")
+app.add_typer(policy.app, name="policy")
 app.add_typer(service.app, name="service")
 
 

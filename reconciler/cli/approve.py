@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 def approve(
     ctx: typer.Context,
-    project: Annotated[str, typer.Argument(metavar="PROJECT", help="project/NAME, or its name.", autocompletion=complete_refs)],
+    project: Annotated[
+        str, typer.Argument(metavar="PROJECT", help="project/NAME, or its name; or a REF of none.", autocompletion=complete_refs)
+    ],
     refs: Annotated[
         list[str] | None, typer.Argument(metavar="[REF...]", help="Only these. [default: all that waits]", autocompletion=complete_refs)
     ] = None,
@@ -34,8 +36,9 @@ def approve(
 ) -> None:
     """Say yes to what a project's manifests newly ask for.
 
-    For projects with `spec.sync.approval: required`. Shows exactly what waits, and who asked for it. The yes holds for that and nothing
-    else: what the manifests ask for later waits again. The next pass carries it out, or a running `reconcile watch` at once.
+    For projects with `spec.sync.approval: required`, and where a rule of the policy wants a yes. Shows exactly
+    what waits, and who asked for it. The yes holds for that and nothing else: what the manifests ask for later
+    waits again. The next pass carries it out, or a running `reconcile watch` at once.
 
     \b
     Examples:
@@ -59,15 +62,17 @@ def approve(
         raise UsageError(
             "a yes is given to all that waits in a project, or to REFs of it", hint="without --project, --kind, --selector and -f"
         )
-    found, waiting = _project(project, proposal, house), proposal.policy.asked
+    waiting = proposal.policy.asked
+    found = _project(project, proposal, waiting, house)
     chosen = _chosen(found, refs or [], waiting, house)
-    digest = waiting.digests.get(found.name, "")
+    digest = waiting.digests.get(found.owner, "")
     if plan_digest is not None and plan_digest != digest:
         now = f"now it is {digest}" if digest else "now nothing waits"
         raise UsageError(f"what waits in {found} is not what {plan_digest} names; {now}", hint="look at `reconcile --dry-run` again")
     if not chosen:
         say(f"Nothing of {found} waits for approval.")
         return
+    _must_count(chosen, waiting, house)
     say(chosen_text(_only(proposal, chosen), color=asked.color(), width=width()))
     say("\n".join([*_asked_by(chosen, proposal, house), f"Its digest is {digest}."]))
     if not yes and plan_digest is None and not typer.confirm("Approve this?", err=True):
@@ -76,23 +81,33 @@ def approve(
     say(f"Approved {len(chosen)} of {found}.\nNext: `reconcile` carries it out; a running `reconcile watch` does by itself.")
 
 
-def _project(text: str, proposal: Proposal, house: House) -> Ref:
-    """The project that is meant. Raises UsageError for one that asks nobody."""
+def _project(text: str, proposal: Proposal, waiting: Asked, house: House) -> Ref:
+    """The project that is meant, or what belongs to none. Raises UsageError for one that asks nobody."""
     from reconciler.approval import required
     from reconciler.cli.refs import parse_ref
     from reconciler.errors import UsageError
 
     known = {ref for ref in (*proposal.resources, *proposal.inventory) if ref.kind == "Project"}
-    found = parse_ref(text, house.kinds, known)
-    if found.name not in required(proposal.resources, proposal.inventory):
-        raise UsageError(f"{found} asks nobody for approval", hint="spec.sync.approval of its manifest decides about that")
+    found = parse_ref(text, house.kinds, known | {ref for ref in waiting.waiting if not ref.owner})
+    asking = required(proposal.resources, proposal.inventory) | {ref.owner for ref in waiting.wants}
+    if found.owner not in asking:
+        raise UsageError(f"{found} asks nobody for approval", hint="spec.sync.approval of its manifest decides about that, and rules do")
     return found
+
+
+def _must_count(chosen: frozenset[Ref], waiting: Asked, house: House) -> None:
+    """Raise UsageError where a rule wants the yes of somebody else: kept, it would change nothing."""
+    from reconciler.errors import UsageError
+
+    for ref in sorted(chosen):
+        if (want := waiting.wants.get(ref)) is not None and not want.may(house.actor):
+            raise UsageError(f"{ref}: {want.told}; you are {house.actor}", hint="name those that you may say yes to: PROJECT REF...")
 
 
 def _chosen(project: Ref, refs: list[str], waiting: Asked, house: House) -> frozenset[Ref]:
     from reconciler.cli.refs import parse_ref
 
-    here = {ref for ref in waiting.waiting if ref.owner == project.name}
+    here = {ref for ref in waiting.waiting if ref.owner == project.owner and (ref.owner or ref == project)}
     return frozenset(parse_ref(each, house.kinds, here) for each in refs) if refs else frozenset(here)
 
 
@@ -103,7 +118,7 @@ def _only(proposal: Proposal, chosen: frozenset[Ref]) -> Proposal:
     from reconciler.approval import AWAITING
     from reconciler.model import Blocked, Plan
 
-    here = [each for each in proposal.plan.actions if replace(each.ref, key="") in chosen]
+    here = [each for each in proposal.plan.actions if each.ref in chosen or replace(each.ref, key="") in chosen]
     meant = [each.wanted if isinstance(each, Blocked) and each.reason == AWAITING and each.wanted is not None else each for each in here]
     return replace(proposal, plan=Plan(tuple(meant)), orphans=(), diagnostics=(), admission=None)
 
@@ -120,7 +135,10 @@ def _asked_by(chosen: frozenset[Ref], proposal: Proposal, house: House) -> list[
 
 
 def _source(ref: Ref, proposal: Proposal) -> str:
-    return proposal.resources[ref].source if ref in proposal.resources else proposal.inventory[ref].source
+    from dataclasses import replace
+
+    known = ref if ref in proposal.resources or ref in proposal.inventory else replace(ref, key="")
+    return proposal.resources[known].source if known in proposal.resources else proposal.inventory[known].source
 
 
 def _keep(chosen: frozenset[Ref], waiting: Asked, proposal: Proposal, house: House) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.cli.complete import kinds as complete_kinds
 from reconciler.cli.options import Format, Output, given, width
+
+if TYPE_CHECKING:
+    from reconciler.model import Diagnostic
+    from reconciler.source.read import Desired
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +45,8 @@ def validate(ctx: typer.Context, output: Output = Format.TEXT) -> None:
     settings, kinds = asked.settings(), discover()
     store = open_store(settings.store or settings.state / "store.db", read_only=True)
     desired = read(asked.selection(settings, kinds), kinds, settings, store.inventory(), store.meta("root_paths") or "")
-    found, resources, sources = desired.diagnostics, len(desired.graph.resources), desired.graph.sources
+    found = (*desired.diagnostics, *_rules(desired, settings.root.absolute()))
+    resources, sources = len(desired.graph.resources), desired.graph.sources
     if output is Format.JSON:
         say(diagnostics_json(found, resources=resources, sources=sources, env=desired.selection.env))
     elif found:
@@ -52,6 +58,22 @@ def validate(ctx: typer.Context, output: Output = Format.TEXT) -> None:
         say(f"Valid: {count(resources, 'resource')}{env} in {count(sum(each.files for each in sources), 'file')}.")
     if any(each.severity == "error" for each in found):
         raise typer.Exit(1)
+
+
+def _rules(desired: Desired, root: Path) -> Iterator[Diagnostic]:
+    """What is wrong with the files of rules that the Platform names."""
+    from reconciler.guard.cel import evaluate
+    from reconciler.guard.judge import mistakes
+    from reconciler.guard.rules import in_force
+    from reconciler.house import platform_in
+    from reconciler.model import Diagnostic
+
+    platform = platform_in(desired.graph.resources, {})
+    if platform is None or not platform.policy.rules:
+        return
+    for rule, why in mistakes([each for each in in_force(platform.policy, root) if not each.shipped], evaluate):
+        hint = "a rule that cannot be judged lets nothing through" if rule.effect != "warn" else ""
+        yield Diagnostic(rule.at, f"rule {rule.name} cannot be judged: {why}", hint=hint, reason="PolicyBroken")
 
 
 def explain(

@@ -111,10 +111,9 @@ def plan_value(proposal: Proposal, *, all_: bool, at: datetime | None) -> dict[s
         "totals": counted,
         "confirmation": proposal.plan.confirmation,
         "approvals": _approvals(proposal),
+        "policies": _policies(proposal),
         "actions": [
             {**row_value(each, proposal.plan.after.get(each.ref, ())), **_admission(each, proposal, expected)}
-            for each in found
-            if all_ or each.shown
             for each in found
             if all_ or each.shown
         ],
@@ -151,6 +150,15 @@ def _approvals(proposal: Proposal) -> list[dict[str, Any]]:
     projects = sorted({ref.owner for ref in asked.waiting})
     waiting = {project: sorted(str(ref) for ref in asked.waiting if ref.owner == project) for project in projects}
     return [{"project": project, "digest": asked.digests.get(project, ""), "refs": refs} for project, refs in waiting.items()]
+
+
+def _policies(proposal: Proposal) -> list[dict[str, Any]]:
+    """What the rules in force say of it."""
+    if proposal.policy is None or not proposal.policy.ruled.findings:
+        return []
+    from reconciler.report.policy import findings_value
+
+    return findings_value(proposal.policy.ruled.findings)
 
 
 def _admission(each: Row, proposal: Proposal, costs_: Mapping[Ref, Cost]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from reconciler.model import Change, Diff, Location, Ref
+from reconciler.report.policy import findings_of, policies_line, waiting_of, warnings
 from reconciler.report.rows import HELD, VERBS, Row, command, installation, plan_digest, quiet, revision, rows, totals_text
 from reconciler.report.show import clean, clean_lines, count, listed, pair, shorten
 from reconciler.report.text import compute
@@ -145,7 +146,7 @@ def _above_the_fold(proposal: Proposal) -> list[str]:
     held = [each.ref for each in found if each.in_the_way and not each.confirmable]
     wished = [(word, [each.ref for each in found if each.verb == "blocked" and each.reason == reason]) for reason, word in HELD.items()]
     unknown = [each.ref for each in found if each.verb == "unknown"]
-    said = []
+    said = _policies(proposal)
     if gone:
         said.append(f"**Cannot be undone:** {_names(gone)}")
     if waits and proposal.plan.confirmation:
@@ -177,6 +178,15 @@ def _above_the_fold(proposal: Proposal) -> list[str]:
     if proposal.orphans:
         said.append(f"With our mark and no manifest, left alone: {_names(proposal.orphans)}")
     return ["", *(f"* {each}" for each in said)] if said else []
+
+
+def _policies(proposal: Proposal) -> list[str]:
+    """The verdict of the rules: totals, and each warning; what is denied is told by its row."""
+    found = findings_of(proposal)
+    line = policies_line(found, waiting_of(proposal))
+    return (
+        [f"**{line[0].upper()}{line[1:]}**", *(f"Warning: {escape(shorten(clean(each), 500))}" for each in warnings(found))] if line else []
+    )
 
 
 def _names(refs: Iterable[Ref]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from reconciler.environment import OTHER
 from reconciler.model import NOWHERE, Change, Diagnostic, Ref
+from reconciler.report.policy import policy_notes
 from reconciler.report.rows import (
     Row,
     Verb,
@@ -50,10 +51,8 @@ def plan_text(proposal: Proposal, *, color: bool = False, width: int = 100, all_
     found = rows(proposal)
     shown = [each for each in found if all_ or each.shown]
     body = _body(proposal, found, shown, color=color, width=width, all_=all_)
-    if quiet(proposal) and not body:
-        return _no_changes(proposal, len(found))
     if quiet(proposal):
-        return "\n".join([_no_changes(proposal, len(found)), "", *body])
+        return "\n".join([_no_changes(proposal, len(found)), *(["", *body] if body else []), *policy_notes(proposal, width)])
     parts = [headline(proposal, len(found)), "", *body]
     if body:
         parts.append("")
@@ -293,7 +292,7 @@ def notes(proposal: Proposal, width: int) -> list[str]:
     if proposal.orphans:
         held = count(len(proposal.orphans), "object")
         said.append(f"{held} with this installation's mark and no manifest, left alone: {listed(proposal.orphans)}")
-    return [line for each in said for line in wrap(each, width, "")]
+    return [*policy_notes(proposal, width), *(line for each in said for line in wrap(each, width, ""))]
 
 
 def next_step(proposal: Proposal) -> str:

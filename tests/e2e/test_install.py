@@ -47,6 +47,7 @@ def test_wheel_beside_a_decoy(decoy: Path, tmp_path_factory: pytest.TempPathFact
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"reconciler", "schemas", "controllers"}
+    assert "reconciler/guard/shipped.yaml" in names, "so do the shipped rules"
     assert any("migrations/" in name and name.endswith(".py") for name in names), "the Store's migrations travel with the wheel"
 
     # A second environment over the first one's packages, with our wheel in the place of the editable install.

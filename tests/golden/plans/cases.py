@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from reconciler.approval import Asked, Want, with_rules
+from reconciler.guard.values import Finding, GuardRule, Ruled
 from reconciler.loop import Proposal
 from reconciler.model import (
     KNOWN_AFTER_APPLY,
@@ -28,6 +31,7 @@ from reconciler.model import (
     Source,
     Update,
 )
+from reconciler.policy import Policy
 from reconciler.selection import Selection
 from schemas.base import Lifecycle
 from schemas.experiment import ExperimentSpec
@@ -223,6 +227,40 @@ YES = proposal(
     selection=Selection(confirmed=frozenset({"0badcafe"})),
 )
 
+SHARE = GuardRule("unpinned-production-dataset", Location("shipped.yaml", 56), "warn", "true", "`spec.pin` holds one version", shipped=True)
+REPLICAS = GuardRule("few-replicas", Location("policies/serving.yaml", 3), "deny", "true", "more than eight replicas")
+FACES = GuardRule("faces", Location("policies/data.yaml", 9), "requireApproval", "true", "pictures of people", owners=("ada",))
+CUT = GuardRule("cut", Location("policies/data.yaml", 14), "deny", "true", "never told")
+SEARCH, PEOPLE, DIGITS = (ref(each) for each in ("experiment/clip/search", "dataset/vision/people", "dataset/vision/digits"))
+RULED = Ruled.of(
+    (
+        Finding(REPLICAS, SEARCH),
+        Finding(FACES, PEOPLE),
+        Finding(CUT, ref("experiment/clip/probe"), 'Key not found in map : "lables"'),
+        Finding(SHARE, PEOPLE),
+        Finding(SHARE, DIGITS),
+    )
+)
+WANTS = with_rules(Asked(), {PEOPLE: Want("d" * 64, str(Finding(FACES, PEOPLE)), frozenset({"ada"}))}, part=False)
+
+
+def _held(action: Create | Update, at: Ruled | Asked) -> Blocked:
+    found = at.hold(action, action.ref) if isinstance(at, Ruled) else at.hold(action, action.ref, ours=True)
+    assert found is not None
+    return found
+
+
+POLICIES = proposal(
+    (
+        _held(Update(resource("experiment/clip/search"), SEEN, (Change("spec.replicas.max", 2, 12),)), RULED),
+        _held(Create(resource("experiment/clip/probe", "manifests/p.yaml:9")), RULED),
+        _held(Create(resource("dataset/vision/people", "manifests/v.yaml:3")), WANTS),
+        Update(resource("dataset/vision/digits", "manifests/v.yaml:9"), SEEN, (Change("spec.push", False, True),)),
+        Keep(ref("project/vision")),
+    ),
+    policy=Policy("toolkit", datetime(2026, 3, 1, tzinfo=UTC), (), asked=WANTS, ruled=RULED),
+)
+
 NASTY = "</details><script>alert(1)</script> | `x` @everyone [a](http://b) \x1b[31mred\x1b[0m \u202egnp.exe\r\n# head"
 HOSTILE = proposal(
     (
@@ -252,4 +290,5 @@ CASES: Mapping[str, Proposal] = {
     "hostile": HOSTILE,
     "held": HELD,
     "yes": YES,
+    "policies": POLICIES,
 }
