@@ -118,8 +118,11 @@ def _review(proposal: Proposal, links: str) -> Review:
 
 
 def _state(proposal: Proposal) -> State:
-    """A mistake fails; what could not be read is an error, for nobody knows what the merge would do."""
-    if any(each.severity == "error" for each in proposal.diagnostics):
+    """A mistake fails, and so does what a rule denies; what could not be read is an error, for nobody knows what the merge would do."""
+    from reconciler.model import Blocked
+
+    denied = any(isinstance(each, Blocked) and each.reason in ("PolicyDenied", "PolicyBroken") for each in proposal.plan.actions)
+    if denied or any(each.severity == "error" for each in proposal.diagnostics):
         return "failure"
     return "error" if any(said != "ok" for said in proposal.tools.values()) else "success"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,8 @@ def watch(
     from reconciler.source.follow import Followings
     from reconciler.watch import run_forever
 
+    # On a disk that is full, a Python before 3.12.8 leaves half of a compiled file behind (CPython 126606), and nothing starts any more.
+    sys.dont_write_bytecode = True
     asked = given(ctx)
     part = shard_named(shard) if shard is not None else None
     house, seconds = replace(open_for(asked, read_only=False), shard=part), timeout_seconds(every)

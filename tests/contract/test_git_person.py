@@ -176,7 +176,9 @@ def test_a_git_of_ours_that_is_killed_leaves_no_lock(theirs: Repository, origin:
     if begun:
         git(desk, "fetch", "--quiet")
         git(desk, "update-ref", "refs/mlops/placing", newest)
-    done = subprocess.run([sys.executable, "-c", KILLED, str(desk)], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", KILLED, str(desk)], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60
+    )
     assert "failed in" in done.stdout, done.stdout + done.stderr
     assert not list((desk / ".git").rglob("*.lock"))
     assert placed(theirs) == newest

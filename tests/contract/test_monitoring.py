@@ -46,7 +46,7 @@ def start(spec: WindowSpec, limit: int | None = None) -> subprocess.Popen[str]:
     path.write_text(json.dumps(asdict(spec)))
     env = {name: each for name, each in os.environ.items() if name != "DO_NOT_TRACK"}  # it sees to that itself
     return subprocess.Popen(
-        [sys.executable, "-c", WATCHED, str(path)],
+        [sys.executable, "-B", "-c", WATCHED, str(path)],
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -43,7 +43,9 @@ print(20 * (batch + 1))
 
 
 def test_a_full_disk_is_an_error_and_not_half_a_record(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FILL, str(tmp_path / "s.db")], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", FILL, str(tmp_path / "s.db")], capture_output=True, text=True, check=True, timeout=120
+    )
     message, rows = done.stdout.splitlines()
     assert "free some space" in message
     with open_store(tmp_path / "s.db") as store:

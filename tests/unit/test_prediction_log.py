@@ -303,7 +303,7 @@ print(writer.written, writer.dropped)
 
 
 def test_a_full_disk_leaves_no_halves(tmp_path: Path) -> None:
-    said = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True)
+    said = subprocess.run([sys.executable, "-B", "-c", FULL, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True)
     assert said.stdout.split() == ["0", "1"]
     assert "File too large" in said.stderr
     assert files(tmp_path) == []

@@ -14,7 +14,7 @@ from pathlib import Path
 def _limited(program: str, folder: Path) -> str:
     """What `program` prints when no file may grow beyond 16 bytes; what it says to stderr goes to a file, as a supervisor's does."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16))\n"
-    command = [sys.executable, "-u", "-c", limit + textwrap.dedent(program), str(folder)]
+    command = [sys.executable, "-B", "-u", "-c", limit + textwrap.dedent(program), str(folder)]
     with (folder.parent / "supervisor.log").open("ab") as log:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, text=True, check=False, timeout=60)
     assert done.returncode == 0, (folder.parent / "supervisor.log").read_text()

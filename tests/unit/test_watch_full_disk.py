@@ -36,7 +36,7 @@ os._exit(0)
 
 def test_the_loop_lives_on_when_its_log_is_full(tmp_path: Path) -> None:
     with (tmp_path / "log").open("ab") as log:
-        done = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], stdout=log, stderr=log, check=False, timeout=60)
+        done = subprocess.run([sys.executable, "-B", "-c", PROGRAM, str(tmp_path)], stdout=log, stderr=log, check=False, timeout=60)
     said = (tmp_path / "log").read_text()
     assert done.returncode == 0, said
     assert "there is room again" in said
