@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.exit import Exit
-from reconciler.cli.options import Format, Output, given
+from reconciler.cli.options import Format, Globals, Output, given
 
 if TYPE_CHECKING:
     from reconciler.errors import ReconcilerError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.loop import Report
     from reconciler.pulse import Pulse
     from reconciler.report.log import Account
+    from reconciler.selection import Selection
     from reconciler.source.follow import Followings, Standing
 
 LOG = "logs/watch.jsonl"
@@ -57,23 +58,16 @@ def watch(
       reconcile watch --shard 2/3
     """
     from reconciler.cli.output import tell
-    from reconciler.cli.pass_ import open_for, stop_on_signal, timeout_seconds
-    from reconciler.environment import refuse_other
+    from reconciler.cli.pass_ import stop_on_signal, timeout_seconds
     from reconciler.leader import lead
     from reconciler.pulse import Pulse
     from reconciler.report.log import Account
     from reconciler.secret import secret
-    from reconciler.shard import shard_named
     from reconciler.source.follow import Followings
     from reconciler.watch import run_forever
 
-    # On a disk that is full, a Python before 3.12.8 leaves half of a compiled file behind (CPython 126606), and nothing starts any more.
-    sys.dont_write_bytecode = True
-    asked = given(ctx)
-    part = shard_named(shard) if shard is not None else None
-    house, seconds = replace(open_for(asked, read_only=False), shard=part), timeout_seconds(every)
-    selection = replace(asked.selection(house.settings, house.kinds, before=house.store.meta("root_paths") or ""), shard=part)
-    refuse_other(selection, house.store, house.store.inventory())
+    house, selection = _opened(given(ctx), shard)
+    seconds = timeout_seconds(every)
     keep_log(house)
     told = _Told(output, house, Account(lambda kind: tool_of(house, kind)))
     pulse = Pulse(seconds)
@@ -98,6 +92,21 @@ def watch(
     with stop_on_signal() as stop, _answering(listen, pulse, sources), _logged(house, seconds):
         lead(house, pulse, stop, loop, on_standby=told.standby, on_lead=told.leads)
     raise typer.Exit(Exit.OK)
+
+
+def _opened(asked: Globals, shard: str | None) -> tuple[House, Selection]:
+    """The house of a loop, and what it is about. Raises UsageError where it cannot be about that."""
+    from reconciler.cli.pass_ import open_for
+    from reconciler.environment import refuse_other
+    from reconciler.shard import shard_named
+
+    # On a disk that is full, a Python before 3.12.8 leaves half of a compiled file behind (CPython 126606), and nothing starts any more.
+    sys.dont_write_bytecode = True
+    part = shard_named(shard) if shard is not None else None
+    house = replace(open_for(asked, read_only=False), shard=part)
+    selection = replace(asked.selection(house.settings, house.kinds, before=house.store.meta("root_paths") or ""), shard=part)
+    refuse_other(selection, house.store, house.store.inventory())
+    return house, selection
 
 
 @contextmanager

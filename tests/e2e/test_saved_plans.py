@@ -149,3 +149,20 @@ def test_a_yes_to_a_deletion_is_kept_in_the_plan_and_covers_nothing_else(here: I
     assert {(ref, each["action"]) for ref, each in saved["work"].items()} == {(f"experiment/{name}/probe", "delete")}
     assert "1 deleted" in here.ok("apply", "plan.json").out
     assert (f"experiment/{name}/probe", "delete-confirmed") in _writes(here)
+
+
+def test_a_rule_that_came_after_the_plan_holds_for_it_too(here: Installation) -> None:
+    platform = here.root / "manifests/platform.yaml"
+    platform.write_text(platform.read_text() + "  policy: {rules: [policies/*.yaml]}\n")
+    here.write({"policies/none.yaml": "rules: []\n"})
+    here.ok()
+    _retag(here, "two")
+    assert len(_save(here)["work"]) == 1
+    rule = 'rules:\n  - {name: frozen, kinds: [Experiment], deny: "true", message: experiments are frozen}\n'
+    here.write({"policies/none.yaml": rule})
+    before = _writes(here)
+    ran = here.run("apply", "plan.json")
+    assert ran.code == 1
+    assert f"experiment/{here.env['NAME']}/probe: the plan would update it, and now that is not to be done any more" in ran.err
+    assert _writes(here) == before
+    assert _save(here)["work"] == {}, "what is denied is no work"
