@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from reconciler.expand import Expanded, expand
 from reconciler.guard.govern import Governed
 from reconciler.guard.remember import ALWAYS, remember
 from reconciler.house import House, begin, context, writing
-from reconciler.impact import Impact, impact
+from reconciler.impact import impact
 from reconciler.inventory import is_untried, note
 from reconciler.journal import StoreJournal
 from reconciler.model import (
@@ -50,13 +50,13 @@ from reconciler.model import (
     Ref,
     Resource,
     Result,
-    Source,
     Status,
     Unknown,
 )
 from reconciler.observe import Observed, observe, observe_children
 from reconciler.plan import plan
 from reconciler.policy import Policy
+from reconciler.proposal import Proposal, Report
 from reconciler.react import react
 from reconciler.record import refused, statuses, summed, told
 from reconciler.rules import ROOT_SOURCE
@@ -73,55 +73,6 @@ from reconciler.verify import verify
 DELETION_WINDOW = timedelta(hours=24)
 MOST_LINES = 10_000
 """Of the audit log that are read for what was put back lately: an hour of a very busy installation."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """What would be done, with everything that it was decided from."""
-
-    plan: Plan
-    resources: Mapping[Ref, Resource[Any]]
-    observations: Mapping[Ref, Observation]
-    inventory: Mapping[Ref, Owned]
-    sources: tuple[Source, ...]
-    diagnostics: tuple[Diagnostic, ...]
-    orphans: tuple[Ref, ...]
-    """Objects in the tools that carry our mark, are in no manifest and were not in the inventory."""
-    tools: Mapping[str, str]
-    """Tool -> `ok`, or why it could not be read."""
-    seconds: float
-    calls: int
-    """Calls to tools that it took."""
-    applied_revision: str
-    """Revision of the root source at the last complete apply; empty = never."""
-    context: Context | None
-    """None: no Platform is declared, so nothing could be looked at."""
-    selection: Selection = field(default_factory=Selection)
-    lease: int = 0
-    """The last writer's lease when this was proposed; another one since makes the plan stale."""
-    refused: frozenset[Ref] = frozenset()
-    """Named by a manifest that is wrong: their last good state stays."""
-    admission: Admission | None = None
-    """What was decided about what asks for room; None: nothing does."""
-    policy: Policy | None = None
-    """What the plan was made under."""
-    looked: datetime | None = None
-    """When it began to look."""
-    unread: frozenset[Ref] = frozenset()
-    """Their children were not looked at: what was last said of them stands."""
-    impact: Impact | None = None
-    """What of it a change brings about; None: nobody asked."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was done."""
-
-    proposal: Proposal
-    results: tuple[Result, ...]
-    statuses: tuple[Status, ...]
-    seconds: float
-    interrupted: bool = False
 
 
 def propose(selection: Selection, house: House) -> Proposal:

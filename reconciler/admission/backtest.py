@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from math import exp, log, sqrt
-from statistics import NormalDist, median
+from math import exp, log
+from statistics import median
 
 from reconciler.admission.lengths import lengths_of
-from reconciler.admission.memory import COVERED, learn, margin_after
+from reconciler.admission.memory import learn, margin_after
 from reconciler.model import Learned
-
-_STANDARD = NormalDist()
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,7 @@ def backtest(learned: Learned, margin: float) -> Backtest:
 
 def _length(before: tuple[float, ...], actual: float) -> Foretold:
     told = lengths_of(None, Learned(runs=len(before), lengths=before))
-    spread = sqrt(told.scatter**2 + told.doubt**2) * _STANDARD.inv_cdf(0.5 + COVERED / 2)
-    low, high = (told.middle * factor for factor in (exp(-spread), exp(spread)))
+    low, high = told.interval()
     return Foretold(low, told.middle, high, actual)
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import ceil, exp, log, sqrt
 from statistics import NormalDist, median
 
-from reconciler.admission.memory import DECAY
+from reconciler.admission.memory import COVERED, DECAY
 from reconciler.model import Learned
 
 USUAL = 0.35
@@ -54,6 +54,11 @@ class Lengths:
         if gone > _FAR:
             return elapsed * u / (1 - u)
         return max(0.0, self.at(gone + u * (1 - gone)) - elapsed)
+
+    def interval(self) -> tuple[float, float]:
+        """Seconds that should hold the next one as often as COVERED says, the doubt about the middle included."""
+        factor = exp(sqrt(self.scatter**2 + self.doubt**2) * _normal(0.5 + COVERED / 2))
+        return self.middle / factor, self.middle * factor
 
     def at(self, u: float) -> float:
         """The length that the part `u` of all does not exceed."""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, sqrt
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from reconciler.admission.lengths import lengths_of
-from reconciler.admission.memory import COVERED
 from reconciler.admission.values import Item, Verdict
 from reconciler.model import Demand, Learned, Ref
 from reconciler.model.units import trimmed
@@ -18,8 +15,6 @@ from reconciler.report.show import count, took
 
 if TYPE_CHECKING:
     from reconciler.admit import Admission
-
-_SPREAD = NormalDist().inv_cdf(0.5 + COVERED / 2)
 
 
 @dataclass(frozen=True)
@@ -46,11 +41,11 @@ def costs(admission: Admission) -> dict[Ref, Cost]:
 
 def _cost(item: Item, demand: Demand, learned: Learned | None) -> Cost:
     told = lengths_of(item.seconds, learned)
-    spread = _SPREAD * sqrt(told.scatter**2 + told.doubt**2)
+    low, high = told.interval()
     measured = learned is not None and learned.runs > 0
     basis = f"measured on {count(learned.runs, 'earlier run')}" if learned is not None and measured else ""
     basis = basis or ("declared" if demand.declared or item.seconds else "what is usual here")
-    return Cost(item, told.middle * exp(-spread), told.middle, told.middle * exp(spread), basis)
+    return Cost(item, low, told.middle, high, basis)
 
 
 def cost_value(cost: Cost) -> dict[str, Any]:

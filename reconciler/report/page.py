@@ -11,7 +11,7 @@ from html import escape as html_escape
 from reconciler.model import Health, Status
 from reconciler.report.markdown import code, escape
 from reconciler.report.show import clean, count, rfc3339
-from reconciler.report.status import Overview, why
+from reconciler.report.status import Overview, ready_since, why
 
 MOST_READY = 2000
 """Ready resources of a project that a page lists; more are counted."""
@@ -23,7 +23,7 @@ def status_markdown(statuses: Sequence[Status], about: Overview, now: datetime) 
     wrong = [each for each in _sorted(statuses) if not each.ready]
     parts = [f"## {escape(_title(about))}", _outcome(statuses, about, now)]
     if wrong:
-        lines = [f"| {code(str(each.ref))} | {each.health} | {rfc3339(_since(each)) or ''} | {escape(why(each))} |" for each in wrong]
+        lines = [f"| {code(str(each.ref))} | {each.health} | {rfc3339(ready_since(each)) or ''} | {escape(why(each))} |" for each in wrong]
         parts.append("\n".join(["| resource | health | since | why |", "|---|---|---|---|", *lines]))
     rows = [f"| {escape(project)} | {ready} | {total} |" for project, ready, total in _projects(statuses)]
     parts.append("\n".join(["| project | Ready | resources |", "|---|---:|---:|", *rows]))
@@ -69,7 +69,7 @@ summary { cursor: pointer; padding: .3rem 0; } small { opacity: .7; }
 def _html_table(found: Sequence[Status]) -> str:
     rows = "".join(
         f'<tr><td class="ref">{_text(str(each.ref))}</td><td><span class="health {each.health}">{each.health}</span></td>'
-        f'<td class="when">{rfc3339(_since(each)) or ""}</td><td>{_text("" if each.ready and not each.message else why(each))}</td></tr>'
+        f'<td class="when">{rfc3339(ready_since(each)) or ""}</td><td>{_text(_told(each))}</td></tr>'
         for each in found
     )
     return f"<table><thead><tr><th>Resource</th><th>Health</th><th>Since</th><th>Why</th></tr></thead><tbody>{rows}</tbody></table>"
@@ -115,5 +115,5 @@ def _by_ref(each: Status) -> str:
     return str(each.ref)
 
 
-def _since(each: Status) -> datetime | None:
-    return next((condition.since for condition in each.conditions if condition.type == "Ready"), None)
+def _told(each: Status) -> str:
+    return "" if each.ready and not each.message else why(each)

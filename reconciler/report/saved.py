@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import StalePlan, UsageError
 from reconciler.model import Adopt, Create, Delete, Replace, Update, canonical, digest_of
 from reconciler.report.json import FORMAT_VERSION, plan_value
-from reconciler.report.rows import Row, installation, row, rows
+from reconciler.report.rows import DONE, Row, installation, row, rows
 from reconciler.report.show import clean, count, pair
 from reconciler.selection import Selection
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reconciler.loop import Proposal
 
 KIND = "savedPlan"
+_PAST: Mapping[str, str] = {str(verb): word for verb, word in DONE.items()}
 MOST_BYTES = 64 << 20
 MOST_TOLD = 12
 """Differences that a refusal names one by one."""
@@ -193,7 +194,7 @@ def differences(saved: Mapping[str, Work], now: Mapping[str, Work], done: Collec
     for ref in sorted(saved.keys() | now.keys()):
         before, after = saved.get(ref), now.get(ref)
         if before is None and after is not None:
-            yield f"{ref}: would be {_past(after.action)} now, and is not in the plan"
+            yield f"{ref}: would be {_PAST.get(after.action, after.action)} now, and is not in the plan"
         elif after is None and before is not None and ref not in done:
             yield f"{ref}: the plan would {before.action} it, and now that is not to be done any more"
         elif before is not None and after is not None and before != after:
@@ -202,7 +203,7 @@ def differences(saved: Mapping[str, Work], now: Mapping[str, Work], done: Collec
 
 def _differences(before: Work, after: Work) -> Iterator[str]:
     if before.action != after.action:
-        yield f"the plan would {before.action} it, and now it would be {_past(after.action)}"
+        yield f"the plan would {before.action} it, and now it would be {_PAST.get(after.action, after.action)}"
     elif before.object != after.object:
         yield f"it is another object in its tool now ({clean(after.object) or 'none'}, was {clean(before.object) or 'none'})"
     told = False
@@ -222,10 +223,6 @@ def _sides(sides: tuple[str, str] | None) -> str:
         return "(a secret)"
     have, want = pair(json.loads(sides[0]), json.loads(sides[1]), 60)
     return f"{have} -> {want}"
-
-
-def _past(verb: str) -> str:
-    return {"create": "created", "update": "changed", "replace": "replaced", "delete": "deleted", "adopt": "adopted"}.get(verb, verb)
 
 
 def saved_line(proposal: Proposal, path: Path) -> str:

@@ -118,12 +118,13 @@ def _cells(each: Status, now: datetime) -> tuple[str, ...]:
         each.ref.kind,
         clean(f"{each.ref.name}{key}"),
         str(each.health),
-        since(_ready_since(each), now),
+        since(ready_since(each), now),
         "" if each.ready and not each.message else clean(why(each)),
     )
 
 
-def _ready_since(each: Status) -> datetime | None:
+def ready_since(each: Status) -> datetime | None:
+    """Since when it is Ready, or is not."""
     return next((condition.since for condition in each.conditions if condition.type == "Ready"), None)
 
 

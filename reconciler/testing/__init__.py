@@ -3,6 +3,7 @@
 ::
 
     contract.py   test classes; subclass those that fit your kind (needs pytest)
+    exporting.py  the same for kinds that can be imported
     steps.py      a resource taken through a pass step by step, without an engine
     context.py    a Context and Resources without an engine and without a Store
     services.py   shared services without processes

@@ -18,7 +18,7 @@
         def drift(self, ctx, resource, seen): ...
 
 `ControllerContract` is for every kind. Add those that fit: `ManyContract` (there is more than one), `ReplaceContract` (a field cannot
-change in place), `ExportContract` (it can be imported), `ToolContract` (the things are in a tool behind a connection),
+change in place), `exporting.ExportContract` (it can be imported), `ToolContract` (the things are in a tool behind a connection),
 `OwnershipContract` (people can make things there too), `LostAnswerContract` (a request can be carried out although its answer gets
 lost). Every class says which methods it needs.
 
@@ -38,9 +38,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller import Context, Controller, Exports
+from reconciler.controller import Context, Controller
 from reconciler.errors import Conflict, ReconcilerError, Transient
-from reconciler.model import JSON, Absent, Create, Done, Health, Mark, Owned, Present, Resource, Unknown, Update
+from reconciler.model import JSON, Absent, Create, Done, Health, Mark, Present, Resource, Unknown, Update
 from reconciler.testing.steps import Kind, Pass
 
 _numbers = itertools.count(1)
@@ -196,34 +196,6 @@ class ManyContract(ControllerContract):
         engine.delete(one, seen.external_id)
         after = engine.see(other)
         assert (after.external_id, after.fields, after.mark) == (before.external_id, before.fields, before.mark)
-
-
-class ExportContract(ControllerContract):
-    """For kinds that can be imported (`reconciler.controller.Exports`)."""
-
-    def test_what_is_there_is_found_and_its_manifest_plans_to_no_changes(self, engine: Pass, name: str) -> None:
-        resource, controller = self.make(name), engine.controller
-        assert isinstance(controller, Exports)
-        seen = engine.create(resource)
-        applied = self._applied(engine, resource) or {}
-        owned = Owned(resource.ref, seen.external_id, resource.source, resource.digest, applied, resource.prune, declared=resource.declared)
-        watched, calls = engine.recorded()
-        ctx = replace(watched.fresh(), owned={resource.ref: owned})
-        told = [controller.export(each, ctx) for each in controller.found(ctx) if name in each]
-        assert len(told) == 1, "by a name that tells which one it is, and once"
-        assert [each for each in calls if each.write] == []
-        [found] = told
-        assert (found["kind"], found["metadata"]["name"]) == (resource.ref.kind, resource.ref.name)
-        assert found["metadata"].get("project") == resource.ref.project
-        assert not found.get("lifecycle"), "it carries our mark, so that there is nothing to take over"
-        spec = type(resource.spec).model_validate(found["spec"])
-        assert engine.diff(replace(resource, spec=spec, labels=found["metadata"].get("labels", resource.labels))) == ()
-
-    def test_what_is_not_there_is_told(self, engine: Pass, name: str) -> None:
-        controller = engine.controller
-        assert isinstance(controller, Exports)
-        with pytest.raises(ReconcilerError):
-            controller.export(f"{self.make(name).ref.path}-nowhere", engine.fresh())
 
 
 class ReplaceContract(ControllerContract):

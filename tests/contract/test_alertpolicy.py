@@ -12,7 +12,8 @@ from controllers.alertpolicy import AlertPolicyController
 from reconciler.controller import Context
 from reconciler.model import Health, Present, Resource
 from reconciler.testing import make_context, make_resource
-from reconciler.testing.contract import ExportContract, ManyContract
+from reconciler.testing.contract import ManyContract
+from reconciler.testing.exporting import ExportContract
 from schemas.alertpolicy import KIND
 
 CHAT = {"name": "chat", "apprise": {"fromEnv": "ALERTS_CHAT"}}

@@ -17,7 +17,8 @@ from reconciler.controller import Context
 from reconciler.errors import Conflict, Terminal, Transient
 from reconciler.model import KNOWN_AFTER_APPLY, Health, Present, Ref, Replace, Resource, Unknown, Update
 from reconciler.testing import ServicesAt, make_context, make_resource
-from reconciler.testing.contract import ExportContract, LostAnswerContract, OwnershipContract, ReplaceContract, ToolContract
+from reconciler.testing.contract import LostAnswerContract, OwnershipContract, ReplaceContract, ToolContract
+from reconciler.testing.exporting import ExportContract
 from reconciler.testing.steps import Pass, owned_as
 from schemas.experiment import KIND
 from tests.contract.proxy import answering, losing_the_first

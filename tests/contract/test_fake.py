@@ -17,7 +17,8 @@ from reconciler.controller import Context
 from reconciler.errors import Conflict, Rejected, Transient
 from reconciler.model import Absent, Create, Present, Resource
 from reconciler.testing import FakeTool, FileShelf, MemoryShelf, Recorder, WidgetController, make_context, make_resource
-from reconciler.testing.contract import ExportContract, LostAnswerContract, OwnershipContract, Pass, ReplaceContract, ToolContract
+from reconciler.testing.contract import LostAnswerContract, OwnershipContract, Pass, ReplaceContract, ToolContract
+from reconciler.testing.exporting import ExportContract
 from reconciler.testing.widget import KIND
 
 

@@ -18,7 +18,8 @@ from reconciler.errors import Conflict, Terminal, Transient
 from reconciler.model import Present, Ref, Resource, Update
 from reconciler.model.serving import TrialResult
 from reconciler.testing import ServicesAt, make_context, make_resource
-from reconciler.testing.contract import ExportContract, LostAnswerContract, OwnershipContract, ToolContract
+from reconciler.testing.contract import LostAnswerContract, OwnershipContract, ToolContract
+from reconciler.testing.exporting import ExportContract
 from reconciler.testing.steps import Pass, owned_as
 from schemas.model import KIND
 from tests.contract.model_lab import Tracking, digest, leave, model_files, pairs

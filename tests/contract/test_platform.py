@@ -14,7 +14,7 @@ from reconciler.model import Create, Health, Present, Resource, Started, Update
 from reconciler.platform.shared import Shared
 from reconciler.testing import FakeServices, make_context, make_resource
 from reconciler.testing.context import INSTALLATION
-from reconciler.testing.contract import ExportContract
+from reconciler.testing.exporting import ExportContract
 from reconciler.testing.steps import Pass
 from schemas.platform import KIND, PlatformSpec
 from tests.contract.proxy import answering

@@ -13,7 +13,8 @@ from reconciler.controller import Context
 from reconciler.errors import Conflict
 from reconciler.model import Health, Present, Resource
 from reconciler.testing import make_context, make_resource
-from reconciler.testing.contract import ExportContract, ManyContract
+from reconciler.testing.contract import ManyContract
+from reconciler.testing.exporting import ExportContract
 from reconciler.testing.steps import Pass
 from schemas.project import KIND
 

@@ -11,7 +11,8 @@ from controllers.resourcequota import ResourceQuotaController
 from reconciler.controller import Context
 from reconciler.model import Present, Resource
 from reconciler.testing import make_context, make_resource
-from reconciler.testing.contract import ExportContract, ManyContract
+from reconciler.testing.contract import ManyContract
+from reconciler.testing.exporting import ExportContract
 from schemas.resourcequota import KIND
 
 
