@@ -206,7 +206,9 @@ def _unseen(scene: Scene) -> WindowResult:
 
 
 def _tidy(resource: Resource[MonitorSpec], scene: Scene, ctx: Context) -> None:
-    """The worker's folder, its instructions, and results whose time is over."""
+    """The worker's folder, its instructions, and results whose time is over; the report is announced a second time."""
+    if scene.result is not None and scene.result.snapshot:
+        evidently.connect(ctx).announce(evidently.project_id(ctx.installation, resource.ref), scene.result.snapshot)
     pending, place = scene.notes.pending, folder(ctx.state_dir) / resource.ref.owner / resource.ref.name
     assert pending is not None
     for number in range(1, pending.tries + 1):

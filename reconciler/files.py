@@ -29,6 +29,20 @@ def private_append(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab")
 
 
+def announce(path: Path) -> None:
+    """Let those who watch a file by events of the file system hear that it changed; it stays as it is, its times included. Raises OSError.
+
+    Its last byte is written again: new times alone are an event of another kind (watchdog 7), which hardly anybody listens to."""
+    times = path.stat()
+    with path.open("r+b") as file:
+        if times.st_size:
+            file.seek(-1, os.SEEK_END)
+            last = file.read(1)
+            file.seek(-1, os.SEEK_END)
+            file.write(last)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
 def place_private(path: Path, text: str) -> None:
     """As `write_private`, for a folder that another program watches by events of the file system: it sees a file that comes (a link has an
     event of its own, a rename has none under the new name), and one that changes."""
@@ -42,9 +56,9 @@ def place_private(path: Path, text: str) -> None:
             os.link(staged, path)
         except FileExistsError:
             Path(staged).replace(path)
-            os.utime(path)
+            announce(path)
         except OSError:  # a file system without links
             Path(staged).replace(path)
-            os.utime(path)
+            announce(path)
     finally:
         Path(staged).unlink(missing_ok=True)

@@ -182,7 +182,10 @@ def test_pages_that_are_down_and_a_receiver_that_is_away_lose_nothing(here: Inst
     good = looked(here, seed=9)
     assert good["ready"], good
     assert told(inbox) == alerts
-    assert len(pages(here, f"projects/{pages(here, 'projects/')[0]['id']}/reports")) == len(results(here)), "every report is there"
+    deadline = time.monotonic() + 30  # they start again beside the worker, and hear of its file by an event
+    while len(pages(here, f"projects/{pages(here, 'projects/')[0]['id']}/reports")) != len(results(here)):
+        assert time.monotonic() < deadline, "every report is there"
+        time.sleep(0.5)
     inbox.status = 204
     deadline = time.monotonic() + 60
     while told(inbox) == alerts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from queue import Queue
 
 import pytest
 
@@ -42,3 +43,34 @@ def test_reports_of_somebody_else_are_named_and_refused(tmp_path: Path) -> None:
         controller.export("Ann's reports", ctx)
     with pytest.raises(Terminal, match="has no project 'Bob's'"):
         controller.export("Bob's", ctx)
+
+
+def test_a_report_that_came_while_nobody_watched_is_heard_of_when_it_is_announced(tmp_path: Path) -> None:
+    """With the library that Evidently's pages watch by."""
+    from watchdog.events import FileModifiedEvent, FileSystemEventHandler
+    from watchdog.observers import Observer
+
+    ctx = make_context(tmp_path)
+    resource = make_resource(KIND, "drift", SPEC)
+    id = evidently.connect(ctx).put(resource.ref, "Watches.", telling.charts(resource))
+    report = workspace(ctx.state_dir) / id / evidently.SNAPSHOTS / "1.json"
+    report.write_text("{}")
+    before = report.stat().st_mtime_ns
+    heard = Queue[str]()
+
+    class Handler(FileSystemEventHandler):
+        def on_modified(self, event: object) -> None:
+            if isinstance(event, FileModifiedEvent):
+                heard.put(str(event.src_path))
+
+    observer = Observer()
+    observer.schedule(Handler(), str(workspace(ctx.state_dir)), recursive=True)
+    observer.start()
+    try:
+        evidently.connect(ctx).announce(id, "2")
+        evidently.connect(ctx).announce(id, "1")
+        assert Path(heard.get(timeout=20)).samefile(report)
+    finally:
+        observer.stop()
+        observer.join()
+    assert (report.stat().st_mtime_ns, report.read_text()) == (before, "{}")
