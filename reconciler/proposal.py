@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.admit import Admission
 from reconciler.controller import Context
@@ -13,6 +13,9 @@ from reconciler.impact import Impact
 from reconciler.model import Diagnostic, Observation, Owned, Plan, Ref, Resource, Result, Source, Status
 from reconciler.policy import Policy
 from reconciler.selection import Selection
+
+if TYPE_CHECKING:
+    from reconciler.replay import Replay
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Proposal:
     """Their children were not looked at: what was last said of them stands."""
     impact: Impact | None = None
     """What of it a change brings about; None: nobody asked."""
+    replay: Replay | None = None
+    """What its quotas would have meant; None: it changes none, or nobody asked."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
     from reconciler.house import open_house
     from reconciler.loop import against, propose
     from reconciler.platform.attend import Attendant
+    from reconciler.replay import replay
     from reconciler.report.progress import progress
 
     if asked.out is not None and not asked.dry_run:
@@ -67,7 +68,7 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
         if asked.dry_run:
             proposal = propose(selection, house)
             must_select(proposal)
-            proposal = against(asked.base, proposal, house) if asked.base is not None else proposal
+            proposal = replay(against(asked.base, proposal, house) if asked.base is not None else proposal, house)
         else:
             with stop_on_signal() as stop:
                 since = house.now()

@@ -50,6 +50,7 @@ def review(
     from reconciler.cli.pass_ import link_base, open_for, save
     from reconciler.errors import ReconcilerError
     from reconciler.loop import against, propose
+    from reconciler.replay import replay
     from reconciler.review.annotations import commands, remarks
     from reconciler.review.annotations import sarif as as_sarif
     from reconciler.review.forge import publish
@@ -60,6 +61,7 @@ def review(
     proposal = propose(asked.selection(house.settings, house.kinds), house)
     if revision := base or _job_base():
         proposal = against(revision, proposal, house)
+    proposal = replay(proposal, house)
     said = _review(proposal, link_base())
     say(said.body)
     found = remarks(proposal)

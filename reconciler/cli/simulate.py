@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reconciler.admission.simulate.compare import Case
+    from reconciler.admission.simulate.replay import Line
     from reconciler.admission.simulate.scenario import Scenario
     from reconciler.admission.values import Quota
     from reconciler.model import Resource
     from schemas.platform import Admission
 
-PRESENT = "present quotas"
+PRESENT, RECORDED = "present quotas", "the recorded queue"
 
 
 class Builtin(StrEnum):
@@ -42,6 +43,7 @@ def simulate(
         typer.Option("--quota", metavar="FILE", help="ResourceQuota manifests to try; repeatable. [default: the present ones]"),
     ] = None,
     trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Recorded queue, as JSON lines.")] = None,
+    recorded: Annotated[bool, typer.Option("--recorded", help="The queue of the last seven days, as it was recorded here.")] = False,
     generate: Annotated[Builtin | None, typer.Option(help="A built-in queue instead of a trace.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of everything that is random; the same gives the same.")] = 0,
     hours: Annotated[
@@ -66,6 +68,7 @@ def simulate(
     Examples:
       reconcile simulate --generate thermal --plot plots
       reconcile simulate --generate fairness --seed 7
+      reconcile simulate --recorded --quota proposed.yaml
       reconcile simulate --trace week.jsonl --quota proposed.yaml
       reconcile simulate --trace week.jsonl --memory 64Gi --cpu 12 --cooling 40 -o json
     """
@@ -74,7 +77,7 @@ def simulate(
     from reconciler.report.simulate import simulation_json, simulation_text
 
     asked = given(ctx)
-    cases = _cases(asked, tuple(quota or ()), trace, generate, seed, hours, memory, cpu, cooling)
+    cases = _cases(asked, tuple(quota or ()), trace, recorded, generate, seed, hours, memory, cpu, cooling)
 
     def told(case: Case) -> None:
         if output is Format.TEXT:
@@ -97,6 +100,7 @@ def _cases(
     asked: Globals,
     quota: tuple[Path, ...],
     trace: Path | None,
+    recorded: bool,
     generate: Builtin | None,
     seed: int,
     hours: float | None,
@@ -109,21 +113,20 @@ def _cases(
     from reconciler.admission.simulate.scenario import HOURS, SCENARIOS
     from reconciler.errors import UsageError
 
-    if (trace is None) is (generate is None):
+    if (trace is not None) + recorded + (generate is not None) != 1:
         raise UsageError(
-            "simulate needs a queue", hint="name one with --trace FILE, or a built-in one with --generate fairness|thermal|overload"
+            "simulate needs one queue", hint="--recorded, --trace FILE, or a built-in one with --generate fairness|thermal|overload"
         )
     proposed = {", ".join(each.name for each in quota): _quotas(asked, quota, must=True)} if quota else {}
     if generate is not None:
         if memory or cpu or cooling:
-            raise UsageError("--memory, --cpu and --cooling go with --trace", hint="a built-in scenario brings its machine")
+            raise UsageError("--memory, --cpu and --cooling go with --trace and --recorded", hint="a built-in scenario brings its machine")
         scenario = SCENARIOS[generate](seed, hours if hours is not None else HOURS[generate])
         return under(scenario, {"built-in quotas": scenario.quotas, **proposed}) if proposed else policies(scenario)
-    assert trace is not None
     present = _quotas(asked, None, must=False)
     if not present and not proposed:
         raise UsageError(
-            "there are no quotas to play the trace under", hint="name ResourceQuota manifests with --quota FILE, or a tree with -f"
+            "there are no quotas to play the queue under", hint="name ResourceQuota manifests with --quota FILE, or a tree with -f"
         )
     sets = {**({PRESENT: present} if present else {}), **proposed}
     scenario = _replayed(asked, trace, next(iter(sets.values())), seed, hours, memory, cpu, cooling)
@@ -132,7 +135,7 @@ def _cases(
 
 def _replayed(
     asked: Globals,
-    trace: Path,
+    trace: Path | None,
     quotas: Mapping[str, Quota],
     seed: int,
     hours: float | None,
@@ -150,17 +153,28 @@ def _replayed(
     machine = detect()
     capacity, reserve = capacity_of(machine, admission), reserve_of(machine, admission)
     return scenario_of(
-        read_trace(trace),
+        read_trace(trace) if trace is not None else _recorded(asked),
         quotas,
-        name=trace.name,
+        name=trace.name if trace is not None else RECORDED,
         capacity=capacity,
         reserve=reserve,
-        margin=admission.margin,
+        margin=admission.margin if trace is not None else 0.0,  # what was charged has it already
         rules=rules_of(admission),
         cooling=cooling,
         hours=hours,
         seed=seed,
     )
+
+
+def _recorded(asked: Globals) -> tuple[Line, ...]:
+    from reconciler.cli.pass_ import open_for
+    from reconciler.errors import UsageError
+    from reconciler.replay import recent
+
+    found = recent(open_for(asked, read_only=True))
+    if not found:
+        raise UsageError("no queue is recorded here yet", hint="once work was admitted there is one; until then `--generate fairness`")
+    return found
 
 
 def _admission(found: Admission | None, memory: str | None, cpu: str | None) -> Admission:

@@ -119,6 +119,7 @@ def plan_value(proposal: Proposal, *, all_: bool, at: datetime | None) -> dict[s
         ],
         "admission": _compute(proposal),
         "against": _against(proposal),
+        "quotas": _quotas(proposal),
         "orphans": [str(each) for each in proposal.orphans],
         "diagnostics": [diagnostic_value(each) for each in proposal.diagnostics],
         "measured": {"seconds": round(proposal.seconds, 3), "calls": proposal.calls},
@@ -140,6 +141,15 @@ def _against(proposal: Proposal) -> dict[str, Any] | None:
     from reconciler.report.against import against_value
 
     return against_value(proposal.impact)
+
+
+def _quotas(proposal: Proposal) -> dict[str, Any] | None:
+    """What its quotas would have meant; None where it changes none."""
+    if proposal.replay is None:
+        return None
+    from reconciler.report.replay import replay_value
+
+    return replay_value(proposal.replay)
 
 
 def _approvals(proposal: Proposal) -> list[dict[str, Any]]:

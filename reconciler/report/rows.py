@@ -165,7 +165,7 @@ def _blocked(action: Blocked) -> Row:
 
 def rows(proposal: Proposal) -> tuple[Row, ...]:
     """Every action of the plan, in the plan's order, with the place of its manifest where one is known."""
-    told = _admission_notes(proposal)
+    told = _admission_notes(proposal) | _quota_notes(proposal)
     found = (_placed(replace(row(each), notes=told.get(each.ref, ())), proposal) for each in proposal.plan.actions)
     return tuple(found if proposal.impact is None else (_caused(each, proposal.impact) for each in found))
 
@@ -198,6 +198,16 @@ def _admission_notes(proposal: Proposal) -> dict[Ref, tuple[str, ...]]:
     if order and admission.delays:
         notes[order[-1]] += tuple(delay_lines(admission.delays))
     return notes
+
+
+def _quota_notes(proposal: Proposal) -> dict[Ref, tuple[str, ...]]:
+    """Who gains and who loses, below the last quota of the plan."""
+    quotas = [each.ref for each in proposal.plan.actions if each.ref.kind == "ResourceQuota" and not isinstance(each, Keep)]
+    if proposal.replay is None or not quotas:
+        return {}
+    from reconciler.report.replay import replay_lines
+
+    return {quotas[-1]: tuple(replay_lines(proposal.replay))}
 
 
 def _placed(found: Row, proposal: Proposal) -> Row:

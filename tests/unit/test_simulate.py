@@ -420,8 +420,8 @@ def test_quotas_that_nothing_fits_into_reject_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "simulate needs a queue"),
-        (("--generate", "thermal", "--trace", "x"), "simulate needs a queue"),
+        ((), "simulate needs one queue"),
+        (("--generate", "thermal", "--trace", "x"), "simulate needs one queue"),
         (("--generate", "thermal", "--memory", "8Gi"), "go with --trace"),
         (("--trace", "t.jsonl"), "there are no quotas"),
         (("--trace", "t.jsonl", "--quota", "gone.yaml"), "there is nothing at"),
