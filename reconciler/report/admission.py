@@ -124,6 +124,12 @@ def family_lines(verdicts: Sequence[Verdict], now: datetime, delays: Mapping[Ref
     return [*lines, *delay_lines(delays or {})]
 
 
+def reused_text(runs: int) -> str:
+    """Of runs that need not be trained again."""
+    stand = "1 run of it stands as it was" if runs == 1 else f"{runs:,} runs of it stand as they were"
+    return f"{stand} trained (same code, data, parameters, environment): nothing is computed for {'it' if runs == 1 else 'them'}"
+
+
 def _keys(found: Sequence[Verdict]) -> str:
     shown = ", ".join(_key(each.ref) for each in found[:_SHOWN])
     return shown if len(found) <= _SHOWN else f"{shown} and {len(found) - _SHOWN} more"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reconciler.admission.lengths import lengths_of
-from reconciler.admission.values import Item, Verdict
+from reconciler.admission.thermal import forecast, running_watts
+from reconciler.admission.values import Item, Node, Verdict
 from reconciler.model import Demand, Learned, Ref
 from reconciler.model.units import trimmed
 from reconciler.report.admission import needs, soon
@@ -27,6 +29,9 @@ class Cost:
     high: float
     basis: str
     """`measured on 8 earlier runs`, `declared`, or `what is usual here`."""
+    heat: float | None = None
+    """How far it would bring its machine on the way to throttling (1.0), beside what runs now; None where no heat model is fitted, or its
+    watts are not known."""
 
     @property
     def energy(self) -> float | None:
@@ -36,7 +41,22 @@ class Cost:
 
 def costs(admission: Admission) -> dict[Ref, Cost]:
     """Of everything that the plan would start, now or later."""
-    return {each.ref: _cost(each, admission.demands[each.ref], admission.learned.get(each.ref)) for each in admission.asked}
+    snapshot = admission.snapshot
+    heats = {node.name: partial(_heat, node, running_watts(node, snapshot.leases, snapshot.now, snapshot.rules)) for node in snapshot.nodes}
+    usual = heats.get(snapshot.here) or next(iter(heats.values()), None)
+    found = {}
+    for each in admission.asked:
+        cost, verdict = _cost(each, admission.demands[each.ref], admission.learned.get(each.ref)), admission.verdicts.get(each.ref)
+        heat = heats.get(verdict.node if verdict is not None else "") or usual
+        found[each.ref] = replace(cost, heat=heat(cost)) if heat is not None else cost
+    return found
+
+
+def _heat(node: Node, running: float, cost: Cost) -> float | None:
+    heat, watts = node.heat, cost.item.amounts.watts / 1000
+    if heat.model is None or heat.used is None or not watts:
+        return None
+    return forecast(heat.model, heat.used, running, watts, cost.seconds) / heat.model.limit
 
 
 def _cost(item: Item, demand: Demand, learned: Learned | None) -> Cost:
@@ -58,18 +78,20 @@ def cost_value(cost: Cost) -> dict[str, Any]:
         "gpus": amounts.gpu / 1000,
         "watts": amounts.watts / 1000 or None,
         "wattHours": round(cost.energy, 3) if cost.energy is not None else None,
+        "heat": round(cost.heat, 3) if cost.heat is not None else None,
         "basis": cost.basis,
     }
 
 
 def cost_rows(admission: Admission, refs: Sequence[Ref]) -> list[tuple[str, ...]]:
-    """`run`, what it takes, how long, energy, when, basis: a line for each of `refs` that would start."""
+    """`run`, what it takes, how long, energy with heat, when, basis: a line for each of `refs` that would start."""
     found, now = costs(admission), admission.snapshot.now
     return [_row(found[ref], admission.verdicts.get(ref), now) for ref in refs if ref in found]
 
 
 def _row(cost: Cost, verdict: Verdict | None, now: Any) -> tuple[str, ...]:
     energy = f"{trimmed(cost.energy)} Wh" if cost.energy is not None else ""
+    energy += f", to {cost.heat:.0%} of throttling" if cost.heat is not None else ""
     if verdict is None or verdict.admitted:
         start = "now"
     else:

@@ -25,7 +25,7 @@ from reconciler.model import (
     Started,
     Status,
 )
-from reconciler.report.rows import Row, errors, installation, plan_digest, row, rows, totals
+from reconciler.report.rows import Row, errors, installation, plan_digest, reused, row, rows, totals
 from reconciler.report.show import clean, rfc3339
 
 if TYPE_CHECKING:
@@ -190,6 +190,7 @@ def _compute(proposal: Proposal) -> dict[str, Any] | None:
         return None
     return {
         "runs": len(admission.asked),
+        "reused": sum(reused(proposal).values()),
         "seconds": round(sum(each.seconds or 0.0 for each in admission.asked)),
         "largestMemory": max(each.amounts.memory for each in admission.asked),
         "warnings": list(admission.decision.warnings),

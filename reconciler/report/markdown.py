@@ -82,7 +82,7 @@ def _cost_table(proposal: Proposal, refs: Sequence[Ref]) -> str:
     rows_ = cost_rows(proposal.admission, refs)
     lines = [f"| {code(ref)} | {' | '.join(map(escape, rest))} |" for ref, *rest in rows_[:_MOST_COSTS]]
     more = f"\n{count(len(rows_) - _MOST_COSTS, 'more run')}" if len(rows_) > _MOST_COSTS else ""
-    head = "| run | takes | lasts | energy | starts | known from |\n|---|---|---|---|---|---|"
+    head = "| run | takes | lasts | energy, heat | starts | known from |\n|---|---|---|---|---|---|"
     table = f"{head}\n{chr(10).join(lines)}{more}"
     return f"<details><summary>What it takes</summary>\n\n{table}\n</details>" if lines else ""
 

@@ -185,19 +185,28 @@ def _admission_notes(proposal: Proposal) -> dict[Ref, tuple[str, ...]]:
     admission = proposal.admission
     if admission is None or not admission.demands:
         return {}
-    from reconciler.report.admission import admission_lines, delay_lines, family_lines
+    from reconciler.report.admission import admission_lines, delay_lines, family_lines, reused_text
 
     families: dict[Ref, list[Ref]] = {}
     order = [each.ref for each in proposal.plan.actions if isinstance(each, Create | Update | Replace) and each.ref in admission.verdicts]
     for ref in order:
         families.setdefault(replace(ref, key=""), []).append(ref)
-    now, notes = admission.snapshot.now, dict[Ref, tuple[str, ...]]()
+    now, notes, kept = admission.snapshot.now, dict[Ref, tuple[str, ...]](), reused(proposal)
     for family in families.values():
         found = [admission.verdicts[ref] for ref in family]
-        notes[family[-1]] = tuple(admission_lines(family[0], found[0], now) if len(family) == 1 else family_lines(found, now))
+        lines = admission_lines(family[0], found[0], now) if len(family) == 1 else family_lines(found, now)
+        stand = kept.get(replace(family[0], key=""), 0)
+        notes[family[-1]] = (*lines, *([reused_text(stand)] if stand else []))
     if order and admission.delays:
         notes[order[-1]] += tuple(delay_lines(admission.delays))
     return notes
+
+
+def reused(proposal: Proposal) -> Mapping[Ref, int]:
+    """Experiment -> its runs that stand as they were trained, where others are to be started beside them."""
+    runs = [each for each in proposal.plan.actions if each.ref.kind == "Experiment" and each.ref.key]
+    growing = {replace(each.ref, key="") for each in runs if not isinstance(each, Keep)}
+    return Counter(parent for each in runs if isinstance(each, Keep) and (parent := replace(each.ref, key="")) in growing)
 
 
 def _quota_notes(proposal: Proposal) -> dict[Ref, tuple[str, ...]]:
