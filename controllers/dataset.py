@@ -236,7 +236,7 @@ def _look(resource: Resource[DatasetSpec], entry: Entry, place: Path, ctx: Conte
             data = "same" if found == entry.version else "other"
             if data == "same":  # touched, not changed: no need to read it again
                 memo["sameAs"] = [entry.version.md5, seen.digest]
-            words = f": {change(entry, place, found)[1]}" if data == "other" else ""
+            words = f": {change(entry, place, found, dvc.cache, closely=True)[1]}" if data == "other" else ""
     kept = dvc.cache.seal(entry.version.md5)
     wrote = "file" in (spec.write_back, entry.notes.get("writeBack")) and dvc.written_back(resource.root, spec.path, entry)
     facts = recorded_facts(entry)

@@ -6,7 +6,7 @@ import csv
 import gzip
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -38,6 +38,24 @@ def facts(path: Path, name: str) -> Facts | None:
         return _parquet(path) if suffix == ".parquet" else _separated(path, _DELIMITERS[suffix], packed=plain != name)
     except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError) as error:
         raise Terminal(f"{path} cannot be read as {suffix[1:].upper()}: {error}") from error
+
+
+def table_rows(path: Path, name: str) -> Iterator[Sequence[str]]:
+    """The rows of a CSV, TSV (also `.gz`) or Parquet file as text, without the head. Raises what `facts` raises."""
+    plain = name.removesuffix(".gz")
+    suffix = Path(plain).suffix.lower()
+    if suffix == ".parquet":
+        parquet = import_module("pyarrow.parquet")
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                columns = [each.to_pylist() for each in batch.columns]
+                yield from (["" if cell is None else str(cell) for cell in row] for row in zip(*columns, strict=True))
+        return
+    csv.field_size_limit(_LONGEST_CELL)
+    with gzip.open(path, "rb") if plain != name else path.open("rb") as raw:
+        rows = csv.reader(io.TextIOWrapper(raw, encoding="utf-8-sig", newline=""), delimiter=_DELIMITERS[suffix])
+        next(rows, ())
+        yield from (row for row in rows if row)
 
 
 def _separated(path: Path, delimiter: str, packed: bool) -> Facts:

@@ -9,6 +9,7 @@ from typing import Any
 
 from controllers.tools.airflow import EventInfo
 from controllers.workflows.compiling import dag_id, described, digest_in
+from controllers.workflows.graph import graphed
 from reconciler.controller import Drift
 from reconciler.diff import compare
 from reconciler.model import JSON, KNOWN_AFTER_APPLY, Attribution, Change, Diff, Health, HealthReport, Present, Ref, Resource, output
@@ -40,9 +41,9 @@ def _content(resource: Resource[WorkflowSpec], seen: Present) -> Iterator[Change
     raw = seen.raw
     if raw["delivered"] != raw["want"]:
         last = {key: each for key, each in (resource.last or {}).items() if key != PAUSED or PAUSED in fields(resource)}
-        found = list(compare(fields(resource), last)) if last else []
+        found = graphed(resource, last, compare(fields(resource), last, last)) if last else ()
         outside = "its spec was changed outside the reconciler" if raw["delivered"] else "its spec is not delivered"
-        yield from found or [Change("digest", raw["delivered"] or None, raw["want"], note=outside)]
+        yield from found or (Change("digest", raw["delivered"] or None, raw["want"], note=outside),)
     elif raw["lost"]:
         yield Change("dag", None, resource.ref.path, note="it was deleted in Airflow")
 
