@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from controllers.models.comparing import compared
 from controllers.models.deciding import Decision, Judged, decide
 from controllers.models.evidence import evidence, is_written
 from controllers.models.gates import milliseconds, number
@@ -92,7 +93,9 @@ def needs_room(todo: tuple[Step, ...]) -> bool:
 def _registrations(resource: Resource[ModelSpec], scene: Scene, decision: Decision) -> Iterator[Register]:
     if (run := decision.register) is not None and not (resource.spec.sign and scene.trouble):
         value = run.metrics.get(decision.metric)
-        note = f"{decision.metric} {number(value)}" if value is not None else ""
+        best = decision.champion.value if decision.champion is not None else None
+        beside = f" (the champion's is {number(best)})" if best is not None else ""
+        note = f"{decision.metric} {number(value)}{beside}" if value is not None else ""
         yield Register(run, Change("versions.new", None, label_of(run), note=note))
 
 
@@ -151,7 +154,8 @@ def _from(decision: Decision, scene: Scene) -> str:
     new = decision.promote
     if new is None:
         return "moved by hand in MLflow"
-    return new.label + (f", {decision.metric} {number(new.value)}" if new.value is not None else "")
+    before = decision.champion if decision.champion is not new else None
+    return ", ".join([new.label, *compared(decision.metric, new, before)])
 
 
 def _trial(scene: Scene, decision: Decision) -> Iterator[Try]:

@@ -108,6 +108,24 @@ def test_only_a_trial_waits_for_room() -> None:
     assert not needs_room(())
 
 
+def test_a_promotion_is_told_beside_what_it_takes_the_place_of() -> None:
+    m, old, new = model(), run("old", accuracy=0.8), run("new", accuracy=0.9)
+    versions = (
+        version(1, "old", m, result={"p95": 0.01}, size=str(4 << 20), metrics='{"accuracy": 0.8, "loss": 0.5, "f1": 0.7}', verdict="pass"),
+        version(2, "new", m, result={"p95": 0.05}, size=str(12 << 20), metrics='{"accuracy": 0.9, "loss": 0.2, "f1": 0.7}'),
+    )
+    here = scene(old, new, versions=versions, tags={Tag.CHAMPION: "1"}, aliases={"champion": "1"})
+    point = next(each for each in steps(m, here) if isinstance(each, Point))
+    assert (point.change.have, point.change.want) == ("1", "2")
+    assert point.change.note.partition(", ")[2] == (
+        "accuracy 0.9 (was 0.8), loss 0.2 (was 0.5), size 12 MiB (was 4 MiB), p95 50 ms (was 10 ms)"
+    )
+    first = scene(old, versions=versions[:1])
+    assert next(each for each in steps(m, first) if isinstance(each, Point)).change.note.endswith(", accuracy 0.8")
+    register = next(each for each in steps(m, replace(here, versions=versions[:1])) if isinstance(each, Register))
+    assert register.change.note == "accuracy 0.9 (the champion's is 0.8)"
+
+
 def test_no_candidate_while_runs_are_awaited_but_the_alias_is_kept() -> None:
     m = model()
     here = scene(
