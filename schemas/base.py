@@ -306,3 +306,9 @@ class KindInfo:
     """Further checks over the whole spec: yields (field path below spec, message)."""
     uses: Callable[[Any], Iterator[Use]] | None = None
     """What a spec touches outside itself."""
+    left: str = ""
+    """What a deletion leaves in the tool, as the end of a sentence: `its reports stay in the workspace`; empty = nothing worth telling."""
+    lost: str = ""
+    """What a deletion takes with it that no manifest brings back: `its versions are gone`; empty = nothing."""
+    made: str = ""
+    """What a change of the manifest may have made that stays when it is changed back: `versions that it made stay`; empty = nothing."""
