@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from reconciler.applied import SOURCE, Applied
-from reconciler.drift import PUT_BACK
+from reconciler.drift import PREFIX, PUT_BACK
 from reconciler.model import Action, Blocked, Create, Delete, Keep, Owned, Ref, Resource
 from reconciler.rules import ROOT_SOURCE
 
@@ -170,7 +170,7 @@ def _no_turn(ref: Ref, last: AuditEntry, scene: Scene) -> str:
 def _remains(ref: Ref, turn: Turn, lines: Sequence[AuditEntry], scene: Scene) -> tuple[str, ...]:
     """What is not as before all the same."""
     info, action, verbs = scene.infos.get(ref.kind), scene.actions.get(ref), {each.action for each in lines}
-    left, lost, made = (info.left, info.lost, info.made) if info is not None else ("", "", "")
+    left, lost, made = (info.left, info.lost, info.made) if info is not None else ("", "", {})
     wanted = action.wanted if isinstance(action, Blocked) else action
     if turn == "added":
         adopted = "adopt" in verbs and "create" not in verbs
@@ -181,8 +181,10 @@ def _remains(ref: Ref, turn: Turn, lines: Sequence[AuditEntry], scene: Scene) ->
     again = "it was made anew" if "replace" in verbs else ""
     going = {each.path for each in getattr(wanted, "changes", ())}
     kept = [] if ref in scene.back else sorted(_paths(lines) - going)
-    stays = f"{', '.join(kept)} stays as it is, the manifest of {scene.revision} does not say it" if kept else ""
-    return tuple(filter(None, (again, lost if again else "", stays, made)))
+    named = ", ".join(each.removeprefix(PREFIX) for each in kept)
+    stays = f"{named} stays as it is, which no manifest says" if kept else ""
+    keeps = [said for path, said in made.items() if f"spec.{path}" in _paths(lines)]
+    return tuple(filter(None, (again, lost if again else "", stays, *keeps)))
 
 
 def _paths(lines: Sequence[AuditEntry]) -> set[str]:

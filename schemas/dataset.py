@@ -121,5 +121,5 @@ KIND = KindInfo(
     uses=uses,
     left="what lies at its path stays, and so do bytes that another dataset refers to",
     lost="its earlier versions are gone from DVC; what lies at its path becomes a version again",
-    made="versions that were made since stay in DVC as long as it keeps them",
+    made={"version": "the version that was made stays in DVC"},
 )

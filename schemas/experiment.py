@@ -72,5 +72,4 @@ KIND = KindInfo(
     uses=uses,
     left="what its runs made stays in MLflow, where it is deleted until somebody purges it",
     lost="MLflow has purged its runs",
-    made="runs that were made since stay in MLflow",
 )
