@@ -344,7 +344,8 @@ def _source(ref: Ref, proposal: Proposal) -> str:
 
 def _journal(proposal: Proposal, house: House, applying: Applying) -> StoreJournal:
     revisions = {each.name: each.revision for each in proposal.sources}
-    locations = {ref: each.location for ref, each in proposal.resources.items()}
+    gone = {ref: each.location for ref, each in proposal.inventory.items()}
+    locations = gone | {ref: each.location for ref, each in proposal.resources.items()}
     sources = {ref: each.source for ref, each in proposal.resources.items()} | {
         ref: each.source for ref, each in proposal.inventory.items()
     }

@@ -182,7 +182,7 @@ def test_what_cannot_be_taken_back_is_told_with_the_reason(here: Installation, m
     [drift] = _undo(here)["verdicts"]
     assert drift["fate"] == "cannot"
     assert "it put back what somebody had changed" in drift["why"]
-    assert here.git("status", "--porcelain") == "", "no manifest asked for it"
+    assert here.git("status", "--porcelain", "manifests") == "", "no manifest asked for it"
 
 
 def test_a_dataset_that_was_pruned_comes_back_without_its_versions(here: Installation) -> None:
