@@ -106,23 +106,21 @@ def _plan(found: Undoing, color: bool, width: int) -> list[str]:
 
 
 def _next(found: Undoing, dry_run: bool) -> str:
-    if dry_run and found.writes:
-        return "`reconcile undo` with the same words writes these files."
-    steps = ["look at them (`git diff`) and commit them"] if found.writes else []
-    ctx = found.proposal.context
+    ctx, writes = found.proposal.context, found.writes
     follow = ctx.platform.follow if ctx is not None else None
-    if follow is not None:
-        steps.append(f"push to {clean(follow.remote)} {clean(follow.revision)}, which the loop follows")
-    if found.watched and follow is None:
-        steps.append("a running `reconcile watch` takes saved files up by itself")
-    elif follow is None and found.proposal.plan.writes:
-        steps.append("`reconcile` applies them")
-    if (confirm := confirm_step(found.proposal)) and follow is None:
-        steps.append(confirm)
-    bad = found.apply.revision
-    keep = (
-        f" To keep {clean(bad)} out of a loop, too: `reconcile rollback --to {found.commit[:7]} --reason TEXT`."
-        if found.watched or follow
-        else ""
-    )
-    return f"{'; '.join(steps) or 'nothing, all of it is back'}.{keep}"
+    watched = "a running `reconcile watch` over this folder takes them up as they are saved"
+    steps: list[str] = []
+    if dry_run and writes:
+        steps = [f"`reconcile undo {found.apply.number}` writes these files", *([watched] if found.watched else [])]
+    elif writes:
+        steps = ["look at them (`git diff`), and commit this"]
+        steps += [f"push it to {clean(follow.revision)} of {clean(follow.remote)}, which is followed"] if follow is not None else []
+        steps += [watched] if found.watched else []
+    if not (dry_run and writes) and not found.watched and follow is None:
+        steps += ["`reconcile` applies it"] if found.proposal.plan.writes else []
+        steps += [confirm] if (confirm := confirm_step(found.proposal)) else []
+    last = f"{'; '.join(steps) or 'nothing'}."
+    if found.watched or follow is not None:
+        bad = clean(found.apply.revision)
+        last += f" To keep a loop from taking {bad} again: `reconcile rollback --to {found.commit[:7]} --reason TEXT` instead."
+    return last
