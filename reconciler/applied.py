@@ -45,7 +45,8 @@ class Applying:
             self._before = standing["before"]
             self._number = standing["number"] if self._settled else 0
             return
-        self._before = standing.get("revisions") or {ROOT_SOURCE: self._store.meta("applied_revision") or ""}
+        known = self._store.meta("applied_revision") or ""  # by a program that numbered no applies
+        self._before = standing.get("revisions") or ({ROOT_SOURCE: known} if known != self._revisions.get(ROOT_SOURCE) else {})
         self._keep()
 
     def mark(self, source: str) -> Mapping[str, JSON]:

@@ -10,7 +10,6 @@ from reconciler.controller import Expands
 from reconciler.errors import UsageError
 from reconciler.house import House
 from reconciler.loop import propose
-from reconciler.model import Ref
 from reconciler.proposal import Proposal
 from reconciler.selection import Selection
 from reconciler.source.earlier import Restored, Tree, tree_of
@@ -60,7 +59,7 @@ def undoing(apply: Applied, selection: Selection, house: House) -> Undoing:
         infos=house.kinds.kinds,
         released={kind: each.released for kind, each in house.kinds.controllers.items() if isinstance(each, Expands)},
         revision=old[:7],
-        back=frozenset(each.ref for each in before.resources if _is_as(each.ref, each.digest, house)),
+        back=frozenset(each.ref for each in before.resources if each.ref in inventory and inventory[each.ref].digest == each.digest),
     )
     watched = house.store.current_leader() is not None
     return Undoing(apply, tree, old, files, turn, proposal, verdicts(apply, scene), watched)
@@ -74,11 +73,6 @@ def write(found: Undoing, house: House) -> None:
     names = [each.name for each in found.files if each.does != "already"]
     detail = {"of": found.apply.number, "to": found.commit, "files": names}
     house.store.audit([AuditEntry(house.now(), house.actor, None, "undo", detail=detail, revision=found.apply.revision)])
-
-
-def _is_as(ref: Ref, digest: str, house: House) -> bool:
-    owned = house.store.inventory().get(ref)
-    return owned is not None and owned.digest == digest
 
 
 def _sides(apply: Applied, tree: Tree) -> tuple[str, str]:

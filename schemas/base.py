@@ -310,5 +310,5 @@ class KindInfo:
     """What a deletion leaves in the tool, as the end of a sentence: `its reports stay in the workspace`; empty = nothing worth telling."""
     lost: str = ""
     """What a deletion takes with it that no manifest brings back: `its versions are gone`; empty = nothing."""
-    made: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Field below spec -> what stays of an earlier value when it is changed back: `the version that was made stays`."""

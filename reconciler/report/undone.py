@@ -82,7 +82,7 @@ def _outcome(found: Undoing, head: str, dry_run: bool) -> str:
 def _verdict(each: Verdict, color: bool, width: int) -> list[str]:
     word, style = FATES[each.fate]
     name = clean(str(each.ref)) + (f", {count(each.count, 'child').replace('childs', 'children')}" if each.count else "")
-    head = f"  {each.glyph or ' '} {name} {each.did}: {paint(word, style, color)}"
+    head = f"  {clean(each.glyph) or ' '} {name} {clean(each.did)}: {paint(word, style, color)}"
     if not each.why:
         return [head]
     joint = "" if each.fate == "takenBackBut" else ":"

@@ -128,7 +128,8 @@ class Tree:
         return bool(self.git.must("diff-index", "--cached", "--name-only", "-z", "HEAD", "--", path).names)
 
     def _by(self, since: str, path: str) -> str:
-        told = self.git.run("log", f"--max-count={FEW + 1}", "--format=%h (%an: %s)", f"{since}..HEAD", "--", path).text.splitlines()
+        log = ("log", f"--max-count={FEW + 1}", "--format=%h (%an: %s)", f"{since}..HEAD", "--", path)
+        told = self.git.run(*log, config=("log.showSignature=false",)).text.splitlines()
         return f" by {listed(told)}" if told else "; another commit is checked out"
 
 

@@ -146,6 +146,14 @@ def test_an_apply_is_all_that_was_done_at_one_revision(store: Store) -> None:
     assert applied(store, 9) is None
 
 
+def test_the_revision_that_an_older_program_was_at_is_not_before_itself(store: Store) -> None:
+    store.set_meta("applied_revision", "aaaaaaa")
+    _passes(store, "aaaaaaa", writes=True)
+    found = applied(store)
+    assert found is not None
+    assert found.before == ""
+
+
 def test_what_a_revision_does_not_say_is_an_apply_for_each_pass(store: Store) -> None:
     assert [_passes(store, each, writes=True) for each in ("", "", "aaaaaaa+dirty", "aaaaaaa+dirty")] == [1, 2, 3, 4]
 
