@@ -124,7 +124,7 @@ def test_an_apply_is_taken_back_and_that_is_taken_back_again(here: Installation)
     assert told.code == 3, told.text
     assert "Undid the manifests of apply 2 @" in told.out
     assert f"~ experiment/{name}/probe changed: taken back\n" in told.out
-    assert "commit them" in told.out.splitlines()[-1] or "commit them" in told.out.splitlines()[-2]
+    assert "Next: look at them (`git diff`), and commit this; `reconcile` applies it" in told.out.splitlines()[-1]
     assert here.git("diff", "--cached", "--name-only") == "", "nothing is staged"
     assert here.git("log", "--format=%s").split("\n")[0] == "second", "nothing is committed"
     assert _state(here)["files"] == before["files"]

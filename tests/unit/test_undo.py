@@ -199,3 +199,18 @@ def test_who_runs_a_loop_is_told_that_it_takes_up_saved_files(tree: Path) -> Non
         said = json.loads(say("undo", "-o", "json", tree=tree, code=3))
     assert said["files"] == [{"path": "manifests/more.yaml", "does": "remove"}]
     assert not (tree / "manifests/more.yaml").exists()
+
+
+def test_who_follows_a_repository_is_told_to_push(tree: Path) -> None:
+    platform = tree / "manifests/platform.yaml"
+    platform.write_text(platform.read_text().replace("spec:\n", "spec:\n  follow: {revision: release}\n", 1))
+    commit(tree, "follow")
+    say("--wait", tree=tree)
+    manifest = tree / "manifests/hello.yaml"
+    manifest.write_text(manifest.read_text().replace("settle: 0s", "settle: 0s\n  writeBack: file"))
+    commit(tree, "write back")
+    say("--wait", tree=tree)
+    said = " ".join(say("undo", tree=tree).split())
+    assert "commit this; push it to release of origin, which is followed." in said
+    assert "reconcile rollback --to" in said
+    assert "writeBack" not in manifest.read_text()
