@@ -24,7 +24,7 @@ def undo(
     ctx: typer.Context,
     apply: Annotated[
         int | None,
-        typer.Argument(metavar="[APPLY_ID]", help="As `reconcile history` names it. [default: the last one]", autocompletion=applies),
+        typer.Argument(metavar="APPLY_ID", help="As `reconcile history` names it. [default: the last one]", autocompletion=applies),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would become of it. Writes nothing, anywhere.")] = False,
     output: Output = Format.TEXT,
