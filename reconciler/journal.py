@@ -28,6 +28,8 @@ class StoreJournal:
     """Which source each resource comes from; the root where it is not told."""
     author: Callable[[str], str] = lambda _: ""
     """Source -> who made the commit that asks for this; asked for what is written only."""
+    mark: Callable[[str], Mapping[str, Any]] = lambda _: {}
+    """Source -> which apply this belongs to; asked for what is written only."""
 
     def intend(self, ref: Ref, action: str, digest: str) -> None:
         self.store.intend(ref, action, digest)
@@ -70,7 +72,7 @@ class StoreJournal:
             action=action,
             result=result,
             glyph=glyph,
-            detail={**detail, "author": author} if author else detail,
+            detail={**detail, **({"author": author} if author else {}), **self.mark(source)},
             revision=self.revisions.get(source, ""),
             location=self.locations.get(ref, Location("")),
         )

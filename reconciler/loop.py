@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.admit import Admission, consider, give_back, grant
+from reconciler.applied import Applying
 from reconciler.apply import apply, owned
 from reconciler.approval import Asked, asked
 from reconciler.attribute import applied
@@ -151,7 +152,9 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
         enter(proposal.selection, house.store, proposal.inventory, house.actor, house.now())
         results: Sequence[Result] = [Result(each, None) for each in proposal.plan.actions]
         admission: Admission | None = None
-        journal = _journal(proposal, house)
+        applying = Applying(house.store, {each.name: each.revision for each in proposal.sources}, house.shard)
+        applying.follow()
+        journal = _journal(proposal, house, applying)
         if ctx is not None:
             parallelism = house.settings.parallelism
             house.tell(Event("phase", "applying"))
@@ -176,7 +179,7 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
                 give_back(results, admission, house)
             noted = [proposal.resources[ref] for ref in sorted(house.memos.touched()) if ref in proposal.resources]
             results = verify(results, ctx, house.kinds, house.tell, noted)
-            _react(proposal, results, ctx, house, stop)
+            _react(proposal, results, ctx, house, stop, applying)
             if proposal.policy is not None:
                 remember(results, proposal.resources, ALWAYS | proposal.policy.ruled.looks_back, house.memos)
         leased = admission.granted if admission is not None else {}
@@ -206,7 +209,9 @@ def _masked(status: Status) -> Status:
     return replace(status, message=masked(status.message), conditions=conditions)
 
 
-def _react(proposal: Proposal, results: Sequence[Result], ctx: Context, house: House, stop: threading.Event | None) -> None:
+def _react(
+    proposal: Proposal, results: Sequence[Result], ctx: Context, house: House, stop: threading.Event | None, applying: Applying
+) -> None:
     """What became of the resources may call for something to be done with others. What is suspended or blocked calls for nothing."""
     if stop is not None and stop.is_set():
         return
@@ -219,7 +224,7 @@ def _react(proposal: Proposal, results: Sequence[Result], ctx: Context, house: H
             ref=each.reaction.ref,
             action="rollback" if each.reaction.verb == "roll_back" else each.reaction.verb,
             result="failed" if each.failed else "done",
-            detail={"why": each.reaction.why, "said": each.said},
+            detail={"why": each.reaction.why, "said": each.said, **applying.mark(_source(each.by, proposal))},
         )
         for each in done
         if not each.reaction.refused
@@ -333,13 +338,19 @@ def _blind(resources: Sequence[Resource[Any]]) -> Observed:
     return Observed({each.ref: Unknown("no Platform manifest says where the tools are") for each in resources}, {}, {})
 
 
-def _journal(proposal: Proposal, house: House) -> StoreJournal:
+def _source(ref: Ref, proposal: Proposal) -> str:
+    return proposal.resources[ref].source if ref in proposal.resources else ROOT_SOURCE
+
+
+def _journal(proposal: Proposal, house: House, applying: Applying) -> StoreJournal:
     revisions = {each.name: each.revision for each in proposal.sources}
-    locations = {ref: each.location for ref, each in proposal.resources.items()}
+    gone = {ref: each.location for ref, each in proposal.inventory.items()}
+    locations = gone | {ref: each.location for ref, each in proposal.resources.items()}
     sources = {ref: each.source for ref, each in proposal.resources.items()} | {
         ref: each.source for ref, each in proposal.inventory.items()
     }
-    return StoreJournal(house.store, house.actor, house.now, revisions, locations, sources, cache(partial(author, proposal, house)))
+    by = cache(partial(author, proposal, house))
+    return StoreJournal(house.store, house.actor, house.now, revisions, locations, sources, by, applying.mark)
 
 
 def author(proposal: Proposal, house: House, source: str) -> str:

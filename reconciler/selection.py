@@ -35,6 +35,9 @@ class Selection:
     switch: bool = False
     """The installation is of this environment from now on, whatever it was of before."""
 
+    mirror: Path | None = None
+    """A copy of the root that its manifests are read from, for a plan over files that are not there yet; None = the root itself."""
+
     @property
     def filtered(self) -> bool:
         return bool(self.projects or self.kinds or self.labels or self.refs)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import UnionType
@@ -306,3 +306,9 @@ class KindInfo:
     """Further checks over the whole spec: yields (field path below spec, message)."""
     uses: Callable[[Any], Iterator[Use]] | None = None
     """What a spec touches outside itself."""
+    left: str = ""
+    """What a deletion leaves in the tool, as the end of a sentence: `its reports stay in the workspace`; empty = nothing worth telling."""
+    lost: str = ""
+    """What a deletion takes with it that no manifest brings back: `its versions are gone`; empty = nothing."""
+    made: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Field below spec -> what stays of an earlier value when it is changed back: `the version that was made stays`."""

@@ -119,4 +119,7 @@ KIND = KindInfo(
     summary="A file or folder whose every version is kept by DVC and whose missing bytes are restored.",
     check=check,
     uses=uses,
+    left="what lies at its path stays, and so do bytes that another dataset refers to",
+    lost="its earlier versions are gone from DVC; what lies at its path becomes a version again",
+    made={"version": "the version that was made stays in DVC"},
 )

@@ -202,4 +202,5 @@ KIND = KindInfo(
     prune="auto",
     summary="A model version that answers behind the gateway, replaced without a failed request.",
     check=check,
+    lost="its packages and the state of its rollout are made anew",
 )

@@ -70,4 +70,6 @@ KIND = KindInfo(
     summary="An MLflow experiment: its description, tags and data, and the runs that must exist in it.",
     check=check,
     uses=uses,
+    left="what its runs made stays in MLflow, where it is deleted until somebody purges it",
+    lost="MLflow has purged its runs",
 )

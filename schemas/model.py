@@ -153,4 +153,5 @@ KIND = KindInfo(
     prune="confirm",
     summary="A registered model in MLflow whose alias follows the best run that passes every gate.",
     check=check,
+    lost="its versions are gone from MLflow, with what was decided about them; what the runs left stays with them",
 )

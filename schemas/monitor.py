@@ -146,4 +146,6 @@ KIND = KindInfo(
     prune="auto",
     summary="Watches what a deployment sees and answers, or a dataset's versions, and acts once when it is not as it was.",
     check=check,
+    left="its reports stay in the workspace",
+    lost="its baseline, its windows and their verdicts begin anew",
 )

@@ -225,4 +225,5 @@ KIND = KindInfo(
     summary="The shared services: which of them run here and which exist already.",
     root_only=True,
     check=check,
+    left="the data of its services stays on disk",
 )

@@ -104,4 +104,5 @@ KIND = KindInfo(
     summary="A pipeline in Airflow: commands and steps in order, by schedule, by trigger or by hand.",
     check=check,
     uses=uses,
+    lost="the history of its runs is gone from Airflow",
 )

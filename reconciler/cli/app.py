@@ -30,6 +30,7 @@ from reconciler.cli import (
     service,
     serving,
     simulate,
+    undo,
     watch,
     worker,
 )
@@ -163,7 +164,7 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
 
 
 _LOOKING = (inspect, queue, simulate, leaderboard, forecasts, models, serving, alerts, offline, environments)
-for module in (*_LOOKING, day_two, import_, apply, review, approve, rollback, run, watch, worker):
+for module in (*_LOOKING, day_two, import_, apply, undo, review, approve, rollback, run, watch, worker):
     module.register(app)
 backup.register(platform.app)
 app.add_typer(platform.app, name="platform")

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from reconciler.state import Store
+
+T = TypeVar("T")
+
 
 def kinds(incomplete: str) -> list[str]:
     """Names of kinds, from the entry points alone."""
@@ -33,14 +41,24 @@ def services(incomplete: str) -> list[str]:
     return sorted(name for name in RECIPES if name.startswith(incomplete))
 
 
+def applies(incomplete: str) -> list[str]:
+    """Numbers of the newest applies."""
+    from reconciler.applied import numbers
+
+    return [name for each in _read(numbers) if (name := str(each)).startswith(incomplete)]
+
+
 def _known() -> list[str]:
+    return sorted(map(str, _read(lambda store: {*store.inventory(), *store.statuses()})))
+
+
+def _read(what: Callable[[Store], Iterable[T]]) -> list[T]:
     from reconciler.errors import ReconcilerError
     from reconciler.settings import Settings
     from reconciler.state import open_store
 
     settings = Settings()
     try:
-        store = open_store(settings.store or settings.state / "store.db", read_only=True)
-        return sorted(str(ref) for ref in {*store.inventory(), *store.statuses()})
+        return list(what(open_store(settings.store or settings.state / "store.db", read_only=True)))
     except (ReconcilerError, OSError):
         return []

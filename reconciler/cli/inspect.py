@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.complete import refs
+from reconciler.cli.complete import applies, refs
 from reconciler.cli.options import All, Detailed, Format, Globals, Output, StatusFormat, given, width
 
 if TYPE_CHECKING:
@@ -75,8 +76,6 @@ def diff(ctx: typer.Context, ref: OneRef = None, detailed_exitcode: Detailed = F
       reconcile diff
       reconcile diff rank-sweep --detailed-exitcode
     """
-    from dataclasses import replace
-
     from reconciler.cli.exit import of_proposal
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
@@ -101,14 +100,21 @@ def history(
     ctx: typer.Context,
     ref: OneRef = None,
     limit: Annotated[int, typer.Option(min=1, help="How many entries at most.")] = 50,
+    apply: Annotated[
+        int | None,
+        typer.Option("--apply", metavar="ID", min=1, help="Only what was done in this apply, all of it.", autocompletion=applies),
+    ] = None,
     output: Output = Format.TEXT,
 ) -> None:
     """What was done, when and by whom; the newest first.
+
+    An apply is all that was done while the manifests were at one revision; `reconcile undo` takes one back.
 
     \b
     Examples:
       reconcile history
       reconcile history dataset/vision/digits --limit 5
+      reconcile history --apply 12
     """
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
@@ -118,7 +124,7 @@ def history(
     asked = given(ctx)
     house = open_for(asked, read_only=True)
     wanted = None if ref is None else find(ref, house, asked, must_exist=False)
-    entries = _entries(house, asked, wanted, limit)
+    entries = _entries(house, asked, wanted, limit) if apply is None else _applied(house, asked, wanted, apply)
     say(history_json(entries) if output is Format.JSON else history_text(entries, datetime.now(UTC), width=width()))
 
 
@@ -189,6 +195,16 @@ def _entries(house: House, asked: Globals, ref: Ref | None, limit: int) -> list[
     found = house.store.history(ref=ref, limit=_ALL)
     chosen = [each for each in found if each.ref and _passes(each.ref, asked, kinds)]
     return chosen[:limit]
+
+
+def _applied(house: House, asked: Globals, ref: Ref | None, number: int) -> list[AuditEntry]:
+    """All entries of one apply that the filters let through, the newest first. Raises UsageError where there is no such one."""
+    from reconciler.applied import applied, must_be_known
+    from reconciler.cli.options import kind_named
+
+    found, kinds = must_be_known(applied(house.store, number), number), {kind_named(each, house.kinds) for each in asked.kind}
+    family = [each for each in reversed(found.entries) if each.ref and _passes(each.ref, asked, kinds)]
+    return [each for each in family if ref is None or each.ref == ref or (each.ref and replace(each.ref, key="") == ref)]
 
 
 def _passes(ref: Ref, asked: Globals, kinds: set[str]) -> bool:

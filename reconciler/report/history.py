@@ -7,10 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from reconciler.applied import APPLY, BEFORE, number_of
 from reconciler.report.show import clean, count, rfc3339, shorten, since, wrap
 
 if TYPE_CHECKING:
     from reconciler.state import AuditEntry
+
+
+_NOT_TOLD = ("seconds", APPLY, BEFORE)
+"""Of the detail of a line: for programs, or in its first line already."""
 
 
 def history_text(entries: Sequence[AuditEntry], now: datetime, *, width: int = 100) -> str:
@@ -27,7 +32,8 @@ def _entry(each: AuditEntry, width: int) -> list[str]:
     result = "" if each.result == "done" else f"  {each.result}"
     name = clean(str(each.ref)) if each.ref else "the installation"
     revision = f" @ {clean(each.revision)}" if each.revision else ""
-    head = f"{rfc3339(each.at)}  {each.glyph or ' '} {clean(each.action):<9} {name}{result}   by {clean(each.actor)}{revision}"
+    apply = f", apply {number}" if (number := number_of(each)) else ""
+    head = f"{rfc3339(each.at)}  {each.glyph or ' '} {clean(each.action):<9} {name}{result}   by {clean(each.actor)}{revision}{apply}"
     return [head, *(line for key, value in _named(each) for line in _detail(key, value, width))]
 
 
@@ -36,7 +42,7 @@ def _named(each: AuditEntry) -> Iterator[tuple[str, object]]:
     for key, value in each.detail.items():
         if key == "outputs" and isinstance(value, Mapping):
             yield from sorted(value.items())
-        elif key != "seconds":
+        elif key not in _NOT_TOLD:
             yield key, value
 
 

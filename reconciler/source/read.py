@@ -61,7 +61,7 @@ def read(
     looks_up = selection.part
     selection = replace(selection, paths=paths, part=not whole)
     cache, env = settings.state / "cache" if settings.state.is_dir() else None, selection.env
-    loaded = _taken_out(paths, root, quarantined)
+    loaded = _taken_out(paths, root, quarantined) if selection.mirror is None else _mirrored(paths, root, selection.mirror, env, whole)
     if loaded is None:
         loaded = load([root / each for each in paths], root=root, cache=cache, env=env, whole=whole)
         if not looks_up and (whole or not _is_elsewhere(env, root_paths, root)):
@@ -84,6 +84,13 @@ def _platform(loaded: Loaded, kinds: Kinds, root: Path, inventory: Mapping[Ref, 
     declared = replace(loaded, manifests=tuple(each for each in loaded.manifests if each.data.get("kind") == "Platform"))
     found = validate(overlay(declared, kinds, root=root), kinds, root=root, incumbents=inventory).resources
     return next((each.spec for each in found if isinstance(each.spec, PlatformSpec)), None)
+
+
+def _mirrored(paths: Sequence[Path], root: Path, mirror: Path, env: str, whole: bool) -> Loaded:
+    """The root source as a copy of it has it, as if it lay in the root."""
+    loaded = load([mirror / each for each in paths], root=mirror, env=env, whole=whole)
+    layers = (replace(each, below=os.path.normpath(root / os.path.relpath(each.below, mirror))) for each in loaded.layers)
+    return replace(loaded, layers=tuple(layers))
 
 
 def _is_elsewhere(env: str, root_paths: str, root: Path) -> bool:

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from contextlib import redirect_stderr
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from reconciler.alerting.message import body, text, title
 from reconciler.alerting.values import Alert, Message, Notification, Part
+from reconciler.applied import Applied
 from reconciler.cli.output import complain
 from reconciler.errors import Rejected
 from reconciler.log import Log
@@ -29,9 +31,13 @@ from reconciler.report.markdown import block, code, escape
 from reconciler.report.services import services_text
 from reconciler.report.status import Overview, one_text, status_text
 from reconciler.report.text import diagnostics_text
+from reconciler.report.undone import undone_json, undone_text
 from reconciler.report.watch import moment_lines, report_line
+from reconciler.source.earlier import Restored, Tree
 from reconciler.source.follow import Standing
 from reconciler.state import AuditEntry
+from reconciler.undo import Turned, Verdict
+from reconciler.undoing import Undoing
 from schemas.alertpolicy import Templates
 from tests.golden.plans.cases import HOSTILE, SEEN, resource
 
@@ -56,11 +62,22 @@ REPORT = Report(HOSTILE, RESULTS, (STATUS,), 1.0)
 ALERT = Alert("1", REF, WILD, severity="warning", message=WILD, since=NOW, location=AT)
 MESSAGE = Message(Notification("ops", "chat", ("alerts",), (Part("1", "firing"),), "id"), ((Part("1", "firing"), ALERT),), (), NOW)
 ABOUT = Overview("toolkit", WILD, tools={WILD: WILD}, sources=(Standing("team", "1" * 40, WILD, WILD, "", WILD),))
+UNDOING = Undoing(
+    Applied(1, (ENTRY,), WILD, ""),
+    cast("Tree", None),  # nothing that is printed is asked of it
+    "1" * 40,
+    (Restored(WILD, "write"),),
+    Turned({}, frozenset(), frozenset(), frozenset(), (REF,)),
+    HOSTILE,
+    (Verdict(REF, WILD, WILD, "cannot", WILD), Verdict(REF, "~", WILD, "takenBackBut", WILD, 2)),
+    True,
+)
 PRINTED: dict[str, Callable[[], str]] = {
     "report text": lambda: report_text(REPORT, all_=True),
     "status": lambda: status_text([STATUS], ABOUT, NOW, all_=True),
     "one status": lambda: one_text(STATUS, NOW),
     "history": lambda: history_text([ENTRY], NOW),
+    "undo": lambda: undone_text(UNDOING, NOW, dry_run=False),
     "loop": lambda: "\n".join(moment_lines(REPORT, NOW, set(), first=True)),
     "services": lambda: services_text({"mlflow": {"state": WILD, "url": WILD, "pid": 1, "version": WILD, "message": WILD}}),
     "mistakes": lambda: diagnostics_text([MISTAKE]),
@@ -73,6 +90,7 @@ MACHINES: dict[str, Callable[[], str]] = {
     "report": lambda: report_json(REPORT, all_=True),
     "status": lambda: status_json([STATUS], about={"revision": WILD}),
     "history": lambda: history_json([ENTRY]),
+    "undo": lambda: undone_json(UNDOING, NOW, dry_run=False),
     "loop": lambda: report_line(REPORT, NOW),
     "mistakes": lambda: diagnostics_json([MISTAKE], resources=1),
     "services": lambda: services_json({"mlflow": {"message": WILD}}),
