@@ -51,6 +51,8 @@ class Proposal:
     """Their children were not looked at: what was last said of them stands."""
     impact: Impact | None = None
     """What of it a change brings about; None: nobody asked."""
+    declared: Mapping[Ref, Resource[Any]] = field(default_factory=dict)
+    """All that the manifests say, filtered or not."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,7 +20,7 @@ from reconciler.model import Location
 from reconciler.schemaerrors import Steps
 from reconciler.source.place import Places
 from reconciler.source.yamltext import MAX_BYTES, Fault, decode, documents
-from schemas.policy import MOST_RULES, Effect, Policy, Rule, RuleTest, check
+from schemas.policy import MOST_RULES, Effect, Policy, Rule, RuleTest, Verb, check
 
 SHIPPED = Path(__file__).with_name("shipped.yaml")
 DEFAULTS: Mapping[str, str] = {
@@ -111,7 +111,7 @@ def _broken_book(name: str, why: str, line: int = 0, column: int = 0) -> RuleBoo
 
 def _broken(name: str, at: Location, why: str) -> GuardRule:
     """A rule of which nobody knows what it is about: it is about everything."""
-    return GuardRule(name, at, "deny", "", "", verbs=("create", "update", "replace", "adopt", "delete"), broken=why)
+    return GuardRule(name, at, "deny", "", "", verbs=get_args(Verb), broken=why)
 
 
 def _once(rules: Iterable[GuardRule]) -> tuple[GuardRule, ...]:
