@@ -16,6 +16,11 @@ def kinds(incomplete: str) -> list[str]:
     return sorted(each for each in spelled if each.startswith(incomplete))
 
 
+def schemas(incomplete: str) -> list[str]:
+    """What `reconcile schema` knows."""
+    return [*kinds(incomplete), *(each for each in ("patch", "policy") if each.startswith(incomplete))]
+
+
 def refs(incomplete: str) -> list[str]:
     """Resources that were reconciled, spelled in full."""
     return [name for name in _known() if name.startswith(incomplete.lower())]
