@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.complete import kinds as complete_kinds
+from reconciler.cli.complete import names_of_kind
+from reconciler.cli.complete import tools as complete_tools
 from reconciler.cli.options import Format, Globals, Output, given, width
 
 if TYPE_CHECKING:
@@ -30,10 +32,15 @@ def register(app: typer.Typer) -> None:
 def import_(
     ctx: typer.Context,
     kind: Annotated[str | None, typer.Argument(metavar="KIND", autocompletion=complete_kinds)] = None,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="As the tool shows it: its name there, or its id.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="As the tool shows it: its name there, or its id.", autocompletion=names_of_kind)
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Everything that is there and has no manifest.")] = False,
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="With --all: where the files go. Overwrites nothing.")] = None,
-    tool: Annotated[list[str] | None, typer.Option(metavar="NAME", help="With --all: only what is in this tool; repeatable.")] = None,
+    tool: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="With --all: only what is in this tool; repeatable.", autocompletion=complete_tools),
+    ] = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Write manifests for what is in the tools.
@@ -76,7 +83,7 @@ def _one(asked: Globals, kind: str, name: str, as_json: bool) -> str:
     from reconciler.tidy import as_yaml
 
     house, found = open_for(asked, read_only=True), kind_named(kind).name
-    able = _able(house.kinds)
+    able = tools_of(house.kinds)
     if found not in able:
         raise UsageError(f"{found} cannot be imported", hint=f"these can: {', '.join(sorted(able)) or 'none'}")
     ref, manifest = exported(found, name, _look(asked, house)[0], house)
@@ -91,7 +98,7 @@ def _everything(asked: Globals, to: Path | None, tools: list[str], as_json: bool
     from reconciler.report.imported import imported_json, imported_text
 
     house = open_for(asked, read_only=True)
-    kinds = _chosen(_able(house.kinds), asked, tools, house.kinds)
+    kinds = _chosen(tools_of(house.kinds), asked, tools, house.kinds)
     ctx, declared = _look(asked, house)
     found = everything(kinds, asked.project, declared, ctx, house)
     files = keep_valid(found, [path for path in asked.paths(house.settings) if path.exists()], house)
@@ -104,7 +111,7 @@ def _everything(asked: Globals, to: Path | None, tools: list[str], as_json: bool
     return Exit.HELD if found.unread else Exit.OK
 
 
-def _able(kinds: Kinds) -> Mapping[str, str]:
+def tools_of(kinds: Kinds) -> Mapping[str, str]:
     """Kinds that can be imported, and the tool of each."""
     from reconciler.controller import Exports
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.complete import kinds as complete_kinds
+from reconciler.cli.complete import fields as complete_fields
 from reconciler.cli.complete import schemas as complete_schemas
 from reconciler.cli.options import Format, Output, given, width
 
@@ -78,7 +78,7 @@ def _rules(desired: Desired, root: Path) -> Iterator[Diagnostic]:
 
 
 def explain(
-    field: Annotated[str, typer.Argument(metavar="KIND[.FIELD]", autocompletion=complete_kinds)],
+    field: Annotated[str, typer.Argument(metavar="KIND[.FIELD]", autocompletion=complete_fields)],
     output: Output = Format.TEXT,
 ) -> None:
     """What a kind or a field means.

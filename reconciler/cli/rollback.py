@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.cli.complete import good_revisions, sources
 from reconciler.cli.complete import refs as complete_refs
 from reconciler.cli.options import Globals, given
 
@@ -32,9 +33,14 @@ def rollback(
         ),
     ] = None,
     to: Annotated[
-        str | None, typer.Option(metavar="REV", help="Commit to go back to. [default: the last one at which all was Ready]")
+        str | None,
+        typer.Option(
+            metavar="REV", help="Commit to go back to. [default: the last one at which all was Ready]", autocompletion=good_revisions
+        ),
     ] = None,
-    source: Annotated[str | None, typer.Option(metavar="NAME", help="Of a repository in the Platform's `sources`, not the root.")] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of a repository in the Platform's `sources`, not the root.", autocompletion=sources)
+    ] = None,
     timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long to wait until a REF is done.")] = "300s",
 ) -> None:
     """Go back to the last good one, and keep the bad one out.
