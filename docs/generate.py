@@ -13,6 +13,7 @@ from typing import Any
 
 from reconciler.registry import discover
 from reconciler.schema import Field, any_schema, fields, kind_schema, walk
+from reconciler.schemadocuments import DOCUMENTS
 from schemas.base import KindInfo
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -54,6 +55,7 @@ def files() -> Mapping[Path, str]:
         REFERENCE / "cli.md": cli_page(),
         REFERENCE / "kinds" / "README.md": kinds_page(kinds),
         REFERENCE / "schema" / "manifest.schema.json": _json(any_schema(kinds.values())),
+        **{REFERENCE / "schema" / f"{name}.schema.json": _json(of(kinds.values())) for name, of in DOCUMENTS.items()},
         **{REFERENCE / "kinds" / f"{name.lower()}.md": kind_page(info) for name, info in kinds.items()},
         **{REFERENCE / "schema" / f"{name.lower()}.schema.json": _json(kind_schema(info)) for name, info in kinds.items()},
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.apply import owned
 from reconciler.approval import spent
 from reconciler.good import note_good
+from reconciler.guard.reactions import asker_of
 from reconciler.house import House, told_since
 from reconciler.journal import StoreJournal
 from reconciler.looks import kinds_read, note_looks
@@ -53,7 +54,7 @@ def _note_spent(proposal: Proposal, house: House) -> None:
     policy = proposal.policy
     if policy is None or not proposal.selection.prunes:
         return
-    said = {ref: each for ref, each in policy.asked.said.items() if proposal.selection.covers(ref)}
+    said = {ref: each for ref, each in policy.asked.said.items() if proposal.selection.covers(asker_of(ref) or ref)}
     if said:
         dark = {ref for ref in said if isinstance(proposal.observations.get(ref), Unknown)}
         unread = proposal.refused | policy.blocked.keys() | dark

@@ -24,13 +24,14 @@ from reconciler.apply import apply, owned
 from reconciler.approval import Asked, asked
 from reconciler.attribute import applied
 from reconciler.bind import Bound, Differ, bind
-from reconciler.controller import Asks, Context, Expands
+from reconciler.controller import Asks, Context, Expands, Reaction
 from reconciler.diff import compare
 from reconciler.drift import WITHIN, PutBack, by_hand, put_back
 from reconciler.environment import enter, warned
 from reconciler.events import Event
 from reconciler.expand import Expanded, expand
 from reconciler.guard.govern import Governed
+from reconciler.guard.reactions import Guarded, Judged, is_reaction, shown, wanted
 from reconciler.guard.remember import ALWAYS, remember
 from reconciler.house import House, begin, context, writing
 from reconciler.impact import impact
@@ -58,7 +59,7 @@ from reconciler.observe import Observed, observe, observe_children
 from reconciler.plan import plan
 from reconciler.policy import Policy
 from reconciler.proposal import Proposal, Report
-from reconciler.react import react
+from reconciler.react import due, react
 from reconciler.record import refused, statuses, summed, told
 from reconciler.rules import ROOT_SOURCE
 from reconciler.secret import masked
@@ -106,9 +107,14 @@ def propose(selection: Selection, house: House) -> Proposal:
     made = partial(plan, bound, observed.seen, inventory, unwanted=unwanted)
     planned, admission = made(policy), None
     if ctx:
+        reactions = _reactions(bound, planned, desired, ctx, house)
+        if any(each.want for each in reactions):
+            policy = wanted(reactions, policy, part=selection.part)
+            planned = made(policy)
         planned, policy = Governed(made, desired.graph.resources, bound.resources, observed.seen, inventory, ctx, house).plan(
             policy, planned, part=selection.part
         )
+        planned, policy = shown(reactions, planned, policy)
         planned, admission = consider(planned, bound.resources, inventory, policy, ctx, house)
     return Proposal(
         plan=planned,
@@ -130,7 +136,15 @@ def propose(selection: Selection, house: House) -> Proposal:
         policy=policy,
         looked=now,
         unread=expanded.unread,
+        declared=desired.graph.resources,
     )
+
+
+def _reactions(bound: Bound, planned: Plan, desired: Desired, ctx: Context, house: House) -> list[Judged]:
+    """What resources ask to be done with others, and what the rules say of it."""
+    guarded = Guarded(desired.graph.resources, ctx, house)
+    free = [each.ref for each in planned.actions if not isinstance(each, Blocked | Delete)]
+    return [guarded.judged(by, each) for by, each in due(bound.resources, free, ctx, house.kinds)]
 
 
 def _orphans(observed: Observed, inventory: Mapping[Ref, Owned], desired: Desired) -> tuple[Ref, ...]:
@@ -152,6 +166,7 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
         enter(proposal.selection, house.store, proposal.inventory, house.actor, house.now())
         results: Sequence[Result] = [Result(each, None) for each in proposal.plan.actions]
         admission: Admission | None = None
+        held: Sequence[Result] = ()
         applying = Applying(house.store, {each.name: each.revision for each in proposal.sources}, house.shard)
         applying.follow()
         journal = _journal(proposal, house, applying)
@@ -179,16 +194,19 @@ def carry_out(proposal: Proposal, house: House, stop: threading.Event | None = N
                 give_back(results, admission, house)
             noted = [proposal.resources[ref] for ref in sorted(house.memos.touched()) if ref in proposal.resources]
             results = verify(results, ctx, house.kinds, house.tell, noted)
-            _react(proposal, results, ctx, house, stop, applying)
+            results = [each for each in results if not is_reaction(each.action.ref)]
+            held = _react(proposal, results, ctx, house, stop, applying)
             if proposal.policy is not None:
                 remember(results, proposal.resources, ALWAYS | proposal.policy.ruled.looks_back, house.memos)
         leased = admission.granted if admission is not None else {}
         found = statuses(results, proposal.resources, proposal.observations, house.kinds, leased)
         if ctx is not None:
             found = summed(found, proposal.resources, ctx, house.kinds)
+            found += statuses(held, {}, {}, house.kinds)
         found += refused(proposal.refused, proposal.diagnostics)
         found = tuple(map(_masked, found))
         interrupted = (stop is not None and stop.is_set()) or any(map(is_untried, results))
+        results = [*results, *held]
         note(proposal, results, found, house, journal, whole=not interrupted)
     return Report(proposal, tuple(results), found, time.monotonic() - began, interrupted)
 
@@ -211,12 +229,21 @@ def _masked(status: Status) -> Status:
 
 def _react(
     proposal: Proposal, results: Sequence[Result], ctx: Context, house: House, stop: threading.Event | None, applying: Applying
-) -> None:
-    """What became of the resources may call for something to be done with others. What is suspended or blocked calls for nothing."""
+) -> Sequence[Result]:
+    """What became of the resources may call for something to be done with others. What is suspended or blocked calls for nothing. Gives
+    back what rules hold of it."""
     if stop is not None and stop.is_set():
-        return
+        return ()
     free = [each.action.ref for each in results if not isinstance(each.action, Blocked | Delete)]
-    done = react(proposal.resources, free, ctx, house.kinds, house.tell)
+    guarded = Guarded(proposal.declared, ctx, house)
+    asked, held = proposal.policy.asked if proposal.policy is not None else Asked(), dict[Ref, Blocked]()
+
+    def holds(by: Ref, reaction: Reaction) -> bool:
+        if (blocked := guarded.judged(by, reaction).held(asked)) is not None:
+            held[blocked.ref] = blocked
+        return blocked is not None
+
+    done = react(proposal.resources, free, ctx, house.kinds, house.tell, holds)
     entries = [
         AuditEntry(
             at=house.now(),
@@ -224,13 +251,24 @@ def _react(
             ref=each.reaction.ref,
             action="rollback" if each.reaction.verb == "roll_back" else each.reaction.verb,
             result="failed" if each.failed else "done",
-            detail={"why": each.reaction.why, "said": each.said, **applying.mark(_source(each.by, proposal))},
+            detail={
+                "why": each.reaction.why,
+                "said": each.said,
+                **_warned(guarded.judged(each.by, each.reaction)),
+                **applying.mark(_source(each.by, proposal)),
+            },
         )
         for each in done
         if not each.reaction.refused
     ]
     if entries:
         house.store.audit(entries)
+    return [Result(each, None) for each in held.values()]
+
+
+def _warned(said: Judged) -> Mapping[str, str]:
+    """For the audit log: rules that warned of what was done."""
+    return {"rules": "; ".join(map(str, said.warnings))} if said.warnings else {}
 
 
 def _admitted(proposal: Proposal, ctx: Context, house: House) -> tuple[Plan, Context, Admission | None]:

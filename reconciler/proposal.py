@@ -56,6 +56,8 @@ class Proposal:
     """What of it a change brings about; None: nobody asked."""
     replay: Replay | None = None
     """What its quotas would have meant; None: it changes none, or nobody asked."""
+    declared: Mapping[Ref, Resource[Any]] = field(default_factory=dict)
+    """All that the manifests say, filtered or not."""
 
 
 @dataclass(frozen=True)

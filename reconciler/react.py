@@ -6,7 +6,7 @@ reaction makes asking again harmless."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -27,21 +27,36 @@ class Reacted:
     failed: bool = False
 
 
-def react(resources: Mapping[Ref, Resource[Any]], refs: Iterable[Ref], ctx: Context, kinds: Kinds, tell: Listener) -> tuple[Reacted, ...]:
-    """Carry out what the resources `refs` ask for. What cannot be done yet is asked for again by the next pass."""
+def react(
+    resources: Mapping[Ref, Resource[Any]],
+    refs: Iterable[Ref],
+    ctx: Context,
+    kinds: Kinds,
+    tell: Listener,
+    held: Callable[[Ref, Reaction], bool] = lambda by, reaction: False,
+) -> tuple[Reacted, ...]:
+    """Carry out what the resources `refs` ask for, but for what is `held`. That, and what cannot be done yet, is asked for again by the
+    next pass."""
     found: list[Reacted] = []
-    able = {kind: each for kind, each in kinds.controllers.items() if isinstance(each, Reacts)}
-    for ref in refs:
-        if ref.key or ref not in resources or ref.kind not in able:
-            continue
-        controller = able[ref.kind]
+    for ref, controller in _asking(resources, refs, kinds):
         for each in controller.reactions(resources[ref], ctx):
-            if (done := _one(ref, each, ctx, kinds)) is None:
+            if (not each.refused and held(ref, each)) or (done := _one(ref, each, ctx, kinds)) is None:
                 continue
             controller.reacted(resources[ref], each, done.said, ctx, carried_out=not (done.failed or each.refused))
             tell(Event("done", f"{ref}: {done.said}", ref))
             found.append(done)
     return tuple(found)
+
+
+def due(resources: Mapping[Ref, Resource[Any]], refs: Iterable[Ref], ctx: Context, kinds: Kinds) -> Iterator[tuple[Ref, Reaction]]:
+    """What the resources `refs` ask for by now, and by whom; nothing is done about it."""
+    for ref, controller in _asking(resources, refs, kinds):
+        yield from ((ref, each) for each in controller.reactions(resources[ref], ctx) if not each.refused)
+
+
+def _asking(resources: Mapping[Ref, Resource[Any]], refs: Iterable[Ref], kinds: Kinds) -> Iterator[tuple[Ref, Reacts]]:
+    able = {kind: each for kind, each in kinds.controllers.items() if isinstance(each, Reacts)}
+    return ((ref, able[ref.kind]) for ref in refs if not ref.key and ref in resources and ref.kind in able)
 
 
 def _one(by: Ref, reaction: Reaction, ctx: Context, kinds: Kinds) -> Reacted | None:

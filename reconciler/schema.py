@@ -17,14 +17,14 @@ Schema = dict[str, Any]
 
 def kind_schema(info: KindInfo) -> Schema:
     """JSON Schema of one kind's whole manifest."""
-    parts, definitions = _parts([info])
+    parts, definitions = definitions_of([info])
     return {"$schema": DIALECT, "title": info.name, **_manifest(info, parts), "$defs": definitions}
 
 
 def any_schema(kinds: Iterable[KindInfo]) -> Schema:
     """One JSON Schema for a manifest of any kind: `kind` decides which applies, so that an editor's messages are about that kind."""
     found = sorted(kinds, key=lambda each: each.name)
-    parts, definitions = _parts(found)
+    parts, definitions = definitions_of(found)
     choices = [
         {"if": {"properties": {"kind": {"const": info.name}}, "required": ["kind"]}, "then": _manifest(info, parts)} for info in found
     ]
@@ -40,7 +40,7 @@ def any_schema(kinds: Iterable[KindInfo]) -> Schema:
     }
 
 
-def _parts(kinds: list[KindInfo]) -> tuple[Mapping[Any, Schema], Schema]:
+def definitions_of(kinds: list[KindInfo]) -> tuple[Mapping[Any, Schema], Schema]:
     """A reference for every model, and the definitions behind the references, named without clashes."""
     models: list[Any] = [Metadata, Lifecycle, *(info.spec for info in kinds)]
     references, shared = models_json_schema([(each, "validation") for each in models], ref_template="#/$defs/{model}")

@@ -36,7 +36,7 @@ def tree(manifests: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """File name -> text, files and what is in them sorted by name."""
     files: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for each in manifests:
-        files[_file(each)].append(each)
+        files[file_of(each)].append(each)
     return {name: "---\n".join(map(as_yaml, sorted(found, key=_name))) for name, found in sorted(files.items())}
 
 
@@ -45,7 +45,8 @@ def as_yaml(manifest: Mapping[str, Any], width: int = WIDTH) -> str:
     return str(yaml.safe_dump(dict(manifest), sort_keys=False, allow_unicode=True, width=width))
 
 
-def _file(manifest: Mapping[str, Any]) -> str:
+def file_of(manifest: Mapping[str, Any]) -> str:
+    """Where it stands in `tree`."""
     kind, metadata = str(manifest["kind"]), manifest["metadata"]
     name = kind.lower() if kind in ALONE else _plural(kind.lower())
     project = metadata.get("project") or (metadata["name"] if kind == "Project" else "")

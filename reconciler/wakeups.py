@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconciler.guard.rules import stamps
 from reconciler.house import House
 from reconciler.selection import Selection
 from reconciler.source.follow import Followings, Standing, standings
@@ -21,7 +22,7 @@ DEBOUNCE_MS, STEP_MS = 200, 50
 IGNORED = frozenset({".git", ".mlops", ".venv", "__pycache__", ".ipynb_checkpoints", "node_modules"})
 """Folders whose files mean nothing to a pass."""
 FOLLOW = 0.5
-"""Seconds between two looks whether a repository is due; a push is heard at once."""
+"""Seconds between two looks whether a repository is due, for a push is heard at once; and at the files of rules."""
 OTHERS_EVERY = 2
 """Looks at our own repositories for one at what others have fetched."""
 AFTER_DEFECT = 1.0
@@ -109,6 +110,29 @@ def following(
                 done.wait(AFTER_DEFECT)
 
     with beside(wait, "follow-repositories", done):
+        yield
+
+
+@contextmanager
+def minding(rules: Callable[[], Sequence[str]], house: House, files: Changed, stop: threading.Event) -> Iterator[None]:
+    """Tells `files` when a file of rules has changed, has come or is gone. `rules` are the entries of `spec.policy.rules` of now, which may
+    name files that lie anywhere and are not there yet: these few are looked at, not watched."""
+    done, root = threading.Event(), house.settings.root.absolute()
+
+    def seen() -> tuple[Sequence[str], object]:
+        entries = rules()
+        return entries, stamps(entries, root)
+
+    before = seen()
+
+    def wait() -> None:
+        nonlocal before
+        while not done.wait(FOLLOW) and not stop.is_set():
+            if (now := seen()) != before:
+                before = now
+                files.tell()
+
+    with beside(wait, "mind-rules", done):
         yield
 
 

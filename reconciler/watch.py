@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from reconciler.alerting.courier import telling
 from reconciler.attending import attending
 from reconciler.converge import converge, outdated, soon
 from reconciler.errors import ReconcilerError, StalePlan
-from reconciler.house import House
+from reconciler.house import House, platform_in
 from reconciler.looks import Looks
 from reconciler.loop import Report
 from reconciler.model import Ref
@@ -26,7 +27,7 @@ from reconciler.selection import Selection
 from reconciler.source.follow import Followings, Standing
 from reconciler.source.read import Desired, read
 from reconciler.touched import MOST, touched, with_dependants
-from reconciler.wakeups import Changed, following, manifest_folders, watching
+from reconciler.wakeups import Changed, following, manifest_folders, minding, watching
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before the loop tries again after a pass that could not be made at all; doubled each time."""
@@ -60,7 +61,13 @@ def run_forever(
     sources = sources or Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
     loop = _Loop(selection, house.paced(lambda: loop.may_give_way and files.is_set()), every, stop, on_report, files, pulse, sources)
     house = loop.house
-    with watching(selection, house, files, stop), following(sources, house, files, stop, on_news), attending(house, stop), telling(house):
+    with (
+        watching(selection, house, files, stop),
+        following(sources, house, files, stop, on_news),
+        minding(lambda: loop.rules, house, files, stop),
+        attending(house, stop),
+        telling(house),
+    ):
         while not stop.is_set():
             pulse.turn()
             house.log.next_pass()
@@ -105,9 +112,14 @@ class _Loop:
     looks: Looks = field(init=False)
     kinds: frozenset[str] = frozenset()
     """That there is something of."""
+    rules: tuple[str, ...] = ()
+    """Where the Platform says that there are files of rules."""
 
     def __post_init__(self) -> None:
         self.looks = Looks(self.every)
+        with suppress(ReconcilerError):  # a Store that is busy: the first pass tells
+            platform = platform_in({}, self.house.store.inventory())
+            self.rules = platform.policy.rules if platform is not None else ()
 
     def turn(self) -> None:
         """Do the one thing that is due, if any. Raises what a pass raises."""
@@ -146,6 +158,7 @@ class _Loop:
             if self.house.shard is None or self.house.shard.number == 1:  # one fetches for all
                 self.sources.take(ctx.platform, own=True)
             self.looks.take(ctx.platform.poll, self.house.store)
+            self.rules = ctx.platform.policy.rules
         self.kinds = frozenset(ref.kind for ref in self.report.proposal.resources if not ref.key)
         self.looks.note(self.kinds, began)
         self.watch.note_pass(began, self.report.proposal.context)

@@ -13,7 +13,7 @@ MOST_RULES = 200
 """Of one file, and of one installation."""
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 """CEL that gives true or false."""
-Verb = Literal["create", "update", "replace", "adopt", "delete"]
+Verb = Literal["create", "update", "replace", "adopt", "delete", "start", "rollback"]
 Effect = Literal["deny", "warn", "requireApproval"]
 Shipped = Literal[
     "mass-deletion", "quota-increase", "gate-loosened-with-promotion", "secret-literal", "public-bind", "unpinned-production-dataset"
@@ -49,7 +49,8 @@ class Rule(Strict):
     kinds: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9]*$")], ...] = ()
     """Unset = every kind. Children (`experiment/p/name#key`) are of their parent's kind."""
     verbs: tuple[Verb, ...] = ("create", "update", "replace", "adopt")
-    """What it is about. Deletions only when they are named: there is no manifest any more that a rule could look at."""
+    """What it is about. Deletions only when they are named: there is no manifest any more that a rule could look at. So are `start`
+    (`reconcile run`) and `rollback`, whoever asks for them: somebody, or a Monitor for a breach."""
     over: Literal["action", "plan"] = "action"
     """`plan`: the condition is about the whole plan and judged once; when it holds, it holds for every action that the rule is about."""
     when: Expression | None = None
@@ -89,6 +90,11 @@ class GivenAction(Strict):
     changes: tuple[dict[str, Any], ...] = ()
     """`{path, have, want}` each."""
     manifest_changed: bool = True
+    why: str = ""
+    by: str = ""
+    """Of `start` and `rollback`: who asks, a login or the Ref of a Monitor."""
+    conf: dict[str, Any] = Field(default_factory=dict)
+    """Of `start`: what the run is given."""
 
 
 class GivenProject(Strict):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.cli.complete import alert_policies, reasons, receivers, silences
 from reconciler.cli.complete import refs as complete_refs
 from reconciler.cli.options import Format, Globals, Output, given, width
 
@@ -35,11 +36,6 @@ Ref = Annotated[
     str | None,
     typer.Argument(metavar="REF", help="kind/project/name, or a name alone; or a pattern with `*`.", autocompletion=complete_refs),
 ]
-
-
-def _policies(incomplete: str) -> list[str]:
-    """What the shell offers after TAB."""
-    return [name for each in complete_refs("alertpolicy/") if (name := each.partition("/")[2]).startswith(incomplete)]
 
 
 def register(root: typer.Typer) -> None:
@@ -82,8 +78,10 @@ def alerts(
 @app.command("test")
 def try_receivers(
     ctx: typer.Context,
-    policy: Annotated[str, typer.Argument(metavar="POLICY", help="Name of an AlertPolicy.", autocompletion=_policies)],
-    receiver: Annotated[str | None, typer.Option(metavar="NAME", help="Only this receiver. [default: all of them]")] = None,
+    policy: Annotated[str, typer.Argument(metavar="POLICY", help="Name of an AlertPolicy.", autocompletion=alert_policies)],
+    receiver: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this receiver. [default: all of them]", autocompletion=receivers)
+    ] = None,
 ) -> None:
     """Send a message now that says that it is a test.
 
@@ -118,7 +116,9 @@ def silence(
     why: Annotated[str, typer.Option(help="Why; shown by `reconcile alerts`.")],
     ref: Ref = None,
     for_: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long, such as 2h.")] = "1h",
-    reason: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Only alerts with this reason; repeatable.")] = None,
+    reason: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Only alerts with this reason; repeatable.", autocompletion=reasons)
+    ] = None,
 ) -> None:
     """Send nothing about something for a while.
 
@@ -152,7 +152,7 @@ def silence(
 
 def unsilence(
     ctx: typer.Context,
-    what: Annotated[str | None, typer.Argument(metavar="ID|REF", help="As `reconcile alerts` shows it.")] = None,
+    what: Annotated[str | None, typer.Argument(metavar="ID|REF", help="As `reconcile alerts` shows it.", autocompletion=silences)] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every silence that a person made.")] = False,
 ) -> None:
     """End a silence before its time.

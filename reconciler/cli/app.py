@@ -34,7 +34,8 @@ from reconciler.cli import (
     watch,
     worker,
 )
-from reconciler.cli.complete import kinds, projects
+from reconciler.cli.complete import branches, kinds, labels, projects, refs
+from reconciler.cli.complete import environments as environments_named
 from reconciler.cli.options import All, Detailed, Globals, PlanFormat, share
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ app = typer.Typer(
     help=HELP,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "obj": Globals()},
 )
 
 
@@ -94,11 +95,16 @@ def reconcile(
         list[str] | None, typer.Option(metavar="NAME", help="Only this project; repeatable.", autocompletion=projects)
     ] = None,
     kind: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Only this kind; repeatable.", autocompletion=kinds)] = None,
-    selector: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only what carries this label; repeatable.")] = None,
+    selector: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only what carries this label; repeatable.", autocompletion=labels)
+    ] = None,
     root: Annotated[Path | None, typer.Option(metavar="DIR", help="Where project paths start. [default: the current folder]")] = None,
     state_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Private folder. [default: ROOT/.mlops]")] = None,
     env: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Apply the patches in overlays/NAME over the manifests. [default: none]")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Apply the patches in overlays/NAME over the manifests. [default: none]", autocompletion=environments_named
+        ),
     ] = None,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours; NO_COLOR does the same.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more when something goes wrong.")] = False,
@@ -107,7 +113,8 @@ def reconcile(
     wait: Annotated[bool, typer.Option("--wait", help="Go on until everything is Ready.")] = False,
     timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long --wait may take.")] = "300s",
     confirm: Annotated[
-        list[str] | None, typer.Option(metavar="DIGEST|REF", help="Yes to the deletions that a plan named so; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="DIGEST|REF", help="Yes to the deletions that a plan named so; repeatable.", autocompletion=refs),
     ] = None,
     whole_tree: Annotated[bool, typer.Option("--whole-tree", help="What -f names is the whole tree from now on: the rest may go.")] = False,
     switch_env: Annotated[
@@ -119,7 +126,11 @@ def reconcile(
     wire_log: Annotated[Path | None, typer.Option(metavar="FILE", help="Append every call to a tool to this file, as JSON lines.")] = None,
     base: Annotated[
         str | None,
-        typer.Option(metavar="REV", help="With --dry-run: tell what the change since this git revision brings about, and what not."),
+        typer.Option(
+            metavar="REV",
+            help="With --dry-run: tell what the change since this git revision brings about, and what not.",
+            autocompletion=branches,
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --dry-run: keep the plan; `reconcile apply FILE` does exactly that.")

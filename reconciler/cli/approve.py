@@ -73,7 +73,7 @@ def approve(
         say(f"Nothing of {found} waits for approval.")
         return
     _must_count(chosen, waiting, house)
-    say(chosen_text(_only(proposal, chosen), color=asked.color(), width=width()))
+    say(chosen_text(only(proposal, chosen), color=asked.color(), width=width()))
     say("\n".join([*_asked_by(chosen, proposal, house), f"Its digest is {digest}."]))
     if not yes and plan_digest is None and not typer.confirm("Approve this?", err=True):
         raise typer.Exit(1)
@@ -111,7 +111,7 @@ def _chosen(project: Ref, refs: list[str], waiting: Asked, house: House) -> froz
     return frozenset(parse_ref(each, house.kinds, here) for each in refs) if refs else frozenset(here)
 
 
-def _only(proposal: Proposal, chosen: frozenset[Ref]) -> Proposal:
+def only(proposal: Proposal, chosen: frozenset[Ref]) -> Proposal:
     """The proposal, reduced to what waits: with what comes of it, as what it would be."""
     from dataclasses import replace
 
@@ -137,8 +137,11 @@ def _asked_by(chosen: frozenset[Ref], proposal: Proposal, house: House) -> list[
 def _source(ref: Ref, proposal: Proposal) -> str:
     from dataclasses import replace
 
+    from reconciler.rules import ROOT_SOURCE
+
     known = ref if ref in proposal.resources or ref in proposal.inventory else replace(ref, key="")
-    return proposal.resources[known].source if known in proposal.resources else proposal.inventory[known].source
+    found = proposal.resources.get(known) or proposal.inventory.get(known)
+    return found.source if found is not None else ROOT_SOURCE
 
 
 def _keep(chosen: frozenset[Ref], waiting: Asked, proposal: Proposal, house: House) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli.complete import refs as complete_refs
+from reconciler.cli.complete import resumable
 from reconciler.cli.options import Globals, PlanFormat, given, width
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ def suspend(
     say(f"Suspended {found}: it is looked at and never written.\nNext: `reconcile resume {found}` ends this.")
 
 
-def resume(ctx: typer.Context, ref: OneRef) -> None:
+def resume(
+    ctx: typer.Context,
+    ref: Annotated[str, typer.Argument(metavar="REF", help="A resource that is suspended, or revision/COMMIT.", autocompletion=resumable)],
+) -> None:
     """End a suspension, or the quarantine of a revision.
 
     \b

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reconciler.cli.complete import environments_or_base
 from reconciler.cli.options import Format, Globals, Output, given, width
 
 if TYPE_CHECKING:
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
     from reconciler.state import Store
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME...]", help="One environment, or two to compare. `base`: the manifests without patches.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME...]",
+        help="One environment, or two to compare. `base`: the manifests without patches.",
+        autocompletion=environments_or_base,
+    ),
 ]
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.complete import kinds as complete_kinds
-from reconciler.cli.options import Globals, given, width
+from reconciler.cli.complete import names_of_kind
+from reconciler.cli.complete import tools as complete_tools
+from reconciler.cli.options import Format, Globals, Output, given, width
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -30,15 +32,22 @@ def register(app: typer.Typer) -> None:
 def import_(
     ctx: typer.Context,
     kind: Annotated[str | None, typer.Argument(metavar="KIND", autocompletion=complete_kinds)] = None,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="As the tool shows it: its name there, or its id.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="As the tool shows it: its name there, or its id.", autocompletion=names_of_kind)
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Everything that is there and has no manifest.")] = False,
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="With --all: where the files go. Overwrites nothing.")] = None,
-    tool: Annotated[list[str] | None, typer.Option(metavar="NAME", help="With --all: only what is in this tool; repeatable.")] = None,
+    tool: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="With --all: only what is in this tool; repeatable.", autocompletion=complete_tools),
+    ] = None,
+    output: Output = Format.TEXT,
 ) -> None:
     """Write manifests for what is in the tools.
 
     Of one object to stdout, so that it can be looked at before it is committed. With --all a tree of files that plans to
     no changes; what does not carry this installation's mark is taken over. What cannot be said by a manifest is named.
+    With --all -o json and without --to nothing is written: it tells what would be.
 
     \b
     Examples:
@@ -46,56 +55,63 @@ def import_(
       reconcile import dataset vision/digits
       reconcile import --all --to imported
       reconcile import --all --tool mlflow --project vision --to imported
+      reconcile import --all -o json
     """
     from reconciler.cli.output import say
     from reconciler.errors import UsageError
 
-    asked = given(ctx)
+    asked, as_json = given(ctx), output is Format.JSON
     if all_:
-        if kind is not None or to is None:
+        if kind is not None or (to is None and not as_json):
             raise UsageError("--all writes a tree of files", hint="reconcile import --all --to DIR; --kind and --project narrow it down")
         if asked.selector:
             raise UsageError("--selector does not narrow an import down", hint="use --project, --kind or --tool")
-        raise typer.Exit(_everything(asked, to, tool or []))
+        raise typer.Exit(_everything(asked, to, tool or [], as_json))
     if kind is None or name is None or to is not None or tool:
         raise UsageError(
             "what is to be imported?", hint="name one (`reconcile import KIND NAME`), or all (`reconcile import --all --to DIR`)"
         )
-    say(_one(asked, kind, name))
+    say(_one(asked, kind, name, as_json))
 
 
-def _one(asked: Globals, kind: str, name: str) -> str:
+def _one(asked: Globals, kind: str, name: str, as_json: bool) -> str:
     from reconciler.cli.explain import kind_named
     from reconciler.cli.pass_ import open_for
     from reconciler.errors import UsageError
-    from reconciler.importing import exported
+    from reconciler.importing import Imported, exported
+    from reconciler.report.imported import imported_json
     from reconciler.tidy import as_yaml
 
     house, found = open_for(asked, read_only=True), kind_named(kind).name
-    able = _able(house.kinds)
+    able = tools_of(house.kinds)
     if found not in able:
         raise UsageError(f"{found} cannot be imported", hint=f"these can: {', '.join(sorted(able)) or 'none'}")
-    return as_yaml(exported(found, name, _look(asked, house)[0], house)[1], width())
+    ref, manifest = exported(found, name, _look(asked, house)[0], house)
+    return imported_json(Imported({ref: manifest}), in_tree=False) if as_json else as_yaml(manifest, width())
 
 
-def _everything(asked: Globals, to: Path, tools: list[str]) -> int:
+def _everything(asked: Globals, to: Path | None, tools: list[str], as_json: bool) -> int:
     from reconciler.cli.exit import Exit
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
     from reconciler.importing import everything, keep_valid
-    from reconciler.report.imported import imported_text
+    from reconciler.report.imported import imported_json, imported_text
 
     house = open_for(asked, read_only=True)
-    kinds = _chosen(_able(house.kinds), asked, tools, house.kinds)
+    kinds = _chosen(tools_of(house.kinds), asked, tools, house.kinds)
     ctx, declared = _look(asked, house)
     found = everything(kinds, asked.project, declared, ctx, house)
     files = keep_valid(found, [path for path in asked.paths(house.settings) if path.exists()], house)
-    _write(to, files)
-    say(imported_text(found, files, to, color=asked.color(), width=width()))
+    if to is not None:
+        _write(to, files)
+    if to is None or as_json:
+        say(imported_json(found, folder=to))
+    else:
+        say(imported_text(found, files, to, color=asked.color(), width=width()))
     return Exit.HELD if found.unread else Exit.OK
 
 
-def _able(kinds: Kinds) -> Mapping[str, str]:
+def tools_of(kinds: Kinds) -> Mapping[str, str]:
     """Kinds that can be imported, and the tool of each."""
     from reconciler.controller import Exports
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.cli.complete import keys as complete_keys
 from reconciler.cli.complete import projects as complete_projects
 from reconciler.cli.options import Format, Globals, Output, given
 
@@ -23,21 +24,9 @@ app = typer.Typer(
 )
 
 
-def _ids(incomplete: str) -> list[str]:
-    """What the shell offers after TAB: keys that are good."""
-    import time
-
-    from reconciler.errors import ReconcilerError
-    from reconciler.gateway.keys import listing
-    from reconciler.settings import Settings
-
-    try:
-        return [each.id for each in listing(Settings().state) if each.good(time.time()) and each.id.startswith(incomplete)]
-    except (ReconcilerError, OSError):
-        return []
-
-
-OneKey = Annotated[str, typer.Argument(metavar="ID", help="The part of a key between `mlr_` and the next `_`.", autocompletion=_ids)]
+OneKey = Annotated[
+    str, typer.Argument(metavar="ID", help="The part of a key between `mlr_` and the next `_`.", autocompletion=complete_keys)
+]
 
 
 class ScopeName(StrEnum):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.complete import kinds as complete_kinds
+from reconciler.cli.complete import fields as complete_fields
+from reconciler.cli.complete import schemas as complete_schemas
 from reconciler.cli.options import Format, Output, given, width
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _rules(desired: Desired, root: Path) -> Iterator[Diagnostic]:
 
 
 def explain(
-    field: Annotated[str, typer.Argument(metavar="KIND[.FIELD]", autocompletion=complete_kinds)],
+    field: Annotated[str, typer.Argument(metavar="KIND[.FIELD]", autocompletion=complete_fields)],
     output: Output = Format.TEXT,
 ) -> None:
     """What a kind or a field means.
@@ -96,14 +97,21 @@ def explain(
     say(explain_json(field) if output is Format.JSON else explain_text(field, width()))
 
 
-def schema(kind: Annotated[str | None, typer.Argument(metavar="KIND", autocompletion=complete_kinds)] = None) -> None:
-    """JSON Schema of one kind, or of any manifest, for editors.
+def schema(
+    kind: Annotated[
+        str | None,
+        typer.Argument(metavar="KIND", help="A kind, `policy` or `patch`. [default: any manifest]", autocompletion=complete_schemas),
+    ] = None,
+) -> None:
+    """JSON Schema for editors: of one kind, of any manifest, of a file of rules, of a patch in an overlay.
 
     \b
     Examples:
       reconcile schema > manifest.schema.json
       reconcile schema dataset
-    In a manifest, for editors with yaml-language-server:
+      reconcile schema policy > policy.schema.json
+      reconcile schema patch > patch.schema.json
+    In the first line of a file, for editors with yaml-language-server:
       # yaml-language-server: $schema=manifest.schema.json
     """
     import json
@@ -112,8 +120,12 @@ def schema(kind: Annotated[str | None, typer.Argument(metavar="KIND", autocomple
     from reconciler.cli.output import say
     from reconciler.registry import discover
     from reconciler.schema import any_schema, kind_schema
+    from reconciler.schemadocuments import DOCUMENTS
 
-    found = any_schema(discover().kinds.values()) if kind is None else kind_schema(kind_named(kind))
+    if kind is not None and (document := DOCUMENTS.get(kind.lower())) is not None:
+        found = document(discover().kinds.values())
+    else:
+        found = any_schema(discover().kinds.values()) if kind is None else kind_schema(kind_named(kind))
     say(json.dumps(found, indent=2, ensure_ascii=False))
 
 

@@ -155,7 +155,7 @@ def _of_now(asked: Globals) -> tuple[Sequence[Finding], dict[str, str], int, int
         return (), {}, 0, len(rules)
     policy = proposal.policy
     looked = {each.ref for each in foreseen(proposal.plan, proposal.resources, proposal.observations, proposal.inventory)}
-    looked |= policy.ruled.denied.keys() | policy.asked.wants.keys()
+    looked |= policy.ruled.denied.keys() | policy.asked.wants.keys() | {each.ref for each in policy.ruled.findings}
     waiting = {str(ref): want.told for ref, want in policy.asked.wants.items() if ref in policy.asked.waiting}
     return policy.ruled.findings, waiting, len(looked), len(rules)
 

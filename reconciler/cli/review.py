@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.cli.complete import branches, forges
 from reconciler.cli.options import given
 
 if TYPE_CHECKING:
@@ -22,8 +23,13 @@ def register(app: typer.Typer) -> None:
 
 def review(
     ctx: typer.Context,
-    base: Annotated[str | None, typer.Option(metavar="REV", help="The branch that it would be merged into. [default: the job's]")] = None,
-    forge: Annotated[str | None, typer.Option(metavar="NAME", help="github, gitea or gitlab. [default: the job's]")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="The branch that it would be merged into. [default: the job's]", autocompletion=branches),
+    ] = None,
+    forge: Annotated[
+        str | None, typer.Option(metavar="NAME", help="github, gitea or gitlab. [default: the job's]", autocompletion=forges)
+    ] = None,
     api: Annotated[str | None, typer.Option(metavar="URL", help="Of the forge's REST interface. [default: the job's]")] = None,
     repository: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="[default: the job's]")] = None,
     number: Annotated[str | None, typer.Option(metavar="N", help="Of the pull request. [default: the job's]")] = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.cli.complete import good_revisions, sources
 from reconciler.cli.complete import refs as complete_refs
 from reconciler.cli.options import Globals, given
 
@@ -32,14 +33,20 @@ def rollback(
         ),
     ] = None,
     to: Annotated[
-        str | None, typer.Option(metavar="REV", help="Commit to go back to. [default: the last one at which all was Ready]")
+        str | None,
+        typer.Option(
+            metavar="REV", help="Commit to go back to. [default: the last one at which all was Ready]", autocompletion=good_revisions
+        ),
     ] = None,
-    source: Annotated[str | None, typer.Option(metavar="NAME", help="Of a repository in the Platform's `sources`, not the root.")] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of a repository in the Platform's `sources`, not the root.", autocompletion=sources)
+    ] = None,
     timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long to wait until a REF is done.")] = "300s",
 ) -> None:
     """Go back to the last good one, and keep the bad one out.
 
     With a REF: what is served now is quarantined; no pass brings it back until the manifest or the model's alias leads to something else.
+    Rules of the policy that name the verb `rollback` are asked first.
 
     Without one: the manifests' folder becomes what it was at REV, by one new commit in the installation's repository; nothing is pushed,
     no history rewritten. Of a further source (--source) the clone goes back, and no commit is made. The revision that was there is
@@ -71,11 +78,13 @@ def rollback(
 
 
 def _roll_back(ref: str, reason: str, timeout: str, asked: Globals, house: House) -> None:
+    from reconciler.cli.allowed import must_be_allowed
     from reconciler.cli.inspect import find
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import Pass, run_pass
     from reconciler.controller import RollsBack
     from reconciler.errors import UsageError
+    from reconciler.guard.commands import Command
     from reconciler.house import context, writing
     from reconciler.state import AuditEntry
 
@@ -87,9 +96,11 @@ def _roll_back(ref: str, reason: str, timeout: str, asked: Globals, house: House
     here = context(house, {}, house.store.inventory(), focused=True)
     if here is None:
         raise UsageError("nothing is installed here yet", hint="`reconcile` makes the first pass")
+    said = must_be_allowed(Command("rollback", found, house.actor, reason), house, asked)
     with writing(house, house.memos.token):
         told = controller.roll_back(found, here, reason, house.actor)
-        house.store.audit([AuditEntry(at=house.now(), actor=house.actor, ref=found, action="rollback", detail={"why": reason})])
+        detail = {"why": reason, **said}
+        house.store.audit([AuditEntry(at=house.now(), actor=house.actor, ref=found, action="rollback", detail=detail)])
     say(f"{found}: {told}")
     only = replace(asked, project=(found.owner,), kind=(found.kind,), selector=())
     raise typer.Exit(run_pass(Pass(wait=True, timeout=timeout), only))

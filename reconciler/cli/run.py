@@ -43,13 +43,15 @@ def run(
 ) -> None:
     """Start a run of a workflow now.
 
-    Its tasks start when a reconciler grants them room: `reconcile watch`, or this command with --wait.
+    Its tasks start when a reconciler grants them room: `reconcile watch`, or this command with --wait. Rules of
+    the policy that name the verb `start` are asked first.
 
     \b
     Examples:
       reconcile run workflow/lora-finetuning/nightly --wait
       reconcile run nightly --conf rows=500
     """
+    from reconciler.cli.allowed import must_be_allowed
     from reconciler.cli.exit import Exit
     from reconciler.cli.inspect import find
     from reconciler.cli.output import say
@@ -57,6 +59,7 @@ def run(
     from reconciler.controller import Starts
     from reconciler.converge import WRITER_SECONDS
     from reconciler.errors import StalePlan, UsageError, WriterBusy
+    from reconciler.guard.commands import Command
     from reconciler.house import context, writing
     from reconciler.state import AuditEntry
 
@@ -71,11 +74,12 @@ def run(
     if here is None:
         raise UsageError("nothing is installed here yet", hint="`reconcile` makes the first pass")
     pairs, turn = _pairs(conf or []), time.monotonic() + WRITER_SECONDS
+    said = must_be_allowed(Command("start", found, house.actor, conf=pairs), house, asked)
     while True:
         try:
             with writing(house, house.memos.follow(house.store)):
                 started = controller.start(found, here, pairs, house.actor)
-                house.store.audit([AuditEntry(at=house.now(), actor=house.actor, ref=found, action="run", detail={"run": started})])
+                house.store.audit([AuditEntry(at=house.now(), actor=house.actor, ref=found, action="run", detail={"run": started, **said})])
             break
         except (StalePlan, WriterBusy):  # a loop beside it writes often, and briefly
             if time.monotonic() > turn:

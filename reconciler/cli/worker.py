@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from reconciler.cli.complete import nodes
 from reconciler.cli.options import given
 
 
@@ -16,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def worker(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the node; one worker for each.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the node; one worker for each.", autocompletion=nodes)],
     memory: Annotated[str | None, typer.Option(metavar="QUANTITY", help="What it may give away. [default: the machine's]")] = None,
     cpu: Annotated[str | None, typer.Option(metavar="QUANTITY", help="Cores that it may give away. [default: the machine's]")] = None,
     gpu: Annotated[str | None, typer.Option(metavar="QUANTITY", help="Devices that it may give away. [default: the machine's]")] = None,

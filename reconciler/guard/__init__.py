@@ -6,6 +6,7 @@
     rules.py     which rules are in force: those that are shipped, and the files that the Platform names
     facts.py     what a rule can see of an action, a resource, a project and the plan; pure
     judge.py     rules and facts to findings, and the plan made again with them
+    commands.py  what they say of a command: a start, or a way back; reactions.py of what resources call for with others
     remember.py  the specs that were carried out last, for rules that compare
     worker.py    the program that evaluates CEL, apart from everything; cel.py starts it and bounds its time
     cases.py     the tests that files of rules carry

@@ -13,7 +13,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.guard.facts import Declared, Deed, Scene, given_change, project_facts
 from reconciler.guard.judge import Evaluate, judge
 from reconciler.guard.rules import RuleBook
-from reconciler.guard.values import Finding
+from reconciler.guard.values import COMMANDS, Finding
 from reconciler.model import Location, Ref
 from schemas.base import KindInfo
 from schemas.policy import GivenAction, RuleTest
@@ -98,7 +98,8 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 def _deed(each: GivenAction, ref: Ref, info: KindInfo) -> Deed:
     changes = tuple(given_change(str(one.get("path", "")), one.get("have"), one.get("want")) for one in each.changes)
     gone = each.verb in ("delete", "replace") and info.prune != "auto"
-    return Deed(each.verb, ref, changes, irreversible=gone, manifest_changed=each.manifest_changed)
+    changed = each.manifest_changed and each.verb not in COMMANDS
+    return Deed(each.verb, ref, changes, each.why, gone, changed, each.by, each.conf)
 
 
 def _failures(test: RuleTest, findings: Sequence[Finding]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.diff import compare
-from reconciler.guard.values import WRITES
+from reconciler.guard.values import COMMANDS, WRITES
 from reconciler.model import Action, Adopt, Blocked, Create, Delete, Diff, Keep, Owned, Plan, Present, Ref, Replace, Resource, Update, Write
 from schemas.base import duration_value, quantity_value
 from schemas.policy import Verb
@@ -32,6 +32,10 @@ class Deed:
     irreversible: bool = False
     manifest_changed: bool = False
     """Its manifest asks for something that was never carried out."""
+    by: str = ""
+    """Who asks for a command: a login, or the Ref of what calls for it."""
+    conf: Mapping[str, Any] = field(default_factory=dict)
+    """What a run is started with."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def action_facts(deed: Deed, scene: Scene) -> dict[str, Any]:
 
 def plan_facts(scene: Scene) -> dict[str, Any]:
     """The variable `plan`; the actions are in it for rules over the whole plan only."""
-    totals = dict.fromkeys((*WRITES, "delete"), 0)
+    totals = dict.fromkeys((*WRITES, "delete", *COMMANDS), 0)
     for each in scene.deeds:
         totals[each.verb] += 1
     return {"totals": totals, "resources": scene.resources, "actions": [_action(each) for each in scene.deeds]}
@@ -98,6 +102,8 @@ def _action(deed: Deed) -> dict[str, Any]:
         "irreversible": deed.irreversible,
         "manifestChanged": deed.manifest_changed,
         "why": deed.why,
+        "by": deed.by,
+        "conf": dict(deed.conf),
         "changes": list(deed.changes),
     }
 

@@ -89,16 +89,6 @@ class Governed:
         for each in findings:
             if not each.waits or each.ref not in by_ref:
                 continue
-            want = Want(digest_for(by_ref[each.ref], self.inventory), str(each), _owners(each, projects))
+            want = Want(digest_for(by_ref[each.ref], self.inventory), str(each), each.owners(projects))
             found[each.ref] = found[each.ref].and_(want) if each.ref in found else want
         return found
-
-
-def _owners(finding: Finding, projects: Mapping[str, Mapping[str, Any]]) -> frozenset[str] | None:
-    """Who may say yes; None = anybody."""
-    named = set(finding.rule.owners)
-    if not named:
-        return None
-    if "project" in named:
-        named |= set(projects.get(finding.ref.owner, {}).get("owners", ()))
-    return frozenset(named - {"project"})

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,7 +21,7 @@ from reconciler.model import Location
 from reconciler.schemaerrors import Steps
 from reconciler.source.place import Places
 from reconciler.source.yamltext import MAX_BYTES, Fault, decode, documents
-from schemas.policy import MOST_RULES, Effect, Policy, Rule, RuleTest, check
+from schemas.policy import MOST_RULES, Effect, Policy, Rule, RuleTest, Verb, check
 
 SHIPPED = Path(__file__).with_name("shipped.yaml")
 DEFAULTS: Mapping[str, str] = {
@@ -54,18 +55,33 @@ def in_force(policy: Policy, root: Path) -> tuple[GuardRule, ...]:
 
 def books_at(path: str, root: Path) -> Iterator[RuleBook]:
     """The files that an entry of `spec.policy.rules` names, in the order of their names."""
-    folder, _, pattern = path.rpartition("/")
-    names = [path]
-    if any(sign in pattern for sign in "*?["):
-        try:
-            found = sorted(each.name for each in os.scandir(root / folder) if each.is_file())
-        except OSError:
-            found = []
-        names = [f"{folder}/{each}" if folder else each for each in found if fnmatchcase(each, pattern) and not each.startswith(".")]
-        if not names:
-            yield _broken_book(path, f"spec.policy.rules of the Platform names {path}, and there is no such file")
+    names = _names(path, root)
+    if not names:
+        yield _broken_book(path, f"spec.policy.rules of the Platform names {path}, and there is no such file")
     for name in names:
         yield read_book(name, root)
+
+
+def stamps(paths: Iterable[str], root: Path) -> frozenset[tuple[str, int, int, int]]:
+    """What tells whether a file that `spec.policy.rules` names is another one than before, without reading it."""
+    found = set()
+    for name in (name for path in paths for name in _names(path, root)):
+        with suppress(OSError):
+            known = (root / name).stat()
+            found.add((name, known.st_ino, known.st_size, known.st_mtime_ns))
+    return frozenset(found)
+
+
+def _names(path: str, root: Path) -> list[str]:
+    folder, _, pattern = path.rpartition("/")
+    if not any(sign in pattern for sign in "*?["):
+        return [path]
+    try:
+        with os.scandir(root / folder) as entries:
+            found = sorted(each.name for each in entries if each.is_file())
+    except OSError:
+        return []
+    return [f"{folder}/{each}" if folder else each for each in found if fnmatchcase(each, pattern) and not each.startswith(".")]
 
 
 def shipped_book() -> RuleBook:
@@ -111,7 +127,7 @@ def _broken_book(name: str, why: str, line: int = 0, column: int = 0) -> RuleBoo
 
 def _broken(name: str, at: Location, why: str) -> GuardRule:
     """A rule of which nobody knows what it is about: it is about everything."""
-    return GuardRule(name, at, "deny", "", "", verbs=("create", "update", "replace", "adopt", "delete"), broken=why)
+    return GuardRule(name, at, "deny", "", "", verbs=get_args(Verb), broken=why)
 
 
 def _once(rules: Iterable[GuardRule]) -> tuple[GuardRule, ...]:

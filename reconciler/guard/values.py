@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from reconciler.model import Blocked, Delete, Location, Ref, Write
 from schemas.policy import Effect, Verb
@@ -13,6 +14,8 @@ DENIED = "PolicyDenied"
 BROKEN = "PolicyBroken"
 """Reason of what a rule would have judged that cannot be judged."""
 WRITES: tuple[Verb, ...] = ("create", "update", "replace", "adopt")
+COMMANDS: tuple[Verb, ...] = ("start", "rollback")
+"""What is asked for at one moment, by somebody or by what became of another resource; no manifest says it."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,15 @@ class Finding:
         """For who reads the plan."""
         return f"cannot be judged: {self.broken}" if self.broken else self.rule.message
 
+    def owners(self, projects: Mapping[str, Mapping[str, Any]]) -> frozenset[str] | None:
+        """Who may say yes, by login; None = anybody. `projects` are as rules see them."""
+        named = set(self.rule.owners)
+        if not named:
+            return None
+        if "project" in named:
+            named |= set(projects.get(self.ref.owner, {}).get("owners", ()))
+        return frozenset(named - {"project"})
+
     def __str__(self) -> str:
         return f"{self.rule}: {self.message}"
 
@@ -106,20 +118,22 @@ class Ruled:
         location = action.owned.location if isinstance(action, Delete) else action.resource.location
         if found:
             why = "; ".join(dict.fromkeys(map(str, found)))
-            return Blocked(ref, _reason(found), why, _next(found), action, location)
+            return Blocked(ref, reason_of(found), why, next_of(found), action, location)
         if not ref.key or parent not in self.denied:
             return None
         if ref.kind in self.asking or (ref in self.standing and not isinstance(action, Delete)):
             return None
         found = self.denied[parent]
-        return Blocked(ref, _reason(found), f"it comes of {parent}, of which {found[0]}", _next(found), action, location)
+        return Blocked(ref, reason_of(found), f"it comes of {parent}, of which {found[0]}", next_of(found), action, location)
 
 
-def _reason(found: tuple[Finding, ...]) -> str:
+def reason_of(found: tuple[Finding, ...]) -> str:
+    """The reason of what these deny."""
     return DENIED if any(not each.broken for each in found) else BROKEN
 
 
-def _next(found: tuple[Finding, ...]) -> str:
-    if _reason(found) == BROKEN:
+def next_of(found: tuple[Finding, ...], change: str = "what the manifest asks for, or the rule") -> str:
+    """What to do about what these deny; `change` says what could be changed."""
+    if reason_of(found) == BROKEN:
         return f"correct the rule at {found[0].rule.at}: a rule that cannot be judged lets nothing through"
-    return "change what the manifest asks for, or the rule; `reconcile policy list` shows the rules in force"
+    return f"change {change}; `reconcile policy list` shows the rules in force"

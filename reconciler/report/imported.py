@@ -1,13 +1,16 @@
-"""What `reconcile import --all` wrote, and what it did not. Pure."""
+"""What `reconcile import` wrote or would write, and what it does not. Pure."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.report.json import FORMAT_VERSION, ref_value
 from reconciler.report.show import clean, count, listed, paint, wrap
+from reconciler.tidy import file_of
 
 if TYPE_CHECKING:
     from reconciler.importing import Imported
@@ -28,6 +31,29 @@ def imported_text(found: Imported, files: Mapping[str, str], folder: Path, *, co
         lines += ["", "Could not be read:"]
         lines += [each for kind, why in sorted(found.unread.items()) for each in wrap(f"{kind}: {clean(why)}", width, "  ")]
     return "\n".join([*lines, "", _next(found, folder)])
+
+
+def imported_json(found: Imported, *, folder: Path | None = None, in_tree: bool = True) -> str:
+    """The same for programs, with the manifests themselves. `folder` is where they were written, None where they were not; `in_tree` is
+    False of one object, which has no file."""
+    manifests = [
+        {
+            **ref_value(ref),
+            "file": file_of(each) if in_tree else None,
+            "adopt": ref in found.taken_over,
+            "manifest": each,
+        }
+        for ref, each in sorted(found.manifests.items())
+    ]
+    body = {
+        "written": folder is not None and bool(manifests),
+        "folder": str(folder) if folder is not None else None,
+        "manifests": manifests,
+        "declared": sorted(map(str, found.declared)),
+        "refused": [{"kind": kind, "name": name, "why": why} for (kind, name), why in sorted(found.refused.items())],
+        "unread": [{"kind": kind, "why": why} for kind, why in sorted(found.unread.items())],
+    }
+    return json.dumps({"formatVersion": FORMAT_VERSION, "kind": "import", **body}, indent=2, ensure_ascii=True, default=str)
 
 
 def _outcome(found: Imported, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import textwrap
@@ -186,6 +187,42 @@ def test_drift_is_imported_as_it_is(tree: Path) -> None:
     path = tree / ".mlops/dvc/projects/hello/flowers/flowers.csv.dvc"
     path.write_text(path.read_text().replace('"type": "data"', '"type": "model"'))
     assert "type: model\n" in reconcile("import", "dataset", "hello/flowers", cwd=tree).stdout
+
+
+def test_programs_are_told_what_would_be_written_and_what_was(tree: Path) -> None:
+    unmarked(tree, "garden", "roses")
+    unmarked(tree, "hello", "My_Roses")
+    only = ("import", "--all", "--tool", "dvc", "-o", "json")
+    would = json.loads(reconcile(*only, cwd=tree).stdout)
+    assert (would["formatVersion"], would["kind"], would["written"], would["folder"]) == (1, "import", False, None)
+    assert not (tree / "imported").exists()
+    assert [(each["ref"], each["file"], each["adopt"]) for each in would["manifests"]] == [
+        ("dataset/garden/roses", "projects/garden/datasets.yaml", True),
+        ("project/garden", "projects/garden/project.yaml", False),
+    ]
+    assert would["declared"] == ["dataset/hello/flowers", "project/hello"]
+    [refused] = would["refused"]
+    assert (refused["kind"], refused["name"]) == ("Dataset", "hello/My_Roses")
+    assert refused["why"].startswith("its name cannot be that of a manifest")
+    said = reconcile(*only, "--to", "imported", cwd=tree)
+    done = json.loads(said.stdout)
+    assert (said.returncode, done["written"], done["folder"]) == (0, True, "imported")
+    assert {key: done[key] for key in ("manifests", "declared", "refused", "unread")} == {
+        key: would[key] for key in ("manifests", "declared", "refused", "unread")
+    }
+    written = imported(tree / "imported")
+    assert {each["kind"]: each["manifest"] for each in done["manifests"]} == written
+
+
+def test_one_object_is_told_to_programs_too(tree: Path) -> None:
+    text = reconcile("import", "dataset", "hello/flowers", cwd=tree).stdout
+    told = json.loads(reconcile("import", "dataset", "hello/flowers", "-o", "json", cwd=tree).stdout)
+    [one] = told["manifests"]
+    assert (one["ref"], one["file"], one["adopt"], told["written"]) == ("dataset/hello/flowers", None, False, False)
+    assert one["manifest"] == yaml.safe_load(text)
+    (tree / ".mlops/services/mlflow").mkdir(parents=True)
+    away = reconcile("import", "--all", "-o", "json", cwd=tree)
+    assert (away.returncode, [each["kind"] for each in json.loads(away.stdout)["unread"]]) == (3, ["Experiment", "Model"])
 
 
 @pytest.mark.parametrize(
