@@ -53,6 +53,7 @@ from reconciler.model import (
     Status,
     Unknown,
 )
+from reconciler.moves import as_moved, renamed, to_move, under_old_names
 from reconciler.observe import Observed, observe, observe_children
 from reconciler.plan import plan
 from reconciler.policy import Policy
@@ -83,7 +84,8 @@ def propose(selection: Selection, house: House) -> Proposal:
     root_paths, quarantined = house.store.meta("root_paths") or "", house.store.rulings.quarantined()
     desired = read(selection, house.kinds, house.settings, inventory, root_paths, quarantined, house.checks)
     selection = desired.selection
-    ctx = context(house, desired.graph.resources, inventory, focused=not selection.prunes)
+    moving = renamed(desired.graph.resources, inventory)
+    ctx = context(house, desired.graph.resources, inventory, focused=not selection.prunes, moving=moving)
     chosen = {ref: each for ref, each in desired.graph.resources.items() if selection.holds(each)}
     house.tell(Event("phase", "looking at the tools"))
     looked_at = [each for ref, each in chosen.items() if ref not in desired.graph.blocked]
@@ -91,7 +93,12 @@ def propose(selection: Selection, house: House) -> Proposal:
     unfinished = frozenset(house.store.open_intents())
     also = {ref.kind for ref in unfinished if selection.covers(ref)} if selection.prunes else ()
     breaker = house.backoff.breaker if house.backoff else None
+    looked_at += under_old_names(looked_at, moving, house.kinds)
     observed = observe(looked_at, ctx, house.kinds, house.settings.parallelism, also, breaker) if ctx else _blind(looked_at)
+    observed, moves = to_move(observed, moving, desired.graph.resources, inventory, desired.installation)
+    for ref in moving.keys() - moves.of.keys():
+        del moving[ref]
+    inventory = as_moved(inventory, moves)
     differ = _differ(house)
     bound = bind(chosen.values(), observed.seen, inventory, differ)
     expanded = expand(bound, observed.seen, ctx, house.kinds) if ctx else Expanded()
@@ -101,7 +108,7 @@ def propose(selection: Selection, house: House) -> Proposal:
         unwanted = below.extra
         observed = below.onto(observed)
         bound = bind([each for some in expanded.children.values() for each in some], observed.seen, inventory, differ, bound)
-    policy = _policy(selection, house, desired, bound, observed, unfinished, inventory, ctx)
+    policy = replace(_policy(selection, house, desired, bound, observed, unfinished, inventory, ctx), moves=moves)
     made = partial(plan, bound, observed.seen, inventory, unwanted=unwanted)
     planned, admission = made(policy), None
     if ctx:
@@ -264,6 +271,7 @@ def _policy(
         now=now,
         sources=desired.graph.sources,
         partial=selection.partial,
+        part=selection.part,
         shard=selection.shard if selection.prunes else None,
         refused=desired.graph.refused,
         blocked={ref: each for ref, each in desired.graph.blocked.items() if ref in bound.resources or (selection.whole_of(ref))},
@@ -339,7 +347,8 @@ def _journal(proposal: Proposal, house: House) -> StoreJournal:
     sources = {ref: each.source for ref, each in proposal.resources.items()} | {
         ref: each.source for ref, each in proposal.inventory.items()
     }
-    return StoreJournal(house.store, house.actor, house.now, revisions, locations, sources, cache(partial(author, proposal, house)))
+    by = cache(partial(author, proposal, house))
+    return StoreJournal(house.store, house.actor, house.now, revisions, locations, sources, house.memos.move, by)
 
 
 def author(proposal: Proposal, house: House, source: str) -> str:

@@ -111,7 +111,7 @@ def _broken_book(name: str, why: str, line: int = 0, column: int = 0) -> RuleBoo
 
 def _broken(name: str, at: Location, why: str) -> GuardRule:
     """A rule of which nobody knows what it is about: it is about everything."""
-    return GuardRule(name, at, "deny", "", "", verbs=("create", "update", "replace", "adopt", "delete"), broken=why)
+    return GuardRule(name, at, "deny", "", "", verbs=("create", "update", "replace", "adopt", "move", "delete"), broken=why)
 
 
 def _once(rules: Iterable[GuardRule]) -> tuple[GuardRule, ...]:

@@ -12,7 +12,7 @@ DENIED = "PolicyDenied"
 """Reason of what a rule denies."""
 BROKEN = "PolicyBroken"
 """Reason of what a rule would have judged that cannot be judged."""
-WRITES: tuple[Verb, ...] = ("create", "update", "replace", "adopt")
+WRITES: tuple[Verb, ...] = ("create", "update", "replace", "adopt", "move")
 
 
 @dataclass(frozen=True)

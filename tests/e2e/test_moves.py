@@ -1,0 +1,165 @@
+"""Renaming in git: what was trained, registered and recorded keeps its history under the new name, and nothing starts again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from reconciler.controller import Call
+from reconciler.house import open_house
+from reconciler.loop import carry_out, propose
+from reconciler.selection import Selection
+from reconciler.settings import Settings
+from tests.e2e.installation import Installation, dataset
+from tests.e2e.serving import lab
+from tests.e2e.training import runs
+from tests.forked import called
+
+pytestmark = pytest.mark.xdist_group("runs")
+PARAMS = "params: {factor: 2, accuracy: [0.7, 0.8]}"
+
+
+class Lab:
+    """One dataset, two runs on it, a model of the better one, and the name of each."""
+
+    def __init__(self, here: Installation, url: str) -> None:
+        self.here, self.url, self.name = here, url, here.env["NAME"]
+
+    def declare(self, data: str, trained: str, best: str, moved: dict[str, str] | None = None) -> None:
+        """All of them in one file; `moved`: kind -> what it was called before."""
+        before = moved or {}
+        data_text = dataset(data, self.name, "numbers.csv")
+        train = "{entrypoint: train.py, " + PARAMS + ", resources: {memory: 64Mi, cpu: 100m, duration: 2s}}"
+        trained_text = f"spec:\n  metric: {{name: accuracy}}\n  datasets: [{data}]\n  runs: {train}\n"
+        trial = "  trial: {requests: 20, resources: {memory: 256Mi, cpu: 100m, duration: 5s}}\n"
+        best_text = f"spec:\n  experiment: {trained}\n{trial}"
+        texts = [data_text, self._head("Experiment", trained) + trained_text, self._head("Model", best) + best_text]
+        texts = [self._moved(text, before.get(kind)) for kind, text in zip(("Dataset", "Experiment", "Model"), texts, strict=True)]
+        self.here.write({"manifests/all.yaml": "---\n".join(texts)})
+
+    def _head(self, kind: str, name: str) -> str:
+        return f"apiVersion: reconciler.mlops/v1\nkind: {kind}\nmetadata: {{name: {name}, project: {self.name}}}\n"
+
+    @staticmethod
+    def _moved(text: str, old: str | None) -> str:
+        return text.replace("spec:\n", f"lifecycle: {{movedFrom: {old}}}\nspec:\n", 1) if old else text
+
+    def renamed(self) -> None:
+        """Everything under another name, in one commit."""
+        self.declare("measured", "scaling", "scaler", {"Dataset": "numbers", "Experiment": "doubling", "Model": "doubler"})
+
+    def facts(self) -> dict[str, Any]:
+        """What must stay as it is: the runs, the versions with their aliases, the data's versions."""
+        names = self.here.root / ".mlops/dvc/projects" / self.name
+        kept = sorted(json.dumps([each["info"]["run_id"], each["tags"]["mlops.key"], each["info"]["status"]]) for each in self.runs())
+        return {"runs": kept, "versions": self.versions(), "data": sorted(each.parent.name for each in names.glob("_versions/*/*/*.dvc"))}
+
+    def runs(self) -> list[dict[str, Any]]:
+        return runs(self.here, self.url, view="ALL")
+
+    def model(self) -> dict[str, Any]:
+        """The one registered model of this installation."""
+        asked = {"filter": f"tags.`mlops.installation` = '{self.name}'"}
+        answer = httpx.get(f"{self.url}/api/2.0/mlflow/registered-models/search", params=asked, trust_env=False, timeout=30).json()
+        (found,) = answer["registered_models"]
+        return dict(found)
+
+    def versions(self) -> list[Any]:
+        asked = {"filter": f"name = '{self.model()['name']}'"}
+        answer = httpx.get(f"{self.url}/api/2.0/mlflow/model-versions/search", params=asked, trust_env=False, timeout=30).json()
+        aliases = {each["version"]: each["alias"] for each in self.model().get("aliases", [])}
+        return sorted([each["version"], each["run_id"], aliases.get(each["version"], "")] for each in answer["model_versions"])
+
+
+@pytest.fixture
+def made(tmp_path: Path, mlflow_url: str) -> Lab:
+    """Trained, registered, promoted; the data has one earlier version."""
+    here = lab(tmp_path / "root", mlflow_url)
+    found = Lab(here, mlflow_url)
+    here.write({f"code/{found.name}/numbers.csv": "a\n0\n"})
+    here.write({"manifests/all.yaml": dataset("numbers", found.name, "numbers.csv")})
+    here.ok("--wait")
+    here.write({f"code/{found.name}/numbers.csv": "a\n1\n"})
+    found.declare("numbers", "doubling", "doubler")
+    here.ok("--wait")
+    here.commit("all of it")
+    facts = found.facts()
+    assert len(facts["runs"]) == 2
+    assert [each[2] for each in facts["versions"]].count("champion") == 1
+    assert len(facts["data"]) == 1
+    return found
+
+
+def _is_whole(found: Lab, facts: dict[str, Any]) -> None:
+    """Everything goes by its new name, with all that it had, and nothing is left to do."""
+    assert found.facts() == facts
+    assert {each["tags"]["mlops.ref"].partition("#")[0] for each in found.runs()} == {f"experiment/{found.name}/scaling"}
+    model = found.model()
+    assert model["name"] == f"{found.name}.scaler"
+    assert {each["key"]: each["value"] for each in model["tags"]}["mlops.ref"] == f"model/{found.name}/scaler"
+    assert "No changes" in found.here.ok().out
+    status = found.here.status()
+    assert {ref for ref in status if "#" not in ref and ref.startswith(("data", "exp", "mod"))} == {
+        f"dataset/{found.name}/measured",
+        f"experiment/{found.name}/scaling",
+        f"model/{found.name}/scaler",
+    }
+    assert {each["health"] for each in status.values()} == {"Healthy"}
+
+
+def test_what_is_renamed_keeps_its_history_and_trains_nothing_again(made: Lab) -> None:
+    here, name, facts = made.here, made.name, made.facts()
+    made.renamed()
+    told = here.run("--dry-run").out
+    for kind, old, new in (("dataset", "numbers", "measured"), ("experiment", "doubling", "scaling"), ("model", "doubler", "scaler")):
+        assert f"→ {kind}/{name}/{new}" in told
+        assert f"moved from {kind}/{name}/{old}" in told
+    plan = here.plan()
+    assert {key: count for key, count in plan["totals"].items() if count} == {"move": 3, "keep": plan["totals"]["keep"]}
+    done = here.ok()
+    assert "3 moved" in done.out
+    _is_whole(made, facts)
+    (line,) = [
+        each
+        for each in json.loads(here.run("history", f"experiment/{name}/scaling", "-o", "json").out)["entries"]
+        if each["action"] == "move"
+    ]
+    assert line["detail"]["from"] == f"experiment/{name}/doubling"
+
+    made.declare("measured", "scaling", "scaler")  # the fields may go, and new data is a new version as ever
+    assert "No changes" in here.ok().out
+    here.write({f"code/{name}/numbers.csv": "a\n2\n"})
+    here.ok("--wait")
+    assert len(made.runs()) == 4
+
+
+def test_a_pass_that_is_killed_after_each_of_its_writes_gets_there_all_the_same(made: Lab) -> None:
+    facts = made.facts()
+    made.renamed()
+    for passes in range(40):
+        done = called(_killed_at_its_first_write, made.here.root, env=made.here.environment)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+    assert passes >= 6, "three names and the marks of two runs at least"
+    _is_whole(made, facts)
+
+
+def _killed_at_its_first_write(root: Path) -> None:
+    """A pass in a process of its own that ends by SIGKILL as soon as a tool has answered to a write."""
+    house = open_house(Settings(root=root, state_dir=root / ".mlops", parallelism=1), actor="test")
+
+    def hook(call: Call) -> None:
+        if call.write:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    house.wire.on_call = hook
+    report = carry_out(propose(Selection(), house), house)
+    failed = [each for each in report.results if type(each.outcome).__name__ == "Failed"]
+    assert not failed, failed
