@@ -149,7 +149,7 @@ def _line(glyph: str, told: Row, state: str, page: _Page, seconds: float, style:
     name = clean(str(told.ref))
     spent = f" in {took(seconds)}" if seconds >= 1 else ""
     start = f"  {paint(glyph, style or COLORS[told.verb], page.color)} {paint(name, 'bold', page.color)}{' ' * (page.names - len(name))}"
-    why = clean(told.why) if told.verb in ("create", "update") and not style else ""
+    why = clean(told.why) if told.verb in ("create", "update", "move") and not style else ""
     beside = f"  {state}{spent}    {why}"
     if not why or 4 + max(page.names, len(name)) + len(beside) <= page.width:
         return [f"{start}{beside}".rstrip()]

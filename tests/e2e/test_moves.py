@@ -18,7 +18,8 @@ from reconciler.selection import Selection
 from reconciler.settings import Settings
 from tests.e2e.installation import Installation, dataset
 from tests.e2e.serving import lab
-from tests.e2e.training import runs
+from tests.e2e.training import lab as training_lab
+from tests.e2e.training import runs, small, starts, sweep, until
 from tests.forked import called
 
 pytestmark = pytest.mark.xdist_group("runs")
@@ -151,6 +152,30 @@ def test_a_pass_that_is_killed_after_each_of_its_writes_gets_there_all_the_same(
         passes += 1
     assert passes >= 6, "three names and the marks of two runs at least"
     _is_whole(made, facts)
+
+
+def test_a_run_that_is_under_way_goes_on_under_the_new_name_and_what_waits_keeps_its_place(tmp_path: Path, mlflow_url: str) -> None:
+    here = training_lab(tmp_path / "root", mlflow_url, quota="nominal: {memory: 100Mi, cpu: 1}")
+    name = here.env["NAME"]
+    sweep(here, "long", f"params: {{rank: [1, 2], seconds: 6}}, {small(6)}")
+    here.run()
+    until(lambda: len(starts(here)) == 1)
+    before = {each["info"]["run_id"] for each in runs(here, mlflow_url)}
+    (waits,) = json.loads(here.run("queue", "-o", "json").out)["waiting"]
+    text = (here.root / "manifests/long.yaml").read_text()
+    (here.root / "manifests/long.yaml").unlink()
+    here.write(
+        {"manifests/short.yaml": text.replace("name: long,", "name: short,").replace("spec:", "lifecycle: {movedFrom: long}\nspec:")}
+    )
+    assert "1 moved" in here.run().out
+    (still,) = json.loads(here.run("queue", "-o", "json").out)["waiting"]
+    assert still["ref"] == waits["ref"].replace("/long#", "/short#")
+    assert still["since"] == waits["since"]
+    here.ok("--wait")
+    assert before < {each["info"]["run_id"] for each in runs(here, mlflow_url)}
+    assert len(starts(here)) == 2
+    assert {each["tags"]["mlops.ref"].partition("#")[0] for each in runs(here, mlflow_url)} == {f"experiment/{name}/short"}
+    assert "No changes" in here.ok().out
 
 
 def _killed_at_its_first_write(root: Path) -> None:
