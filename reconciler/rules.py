@@ -289,7 +289,7 @@ def moved_once(world: World) -> Iterator[Breach]:
             at = f" ({world.declared[old].location})" if old in world.declared else ""
             hint = "declare it under its new name only"
             if old in moved:
-                hint += f"; where it was called '{moved[old].name}' once, only its last name before this one counts"
+                hint += "; of several earlier names only the last one counts"
             yield Breach(each, path, f"{old}{at} is declared beside it", hint, "MovedFrom")
         elif claims[old] > 1:
             other = next(world.declared[one] for one, name in moved.items() if name == old and one != ref)

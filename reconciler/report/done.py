@@ -139,7 +139,9 @@ def _result_lines(each: Result, page: _Page) -> list[str]:
 
 
 def _done(told: Row) -> str:
-    """What was done; of a run, that it has come to its end; of a replica, that it serves."""
+    """What was done; of a run, that it has come to its end; of a replica, that it serves; of a move, from what."""
+    if told.verb == "move":
+        return told.why
     end = "finished" if told.ref.kind == "Experiment" else "ready"
     return {"create": end, "update": end, "delete": "let go"}.get(told.verb, DONE[told.verb]) if told.ref.key else DONE[told.verb]
 
@@ -149,7 +151,7 @@ def _line(glyph: str, told: Row, state: str, page: _Page, seconds: float, style:
     name = clean(str(told.ref))
     spent = f" in {took(seconds)}" if seconds >= 1 else ""
     start = f"  {paint(glyph, style or COLORS[told.verb], page.color)} {paint(name, 'bold', page.color)}{' ' * (page.names - len(name))}"
-    why = clean(told.why) if told.verb in ("create", "update", "move") and not style else ""
+    why = clean(told.why) if told.verb in ("create", "update") and not style else ""
     beside = f"  {state}{spent}    {why}"
     if not why or 4 + max(page.names, len(name)) + len(beside) <= page.width:
         return [f"{start}{beside}".rstrip()]

@@ -204,7 +204,7 @@ def test_the_old_one_is_not_declared_beside_it(tmp_path: Path) -> None:
 def test_a_chain_names_the_link_that_counts(tmp_path: Path) -> None:
     text = told(graph(tmp_path, project(), moved("Experiment", "b", "a"), moved("Experiment", "c", "b")))
     assert "experiment/p/b" in text
-    assert "once" in text
+    assert "only the last one counts" in text
 
 
 def test_two_cannot_have_been_the_same(tmp_path: Path) -> None:
