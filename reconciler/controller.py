@@ -383,16 +383,13 @@ class Adopts(Protocol):
 
 @runtime_checkable
 class Moves(Protocol):
-    """Optional: what was made can be given another name in its tool and keeps all that belongs to it; for `lifecycle.movedFrom`.
-
-    A kind that cannot says in an attribute `unmovable` why, and what to do instead: a manifest that asks for it is refused with that."""
+    """Optional: what was made can be renamed in its tool and keeps what belongs to it; for `lifecycle.movedFrom`. A kind that cannot says in
+    an attribute `unmovable` why, and what to do instead."""
 
     def move(self, owned: Owned, resource: Resource[Any], ctx: Context) -> Outcome:
-        """Rename the object of `owned` (its old Ref and its id as recorded) to `resource.ref`, and its marks and its children's with it.
-
-        Nothing else is changed: what differs beside the name comes to `apply` afterwards. Safe to repeat: a pass that was killed in the
-        middle calls it again, and `observe` then finds the object under either name with either mark. `Done` has the new id.
-        Raises Conflict where what goes by the old name is not ours any more, or the new name is taken."""
+        """Rename the object of `owned` (its old Ref and its id) to `resource.ref`, its marks and its children's with it, and nothing else:
+        what differs besides comes to `apply` afterwards. `Done` has the new id. Safe to repeat: after a crash, `observe` finds the object
+        under either name with either mark. Raises Conflict where it is not ours any more, or the new name is taken."""
 
 
 @runtime_checkable
