@@ -383,8 +383,8 @@ class Adopts(Protocol):
 
 @runtime_checkable
 class Moves(Protocol):
-    """Optional: what was made can be renamed in its tool and keeps what belongs to it; for `lifecycle.movedFrom`. A kind that cannot says in
-    an attribute `unmovable` why, and what to do instead."""
+    """Optional: what was made can be renamed in its tool and keeps what belongs to it; for `lifecycle.movedFrom`. A kind that cannot says
+    in an attribute `unmovable` why, and what to do instead."""
 
     def move(self, owned: Owned, resource: Resource[Any], ctx: Context) -> Outcome:
         """Rename the object of `owned` (its old Ref and its id) to `resource.ref`, its marks and its children's with it, and nothing else:

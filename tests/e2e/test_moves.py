@@ -16,7 +16,7 @@ from reconciler.house import open_house
 from reconciler.loop import carry_out, propose
 from reconciler.selection import Selection
 from reconciler.settings import Settings
-from tests.e2e.installation import Installation, dataset
+from tests.e2e.installation import Installation, dataset, experiment
 from tests.e2e.serving import lab
 from tests.e2e.training import lab as training_lab
 from tests.e2e.training import runs, small, starts, sweep, until
@@ -152,6 +152,93 @@ def test_a_pass_that_is_killed_after_each_of_its_writes_gets_there_all_the_same(
         passes += 1
     assert passes >= 6, "three names and the marks of two runs at least"
     _is_whole(made, facts)
+
+
+@pytest.fixture
+def bare(tmp_path: Path, mlflow_url: str) -> Installation:
+    """An experiment without runs, and a quota."""
+    here = training_lab(tmp_path / "root", mlflow_url)
+    here.write({"manifests/one.yaml": experiment("one", here.env["NAME"])})
+    here.ok()
+    return here
+
+
+def _rename(here: Installation, old: str, new: str) -> None:
+    (here.root / f"manifests/{old}.yaml").unlink()
+    text = experiment(new, here.env["NAME"]).replace("spec:", f"lifecycle: {{movedFrom: {old}}}\nspec:")
+    here.write({f"manifests/{new}.yaml": text})
+
+
+def _experiments(here: Installation, url: str) -> dict[str, str]:
+    """Name -> id of all in the project."""
+    body = {"max_results": 100, "filter": f"name LIKE '{here.env['NAME']}/%'"}
+    answer = httpx.post(f"{url}/api/2.0/mlflow/experiments/search", json=body, trust_env=False, timeout=30).json()
+    return {each["name"].partition("/")[2]: each["experiment_id"] for each in answer["experiments"]}
+
+
+def test_a_name_that_somebody_else_has_is_left_to_them(bare: Installation, mlflow_url: str) -> None:
+    body = {"name": f"{bare.env['NAME']}/two"}
+    httpx.post(f"{mlflow_url}/api/2.0/mlflow/experiments/create", json=body, trust_env=False, timeout=30).raise_for_status()
+    before = _experiments(bare, mlflow_url)
+    _rename(bare, "one", "two")
+    ran = bare.run()
+    assert ran.code == 3
+    assert f"something of this name exists beside experiment/{bare.env['NAME']}/one" in " ".join(ran.out.split())
+    assert _experiments(bare, mlflow_url) == before
+
+
+def test_a_saved_plan_moves_exactly_what_was_reviewed_and_once(bare: Installation, mlflow_url: str) -> None:
+    before = _experiments(bare, mlflow_url)
+    _rename(bare, "one", "two")
+    bare.ok("--dry-run", "--out", "plan.json")
+    assert "1 moved" in bare.ok("apply", "plan.json").out
+    assert _experiments(bare, mlflow_url) == {"two": before["one"]}
+    assert bare.run("apply", "plan.json").code == 1
+    _rename(bare, "two", "three")
+    bare.ok("--dry-run", "--out", "plan.json")
+    _rename(bare, "three", "four")
+    text = (bare.root / "manifests/four.yaml").read_text().replace("movedFrom: three", "movedFrom: two")
+    bare.write({"manifests/four.yaml": text})
+    refused = bare.run("apply", "plan.json")
+    assert refused.code == 1
+    assert "nothing was done" in refused.text
+    assert _experiments(bare, mlflow_url) == {"two": before["one"]}
+
+
+def test_a_move_outlives_the_loss_of_the_store(bare: Installation, mlflow_url: str) -> None:
+    before = _experiments(bare, mlflow_url)
+    _rename(bare, "one", "two")
+    for each in (bare.root / ".mlops").glob("store.db*"):
+        each.unlink()
+    bare.ok()
+    assert _experiments(bare, mlflow_url) == {"two": before["one"]}
+    assert "No changes" in bare.ok().out
+
+
+def test_a_project_that_wants_a_yes_is_asked_and_nothing_of_it_is_made_anew_meanwhile(bare: Installation, mlflow_url: str) -> None:
+    before, path = _experiments(bare, mlflow_url), bare.root / "manifests/project.yaml"
+    asks = f"  path: code/{bare.env['NAME']}\n"
+    path.write_text(path.read_text().replace(asks, f"{asks}  sync: {{approval: required}}\n"))
+    bare.ok()
+    _rename(bare, "one", "two")
+    ran = bare.run()
+    assert ran.code == 3
+    assert "waiting for approval" in ran.out
+    assert _experiments(bare, mlflow_url) == before
+    bare.ok("approve", f"project/{bare.env['NAME']}", "--yes")
+    assert "1 moved" in bare.run().out
+    assert _experiments(bare, mlflow_url) == {"two": before["one"]}
+
+
+def test_a_quota_is_renamed_in_place(bare: Installation) -> None:
+    path = bare.root / "manifests/project.yaml"
+    path.write_text(
+        path.read_text()
+        .replace("name: share,", "name: portion,")
+        .replace("spec: {nominal", "lifecycle: {movedFrom: share}\nspec: {nominal")
+    )
+    assert "1 moved" in bare.ok().out
+    assert "No changes" in bare.ok().out
 
 
 def test_a_run_that_is_under_way_goes_on_under_the_new_name_and_what_waits_keeps_its_place(tmp_path: Path, mlflow_url: str) -> None:
