@@ -90,7 +90,7 @@ class Memos:
         """The same, where what is not moved yet has its notes under its old name, and so have its children."""
 
         def page(ref: Ref) -> MutableMapping[str, JSON]:
-            old = moving.get(replace(ref, key=""))
+            old = moving.get(replace(ref, key="")) if moving else None
             return self(replace(old, key=ref.key) if old is not None else ref)
 
         return page

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from reconciler.bind import Bound
+from reconciler.guard.facts import deed_of
+from reconciler.guard.values import WRITES
 from reconciler.house import Memos
 from reconciler.model import (
     Absent,
@@ -171,6 +173,15 @@ def test_notes_are_found_under_the_old_name_until_it_has_moved() -> None:
     assert memos(NEW) == {"settled": "x"}
     assert OLD not in memos.loaded
     assert memos(replace(NEW, key="a")) == {"n": 1}
+
+
+def test_rules_see_a_move_as_a_write_that_loses_nothing() -> None:
+    action = planned({"old": there("old")}, owned("old", prune="confirm"), changes=(CALLED, BIG))["new"]
+    assert isinstance(action, Move)
+    deed = deed_of(action, {NEW: owned("new")}, {NEW: MOVED})
+    assert (deed.verb, deed.irreversible, deed.manifest_changed) == ("move", False, True)
+    assert [each["path"] for each in deed.changes] == ["spec.size"]
+    assert deed.verb in WRITES
 
 
 # --- what may be said ----------------------------------------------------------------------------------------------
