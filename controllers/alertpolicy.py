@@ -40,6 +40,7 @@ class AlertPolicyController:
 
     info = KIND
     tool = ""
+    unmovable = "what it has told is kept under its name; declare it anew, and remove the old one: what fires then may be told once more"
     services = ()
 
     def observe(self, resources: Sequence[Resource[AlertPolicySpec]], ctx: Context) -> Mapping[Ref, Observation]:

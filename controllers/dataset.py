@@ -20,7 +20,7 @@ from controllers.tools.dvc_obtain import Obtained, Want, moved_on, nested, obtai
 from controllers.tools.dvc_open import open_dvc
 from reconciler.controller import Context, Drift
 from reconciler.diff import compare
-from reconciler.errors import ReconcilerError, Terminal
+from reconciler.errors import Conflict, ReconcilerError, Terminal, Transient
 from reconciler.model import (
     JSON,
     KNOWN_AFTER_APPLY,
@@ -152,7 +152,7 @@ class DatasetController:
             dvc.take_back(resource.root, spec.path, entry)
         if spec.versions is not None and (old := dvc.names.history(project, name)[spec.versions :]):
             dvc.let_go(project, name, [each.version.md5 for each in old])
-        return Done(f"{project}/{name}", {"digest": entry.version.md5, "path": spec.path})
+        return Done(f"{project}/{name}", _outputs(entry, spec.path, name))
 
     def delete(self, owned: Owned, ctx: Context) -> Outcome:
         """Forget the versions and release what nothing else refers to. The data at its path is the user's and stays."""
@@ -163,6 +163,20 @@ class DatasetController:
             dvc.take_back(root, entry.notes["path"], entry)
         dvc.let_go(project, name)
         return Done(owned.external_id)
+
+    def move(self, owned: Owned, resource: Resource[Any], ctx: Context) -> Outcome:
+        """See `Moves`. Its versions are renamed in the project's DVC repository; no byte is read or moved."""
+        dvc, project, ref = ctx.client(Dvc, open_dvc), resource.ref.owner, resource.ref
+        found = dvc.names.entry(project, owned.ref.name) or dvc.names.entry(project, ref.name)
+        if found is None:
+            raise Transient(f"DVC has no version of {owned.ref} any more", hint="the next pass looks again")
+        if found.notes.get("installation") != ctx.installation or found.notes.get("ref") not in (str(owned.ref), str(ref)):
+            raise Conflict(f"the record of {owned.ref} in DVC no longer carries its mark; it was left alone")
+        dvc.names.rename(project, owned.ref.name, ref.name)
+        moved = dvc.names.entry(project, ref.name)
+        assert moved is not None
+        dvc.names.record(project, ref.name, replace(moved, notes={**moved.notes, "ref": str(ref), "formerly": _first_name(moved.notes)}))
+        return Done(f"{project}/{ref.name}")
 
     def health(self, resource: Resource[DatasetSpec], seen: Present) -> HealthReport:
         """Healthy = the bytes are a known version and meet what is expected of them."""
@@ -206,6 +220,17 @@ class DatasetController:
         return manifest(Ref(KIND.name, project, name), {"path": path})
 
 
+def _outputs(entry: Entry, path: str, name: str, md5: str = "") -> dict[str, str]:
+    """What others are told of a version; `formerly` is the first of several names, by which runs know the data."""
+    first = _first_name(entry.notes) or name
+    return {"digest": md5 or entry.version.md5, "path": path, **({"formerly": first} if first != name else {})}
+
+
+def _first_name(notes: Mapping[str, str]) -> str:
+    ref = Ref.parse(notes.get("ref", ""), [KIND.name])
+    return notes.get("formerly") or (ref.name if ref is not None else "")
+
+
 def _held(project: str, name: str, entry: Entry | ReconcilerError) -> Observation:
     """What the namespace alone says; enough for an orphan."""
     if isinstance(entry, ReconcilerError):
@@ -214,7 +239,7 @@ def _held(project: str, name: str, entry: Entry | ReconcilerError) -> Observatio
     mark = Mark(notes["installation"], notes.get("ref", ""), notes.get("digest", "")) if "installation" in notes else None
     path = notes.get("path", "")
     fields = {"path": path, "type": notes.get("type", "data"), "version": md5, "push": notes.get("pushed")}
-    return Present(f"{project}/{name}", fields, {"digest": md5, "path": path}, mark)
+    return Present(f"{project}/{name}", fields, _outputs(entry, path, name), mark)
 
 
 def _look(resource: Resource[DatasetSpec], entry: Entry, place: Path, ctx: Context, dvc: Dvc) -> Present:
@@ -253,12 +278,17 @@ def _look(resource: Resource[DatasetSpec], entry: Entry, place: Path, ctx: Conte
     return replace(
         held,
         fields=fields,
-        outputs={"digest": spec.pin or entry.version.md5, "path": spec.path},
+        outputs=_outputs(entry, spec.path, _name(resource.ref, ctx), spec.pin or ""),
         recheck_at=recheck,
         settling=recheck is not None,
         unfit=unexpected(spec.expect, facts) if data == "same" else "",  # other bytes are judged before they become a version
         raw=raw,
     )
+
+
+def _name(ref: Ref, ctx: Context) -> str:
+    """What it is called once this pass has moved it."""
+    return next((new.name for new, old in ctx.moving.items() if old == ref), ref.name)
 
 
 def _described(resource: Resource[DatasetSpec], got: Obtained, place: Path, before: Entry | None, dvc: Dvc, ctx: Context) -> Entry:
@@ -268,7 +298,11 @@ def _described(resource: Resource[DatasetSpec], got: Obtained, place: Path, befo
         shape, found = fact_notes(place)
         if spec.pin is None and (trouble := unexpected(spec.expect, shape)):
             raise Terminal(f"{spec.path} is refused as a version: {trouble}", hint="correct the data, or spec.expect")
-        notes = {"at": ctx.now().astimezone(UTC).isoformat(), **found, **({"source": notes["source"]} if "source" in notes else {})}
+        notes = {
+            "at": ctx.now().astimezone(UTC).isoformat(),
+            **found,
+            **{each: notes[each] for each in ("source", "formerly") if each in notes},
+        }
         if before and (kind := change(before, place, got.version, dvc.cache)[0]):
             notes["change"] = kind
     elif "columns" not in notes:

@@ -58,6 +58,10 @@ class DeploymentController:
 
     info = KIND
     tool = "serve"
+    unmovable = (
+        "its name is the address that clients ask, and their keys are for it; declare the new one beside it, and remove the old one "
+        "once nobody asks it any more"
+    )
     services = ("mlflow", "ray", "gateway")
     child = ReplicaController()
     released = "it answers what it has in hand, then ends"

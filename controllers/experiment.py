@@ -12,13 +12,13 @@ from typing import Any
 from controllers.run import RunController
 from controllers.runs import expanding
 from controllers.runs.ranking import ranking
-from controllers.runs.releasing import let_go_all
+from controllers.runs.releasing import let_go_all, rename_all
 from controllers.runs.standing import Tag, superseded
 from controllers.tools.mlflow import FEW, ExperimentInfo, Mlflow, connect
 from controllers.tools.mlflow_runs import search
 from reconciler.controller import Context, Drift
 from reconciler.diff import compare
-from reconciler.errors import Conflict, Terminal
+from reconciler.errors import Conflict, Terminal, Transient
 from reconciler.model import (
     JSON,
     Absent,
@@ -141,6 +141,30 @@ class ExperimentController:
             let_go_all(mlflow, owned.external_id, ctx)
             mlflow.delete_experiment(owned.external_id)
         return Done(owned.external_id)
+
+    def move(self, owned: Owned, resource: Resource[Any], ctx: Context) -> Outcome:
+        """See `Moves`. The name first, then the marks of its runs, then its own."""
+        mlflow, ref = connect(ctx), resource.ref
+        found, taken = mlflow.experiment(owned.external_id), mlflow.experiment_named(ref.path)
+        if found is None:
+            raise Transient(f"experiment {owned.external_id} is not there any more", hint="the next pass looks again")
+        mark = _mark(found.tags)
+        if mark is not None and (mark.installation, mark.ref) not in {(ctx.installation, str(each)) for each in (owned.ref, ref)}:
+            raise Conflict(f"experiment {found.name} (id {found.id}) no longer carries the mark of {owned.ref}; it was left alone")
+        if taken is not None and taken.id != found.id:
+            state = ", deleted, which keeps its name" if taken.stage == "deleted" else ""
+            raise Conflict(
+                f"MLflow has another experiment '{ref.path}' (id {taken.id}{state})", hint="choose another name, or remove that one"
+            )
+        if found.stage == "deleted":
+            mlflow.restore_experiment(found.id)
+        if found.name != ref.path:
+            mlflow.rename_experiment(found.id, ref.path)
+        rename_all(mlflow, found.id, owned.ref, ref, ctx)
+        for key, value in (("mlops.installation", ctx.installation), ("mlops.ref", str(ref))):
+            if found.tags.get(key) != value:
+                mlflow.set_experiment_tag(found.id, key, value)
+        return Done(found.id, {"id": found.id})
 
     def health(self, resource: Resource[ExperimentSpec], seen: Present) -> HealthReport:
         if seen.raw["stage"] == "deleted":

@@ -57,7 +57,7 @@ MOST_STEPS = 40
 
 
 class ModelController:
-    """See `reconciler.controller.Controller`; also Projects, Demands and Exports."""
+    """See `reconciler.controller.Controller`; also Projects, Demands, Moves and Exports."""
 
     info = KIND
     tool = "mlflow"
@@ -152,6 +152,29 @@ class ModelController:
                 )
             registry.delete_model(mlflow, found.name)
         return Done(owned.external_id)
+
+    def move(self, owned: Owned, resource: Resource[Any], ctx: Context) -> Outcome:
+        """See `Moves`. Versions and aliases come with the name; a trial that runs is begun again under the new one."""
+        mlflow, ref, name = connect(ctx), resource.ref, model_name(resource.ref)
+        old, new = registry.model(mlflow, owned.external_id), registry.model(mlflow, name)
+        found = old or new
+        if found is None:
+            raise Transient(f"registered model {owned.external_id} is not there any more", hint="the next pass looks again")
+        mark = mark_of(found.tags)
+        if mark is not None and (mark.installation, mark.ref) not in {(ctx.installation, str(each)) for each in (owned.ref, ref)}:
+            raise Conflict(f"registered model {found.name} no longer carries the mark of {owned.ref}; it was left alone")
+        if old is not None and new is not None and owned.external_id != name:
+            raise Conflict(f"MLflow has another registered model '{name}'", hint="choose another name, or remove that one")
+        stop_trials(owned.ref, ctx)
+        if found.name != name:
+            registry.rename_model(mlflow, found.name, name)
+        for each in registry.versions(mlflow, f"name = '{name}'"):
+            if each.tags.get(Tag.REF) == str(owned.ref):
+                registry.tag_version(mlflow, name, each.number, Tag.REF, str(ref))
+        for key, value in ((Tag.INSTALLATION, ctx.installation), (Tag.REF, str(ref))):
+            if found.tags.get(key) != value:
+                registry.tag_model(mlflow, name, key, value)
+        return Done(name)
 
     def health(self, resource: Resource[ModelSpec], seen: Present) -> HealthReport:
         return health(resource, seen.raw[SCENE])

@@ -57,6 +57,9 @@ class MonitorController:
 
     info = KIND
     tool = "evidently"
+    unmovable = (
+        "its reports, its windows and what it has learned to expect are kept under its name; declare it anew, and remove the old one"
+    )
     services = ("evidently",)
     child = WindowController()
     released = "the worker that looks for it is ended"

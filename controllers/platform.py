@@ -55,6 +55,7 @@ class PlatformController:
 
     info = KIND
     tool = ""
+    unmovable = "it is the installation itself, which its services and its Store are recorded under; leave its name as it is"
     services = ()
 
     def observe(self, resources: Sequence[Resource[PlatformSpec]], ctx: Context) -> Mapping[Ref, Observation]:

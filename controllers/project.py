@@ -49,6 +49,7 @@ class ProjectController:
 
     info = KIND
     tool = "dvc"
+    unmovable = "the names of all that it holds begin with its own, in every tool; declare a new one, and import what it is to hold"
     services = ()
 
     def observe(self, resources: Sequence[Resource[ProjectSpec]], ctx: Context) -> Mapping[Ref, Observation]:

@@ -32,7 +32,7 @@ from schemas.resourcequota import KIND, ResourceQuotaSpec
 
 
 class ResourceQuotaController:
-    """See `reconciler.controller.Controller`; also Projects and Exports."""
+    """See `reconciler.controller.Controller`; also Projects, Moves and Exports."""
 
     info = KIND
     tool = ""
@@ -61,6 +61,10 @@ class ResourceQuotaController:
     def delete(self, owned: Owned, ctx: Context) -> Outcome:
         ctx.memo(owned.ref).clear()
         return Done(owned.external_id)
+
+    def move(self, owned: Owned, resource: Resource[Any], ctx: Context) -> Outcome:
+        """See `Moves`. All of it is a page of our notes, which the engine renames."""
+        return Done(resource.ref.path)
 
     def found(self, ctx: Context) -> Sequence[str]:
         return [ref.path for ref in sorted(ctx.owned) if ref.kind == KIND.name]

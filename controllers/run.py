@@ -164,7 +164,13 @@ def _left_behind(mlflow: Mlflow, ctx: Context) -> set[Ref]:
     found: set[Ref] = set()
     for info in mlflow.seen():
         ref = Ref.parse(info.tags.get(Tag.REF, ""), [KIND])
-        if ref is not None and not ref.key and info.tags.get(Tag.INSTALLATION) == ctx.installation and info.name == ref.path:
+        if (
+            ref is not None
+            and not ref.key
+            and ref not in ctx.moving.values()
+            and info.tags.get(Tag.INSTALLATION) == ctx.installation
+            and info.name == ref.path
+        ):
             page = ctx.memo(ref)
             if page.get(EXPANDED) and not page.get(SETTLED):
                 found.add(ref)

@@ -49,6 +49,9 @@ class WorkflowController:
 
     info = KIND
     tool = "airflow"
+    unmovable = (
+        "Airflow keeps a DAG's history under its id and renames none; declare it anew, and remove the old one when its history may go"
+    )
     services = looking.SERVICES
     child = TaskController()
     asks = True

@@ -23,7 +23,7 @@ from tenacity import (
 
 from reconciler.backoff import Backoff
 from reconciler.bind import recorded
-from reconciler.controller import Context
+from reconciler.controller import Context, Controller, Moves
 from reconciler.diff import without_ignored
 from reconciler.drift import CHANGED_BY, PUT_BACK, by_hand
 from reconciler.errors import Terminal, Transient
@@ -37,10 +37,12 @@ from reconciler.model import (
     Done,
     Failed,
     Keep,
+    Move,
     Outcome,
     Outputs,
     Owned,
     Plan,
+    Present,
     Ref,
     Replace,
     Resource,
@@ -66,6 +68,9 @@ class Journal(Protocol):
     def created(self, ref: Ref, external_id: str) -> None: ...
     def abandon(self, ref: Ref) -> None: ...
     def record(self, owned: Owned, *, action: str, glyph: str, detail: Mapping[str, Any], result: Literal["done", "started"]) -> None: ...
+    def move(self, old: Ref, owned: Owned, *, glyph: str, detail: Mapping[str, Any], result: Literal["done", "started"]) -> None:
+        """What was noted under `old` is noted under the Ref of `owned` from now on: all of it, or nothing."""
+
     def forget(self, ref: Ref, *, action: str, glyph: str, detail: Mapping[str, Any]) -> None: ...
     def failed(self, ref: Ref, *, action: str, glyph: str, detail: Mapping[str, Any]) -> None: ...
     def check_writer(self) -> None:
@@ -258,6 +263,26 @@ def _act(action: Write, here: _Pass) -> tuple[Write, Outcome]:
                 return action, Done(action.seen.external_id, action.seen.outputs)  # ours and as desired: only the inventory has to learn it
             journal.intend(action.ref, "adopt" if adopts else "update", resource.digest)
             return action, controller.apply(Update(resource, action.seen, changes, adopt=adopts or getattr(action, "adopt", False)), ctx)
+        case Move():
+            action = replace(action, resource=_filled(action.resource, here))
+            journal.intend(action.ref, "move", action.resource.digest)
+            return _move(action, controller, ctx)
+
+
+def _move(action: Move, controller: Controller[Any], ctx: Context) -> tuple[Move, Outcome]:
+    """Rename, look at it under its new name, and write what was planned beside that."""
+    if not isinstance(controller, Moves):
+        raise Terminal(f"the kind {action.ref.kind} cannot be renamed", hint="remove lifecycle.movedFrom")
+    resource, outcome = action.resource, controller.move(action.owned, action.resource, ctx)
+    if not isinstance(outcome, Done):
+        return action, outcome
+    seen = controller.observe([resource], replace(ctx, focused=True)).get(resource.ref)
+    if not isinstance(seen, Present):
+        raise Transient(f"{resource.ref} was renamed, and cannot be seen by its new name yet")
+    planned = {each.path for each in action.changes}
+    changes = tuple(each for each in controller.diff(resource, seen) if each.path in planned)
+    action = replace(action, seen=seen, changes=changes)
+    return action, controller.apply(Update(resource, seen, changes), ctx) if changes else Done(outcome.external_id, seen.outputs)
 
 
 def _filled(resource: Resource[Any], here: _Pass) -> Resource[Any]:
@@ -289,6 +314,8 @@ def _journalled(result: Result, here: _Pass) -> Result:
                 here.journal.failed(action.ref, action=verb, glyph=glyph, detail={**detail, "error": f"{type(error).__name__}: {error}"})
             case Delete(confirmed=confirmed), _:
                 here.journal.forget(action.ref, action="delete-confirmed" if confirmed else "delete", glyph=glyph, detail=detail)
+            case Move(), Done() | Started():
+                _moved(action, outcome, detail, here)
             case ((Create() | Update() | Replace() | Adopt()), Done(external_id, outputs)):
                 here.journal.created(action.ref, external_id)
                 here.fresh[action.ref] = outputs
@@ -303,6 +330,18 @@ def _journalled(result: Result, here: _Pass) -> Result:
     except Exception as error:
         return replace(result, outcome=Failed(error))
     return result
+
+
+def _moved(action: Move, outcome: Done | Started, detail: Mapping[str, Any], here: _Pass) -> None:
+    """Everything is known under the new name, in the Store and in what is left of this pass."""
+    old, new = action.owned.ref, action.ref
+    outputs = outcome.outputs if isinstance(outcome, Done) else action.seen.outputs
+    if isinstance(outcome, Done):
+        here.fresh[new] = outputs
+    entry = owned(action.resource, action.seen.external_id, outputs, here.kinds)
+    detail = {"from": str(old), **detail, "outputs": dict(outputs)}
+    here.journal.move(old, entry, glyph=str(action.glyph), detail=detail, result="done" if isinstance(outcome, Done) else "started")
+    here.ctx.moving.pop(new, None)
 
 
 def _standing(action: Create | Update | Replace | Adopt, token: str) -> tuple[str, Outputs]:
@@ -335,6 +374,7 @@ _WORDS: Mapping[type, tuple[str, str]] = {
     Replace: ("replacing", "replaced"),
     Delete: ("deleting", "deleted"),
     Adopt: ("adopting", "adopted"),
+    Move: ("renaming", "moved"),
 }
 
 

@@ -188,6 +188,9 @@ class Context:
     """What this installation owns, with what each manifest said; filled for `Exports` only."""
     deadline: float = 60.0
     """Seconds that one call to a tool may take."""
+    moving: MutableMapping[Ref, Ref] = field(default_factory=dict)
+    """New name -> the one by which it goes in its tool until this pass has moved it. `observe` is asked for both; runs and notes are found
+    under the old one."""
     focused: bool = False
     """True: only what is asked for matters (a filter, a second look); observe need not list what else carries our mark."""
     clients: MutableMapping[type, Any] = field(default_factory=dict)
@@ -376,6 +379,17 @@ class Adopts(Protocol):
     """Optional: an object that observe cannot find by name can still be found by its content."""
 
     def find(self, resource: Resource[Spec], ctx: Context) -> Present | Absent: ...
+
+
+@runtime_checkable
+class Moves(Protocol):
+    """Optional: what was made can be renamed in its tool and keeps what belongs to it; for `lifecycle.movedFrom`. A kind that cannot says
+    in an attribute `unmovable` why, and what to do instead."""
+
+    def move(self, owned: Owned, resource: Resource[Any], ctx: Context) -> Outcome:
+        """Rename the object of `owned` (its old Ref and its id) to `resource.ref`, its marks and its children's with it, and nothing else:
+        what differs besides comes to `apply` afterwards. `Done` has the new id. Safe to repeat: after a crash, `observe` finds the object
+        under either name with either mark. Raises Conflict where it is not ours any more, or the new name is taken."""
 
 
 @runtime_checkable

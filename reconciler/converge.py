@@ -23,6 +23,7 @@ from reconciler.model import (
     Done,
     Health,
     Keep,
+    Move,
     Plan,
     Present,
     Ref,
@@ -289,7 +290,7 @@ def soon(report: Report, ref: Ref | None = None) -> float | None:
 
 
 def _wrote(result: Result) -> bool:
-    return isinstance(result.outcome, Done | Started) and isinstance(result.action, Create | Update | Replace | Adopt)
+    return isinstance(result.outcome, Done | Started) and isinstance(result.action, Create | Update | Replace | Adopt | Move)
 
 
 def _latest(results: Sequence[Result]) -> tuple[Result, ...]:

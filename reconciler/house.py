@@ -86,6 +86,22 @@ class Memos:
             self.before[ref] = json.dumps(self.loaded.get(ref, {}), sort_keys=True)
         return self.loaded.setdefault(ref, {})
 
+    def through(self, moving: Mapping[Ref, Ref]) -> Callable[[Ref], MutableMapping[str, JSON]]:
+        """The same, where what is not moved yet has its notes under its old name, and so have its children."""
+
+        def page(ref: Ref) -> MutableMapping[str, JSON]:
+            old = moving.get(replace(ref, key="")) if moving else None
+            return self(replace(old, key=ref.key) if old is not None else ref)
+
+        return page
+
+    def move(self, old: Ref, new: Ref) -> None:
+        """The Store has them under the new name from now on."""
+        for ref in [each for each in list(self.loaded) if replace(each, key="") == old]:
+            self.loaded[replace(new, key=ref.key)] = self.loaded.pop(ref)
+        for ref in [each for each in list(self.before) if replace(each, key="") == old]:
+            self.before[replace(new, key=ref.key)] = self.before.pop(ref)
+
     def follow(self, store: Store) -> int:
         """Forget what was read and noted here when somebody else wrote since; the token of the last writer's lease."""
         token = store.last_token()  # before the notebooks: newer ones with an older token are read again, not the other way round
@@ -190,9 +206,14 @@ def _make_state_folder(folder: Path) -> None:
 
 
 def context(
-    house: House, resources: Mapping[Ref, Resource[Any]], inventory: Mapping[Ref, Owned], *, focused: bool = False
+    house: House,
+    resources: Mapping[Ref, Resource[Any]],
+    inventory: Mapping[Ref, Owned],
+    *,
+    focused: bool = False,
+    moving: MutableMapping[Ref, Ref] | None = None,
 ) -> Context | None:
-    """The controllers' view of the house for this pass; None when no Platform is declared or recorded."""
+    """The controllers' view of the house for this pass; None when no Platform is declared or recorded. `moving`: see `Context`."""
     from reconciler.admission.ledger import seen_by_admission
     from reconciler.admission.slots import slots
     from reconciler.admission.standing import room
@@ -205,7 +226,7 @@ def context(
         return None
     kinds = {ref.kind for ref in (*resources, *inventory)} & house.kinds.controllers.keys()
     wanted = {name for kind in kinds for name in house.kinds.controller(kind).services} | _needed(resources, house.kinds)
-    services = house.services(spec)
+    services, old_names = house.services(spec), {} if moving is None else moving
     ctx = Context(
         installation=spec.installation,
         platform=spec,
@@ -214,11 +235,12 @@ def context(
         services=services,
         wanted=tuple(sorted(wanted)),
         secret=secret,
-        memo=house.memos,
+        memo=house.memos.through(old_names),
         projects={ref.name: each for ref, each in resources.items() if ref.kind == "Project"},
         now=house.now,
         log=house.log,
         wire=house.wire,
+        moving=old_names,
         focused=focused,
         jobs=house.jobs(spec, services),
         learned=house.store.work.learned(),

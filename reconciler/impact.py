@@ -73,6 +73,10 @@ def _own(ref: Ref, now: Resource[Any] | None, base: Base, source: str) -> Cause 
         return Cause("removed", f"removed; it was in {before.location}") if before is not None else None
     if now.source != source or ref in base.refused:
         return None
+    if before is None and now.lifecycle.moved_from:
+        old = base.resources.get(replace(ref, name=now.lifecycle.moved_from))
+        if old is not None:
+            return Cause("manifest", f"it is called {old.ref} there", _changes(old, now))
     if before is None:
         return Cause("added", "new")
     if before.digest == now.digest:

@@ -134,7 +134,8 @@ def _whole(manifest: Mapping[str, Any], ctx: Context, house: House) -> tuple[Ref
     if (owned := ctx.owned.get(ref)) is not None:
         metadata.setdefault("labels", owned.declared.get("labels") or {})
         said = dict(owned.declared.get("lifecycle") or ({"prune": owned.prune} if owned.prune != info.prune else {}))
-        said.pop("adopt", None)  # it was taken over; if somebody took our mark away since, the controller says so
+        for done in ("adopt", "movedFrom"):  # it was taken over, or renamed; if somebody took our mark away since, the controller says so
+            said.pop(done, None)
         lifecycle = {**said, **lifecycle}
     try:
         return ref, tidied({**manifest, "metadata": metadata, "lifecycle": lifecycle}, info)

@@ -26,6 +26,8 @@ class StoreJournal:
     locations: Mapping[Ref, Location]
     sources: Mapping[Ref, str] = field(default_factory=dict)
     """Which source each resource comes from; the root where it is not told."""
+    moved: Callable[[Ref, Ref], None] = lambda old, new: None
+    """Told of each move (old name, new name) once the Store has it."""
     author: Callable[[str], str] = lambda _: ""
     """Source -> who made the commit that asks for this; asked for what is written only."""
     mark: Callable[[str], Mapping[str, Any]] = lambda _: {}
@@ -49,6 +51,10 @@ class StoreJournal:
             self.store.audit([entry])
         else:
             self.store.record(owned, audit=entry)
+
+    def move(self, old: Ref, owned: Owned, *, glyph: str, detail: Mapping[str, Any], result: Literal["done", "started"] = "done") -> None:
+        self.store.move(old, owned, audit=self._entry(owned.ref, "move", result, glyph, detail))
+        self.moved(old, owned.ref)
 
     def forget(self, ref: Ref, *, action: str, glyph: str, detail: Mapping[str, Any]) -> None:
         self.store.forget(ref, audit=self._entry(ref, action, "done", glyph, detail))

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +19,9 @@ from typing import Any
 from reconciler.admit import Admission, consider, give_back, grant
 from reconciler.applied import Applying
 from reconciler.apply import apply, owned
-from reconciler.approval import Asked, asked
-from reconciler.attribute import applied
+from reconciler.approval import Asked
 from reconciler.bind import Bound, Differ, bind
-from reconciler.controller import Asks, Context, Expands, Reaction
-from reconciler.diff import compare
-from reconciler.drift import WITHIN, PutBack, by_hand, put_back
+from reconciler.controller import Context, Reaction
 from reconciler.environment import enter, warned
 from reconciler.events import Event
 from reconciler.expand import Expanded, expand
@@ -38,29 +33,25 @@ from reconciler.impact import impact
 from reconciler.inventory import is_untried, note
 from reconciler.journal import StoreJournal
 from reconciler.model import (
-    Absent,
-    Attribution,
     Blocked,
     Delete,
     Diagnostic,
-    Diff,
     Location,
     Observation,
     Owned,
     Plan,
-    Present,
     Ref,
     Resource,
     Result,
     Status,
     Unknown,
 )
+from reconciler.moves import as_moved, renamed, to_move, under_old_names
 from reconciler.observe import Observed, observe, observe_children
 from reconciler.plan import plan
-from reconciler.policy import Policy
 from reconciler.proposal import Proposal, Report
 from reconciler.react import due, react
-from reconciler.record import refused, statuses, summed, told
+from reconciler.record import refused, statuses, summed
 from reconciler.rules import ROOT_SOURCE
 from reconciler.secret import masked
 from reconciler.selection import Selection
@@ -69,12 +60,8 @@ from reconciler.source.follow import place_of
 from reconciler.source.read import Desired, read
 from reconciler.source.revision import author_of
 from reconciler.state.records import AuditEntry
-from reconciler.syncwindow import closed_projects
+from reconciler.under import made_under
 from reconciler.verify import verify
-
-DELETION_WINDOW = timedelta(hours=24)
-MOST_LINES = 10_000
-"""Of the audit log that are read for what was put back lately: an hour of a very busy installation."""
 
 
 def propose(selection: Selection, house: House) -> Proposal:
@@ -85,7 +72,8 @@ def propose(selection: Selection, house: House) -> Proposal:
     root_paths, quarantined = house.store.meta("root_paths") or "", house.store.rulings.quarantined()
     desired = read(selection, house.kinds, house.settings, inventory, root_paths, quarantined, house.checks)
     selection = desired.selection
-    ctx = context(house, desired.graph.resources, inventory, focused=not selection.prunes)
+    moving = renamed(desired.graph.resources, inventory)
+    ctx = context(house, desired.graph.resources, inventory, focused=not selection.prunes, moving=moving)
     chosen = {ref: each for ref, each in desired.graph.resources.items() if selection.holds(each)}
     house.tell(Event("phase", "looking at the tools"))
     looked_at = [each for ref, each in chosen.items() if ref not in desired.graph.blocked]
@@ -93,7 +81,12 @@ def propose(selection: Selection, house: House) -> Proposal:
     unfinished = frozenset(house.store.open_intents())
     also = {ref.kind for ref in unfinished if selection.covers(ref)} if selection.prunes else ()
     breaker = house.backoff.breaker if house.backoff else None
+    looked_at += under_old_names(looked_at, moving, house.kinds)
     observed = observe(looked_at, ctx, house.kinds, house.settings.parallelism, also, breaker) if ctx else _blind(looked_at)
+    observed, moves = to_move(observed, moving, desired.graph.resources, inventory, desired.installation)
+    for ref in moving.keys() - moves.of.keys():
+        del moving[ref]
+    inventory = as_moved(inventory, moves)
     differ = _differ(house)
     bound = bind(chosen.values(), observed.seen, inventory, differ)
     expanded = expand(bound, observed.seen, ctx, house.kinds) if ctx else Expanded()
@@ -103,7 +96,7 @@ def propose(selection: Selection, house: House) -> Proposal:
         unwanted = below.extra
         observed = below.onto(observed)
         bound = bind([each for some in expanded.children.values() for each in some], observed.seen, inventory, differ, bound)
-    policy = _policy(selection, house, desired, bound, observed, unfinished, inventory, ctx)
+    policy = replace(made_under(selection, house, desired, bound, observed, unfinished, inventory, ctx), moves=moves)
     made = partial(plan, bound, observed.seen, inventory, unwanted=unwanted)
     planned, admission = made(policy), None
     if ctx:
@@ -290,88 +283,6 @@ def _unmatched(confirmed: str) -> Diagnostic:
     )
 
 
-def _policy(
-    selection: Selection,
-    house: House,
-    desired: Desired,
-    bound: Bound,
-    observed: Observed,
-    unfinished: frozenset[Ref],
-    inventory: Mapping[Ref, Owned],
-    ctx: Context | None,
-) -> Policy:
-    now = house.now()
-    drifted = {ref: drift for ref, changes in bound.diffs.items() if (drift := by_hand(changes, inventory.get(ref)))}
-    return Policy(
-        installation=desired.installation,
-        now=now,
-        sources=desired.graph.sources,
-        partial=selection.partial,
-        shard=selection.shard if selection.prunes else None,
-        refused=desired.graph.refused,
-        blocked={ref: each for ref, each in desired.graph.blocked.items() if ref in bound.resources or (selection.whole_of(ref))},
-        suspended={ref: each.reason for ref, each in house.store.suspensions().items()},
-        closed=closed_projects(desired.graph.resources, now),
-        asked=_asked(selection, house, desired, inventory),
-        confirmed=selection.confirmed,
-        kinds=frozenset(house.kinds.kinds),
-        recent_deletions=[ref for _, ref in house.store.deletions_since(now - DELETION_WINDOW)],
-        put_back=_put_back(drifted, house, now),
-        attributed=_attributed(drifted, bound, observed, house, ctx),
-        preview=_previews(bound, observed.seen, house),
-        unfinished=unfinished,
-        released={kind: each.released for kind, each in house.kinds.controllers.items() if isinstance(each, Expands)},
-        settling=_settling(bound, observed.seen, house),
-    )
-
-
-def _asked(selection: Selection, house: House, desired: Desired, inventory: Mapping[Ref, Owned]) -> Asked:
-    """What waits for somebody's yes; leases are read only where something does."""
-    graph, unread = desired.graph, desired.graph.refused | desired.graph.blocked.keys()
-    found = asked(
-        graph.resources, inventory, house.store.rulings.approvals(), graph.sources, house.kinds, unread=unread, part=selection.part
-    )
-    if not found.waiting:
-        return found
-    asking = frozenset(kind for kind, each in house.kinds.controllers.items() if isinstance(each, Asks))
-    return replace(found, standing=frozenset(each.ref for each in house.store.work.leases()), asking=asking)
-
-
-def _put_back(drifted: Collection[Ref], house: House, now: datetime) -> PutBack:
-    """When which fields of what has drifted were put back lately; the audit log is read only where something has."""
-    return put_back(drifted, house.store.history(since=now - WITHIN, limit=MOST_LINES)) if drifted else {}
-
-
-def _attributed(
-    drifted: Mapping[Ref, Diff], bound: Bound, observed: Observed, house: House, ctx: Context | None
-) -> Mapping[Ref, Attribution]:
-    """Who changed what has drifted; a tool is asked only where something has, for the first time."""
-    return (
-        house.attributions.find(drifted, bound.resources, observed.seen, ctx, house.kinds, applied(house.store)) if ctx is not None else {}
-    )
-
-
-def _previews(bound: Bound, seen: Mapping[Ref, Observation], house: House) -> dict[Ref, Diff]:
-    """For everything that would be created, the fields that it would get."""
-    shown: dict[Ref, Diff] = {}
-    for ref, resource in bound.resources.items():
-        desired = getattr(house.kinds.of(ref), "desired", None)
-        if isinstance(seen.get(ref), Absent) and desired is not None:
-            with suppress(Exception):  # a defect of the controller costs the preview, not the pass; apply names it
-                shown[ref] = compare(desired(resource), {})
-    return shown
-
-
-def _settling(bound: Bound, seen: Mapping[Ref, Observation], house: House) -> dict[Ref, str]:
-    """What the controllers want to look at again before they say more, with their words for it."""
-    found: dict[Ref, str] = {}
-    for ref, resource in bound.resources.items():
-        observation = seen.get(ref)
-        if isinstance(observation, Present) and observation.settling:
-            found[ref] = told(resource, observation, house.kinds).message
-    return found
-
-
 def _blind(resources: Sequence[Resource[Any]]) -> Observed:
     return Observed({each.ref: Unknown("no Platform manifest says where the tools are") for each in resources}, {}, {})
 
@@ -388,7 +299,7 @@ def _journal(proposal: Proposal, house: House, applying: Applying) -> StoreJourn
         ref: each.source for ref, each in proposal.inventory.items()
     }
     by = cache(partial(author, proposal, house))
-    return StoreJournal(house.store, house.actor, house.now, revisions, locations, sources, by, applying.mark)
+    return StoreJournal(house.store, house.actor, house.now, revisions, locations, sources, house.memos.move, by, applying.mark)
 
 
 def author(proposal: Proposal, house: House, source: str) -> str:

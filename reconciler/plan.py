@@ -23,6 +23,7 @@ from reconciler.model import (
     Diff,
     Keep,
     Mark,
+    Move,
     Observation,
     Owned,
     Plan,
@@ -38,6 +39,8 @@ from reconciler.policy import Policy
 from reconciler.prune import prune
 
 BY_HAND = "changed in the tool since it was applied"
+NAME = "metadata.name"
+"""Path of the change that a controller tells where an object goes by another name."""
 UNMANAGED = "unmanaged:"
 """Marks objects that code inside a project made through the client library; a manifest of that name adopts them."""
 
@@ -53,7 +56,8 @@ def plan(
 
     `unwanted` are children that carry our mark and that their parent does not want any more."""
     diffs = {ref: without_ignored(each, bound.resources[ref].lifecycle.ignore, policy.now) for ref, each in bound.diffs.items()}
-    replacing = [ref for ref, changes in diffs.items() if any(each.forces_replace for each in changes)]
+    fixed = [ref for ref, changes in diffs.items() if any(each.forces_replace for each in changes)]
+    replacing = [ref for ref in fixed if ref not in policy.moves.of]
     pruned = prune(bound.resources, inventory, policy, replacing)
     actions: dict[Ref, Action] = {}
     for ref, resource in bound.resources.items():
@@ -64,7 +68,7 @@ def plan(
         action = _choose(resource, seen.get(ref), changes, inventory.get(ref), policy, pruned.may_replace)
         if isinstance(action, Keep) and (left := len(bound.diffs.get(ref, ())) - len(diffs.get(ref, ()))):
             action = replace(action, why=_ignored(resource, bound.diffs[ref], left))
-        actions[ref] = _behind(action, resource, actions, seen, inventory)
+        actions[ref] = _behind(action, resource, actions, seen, inventory, policy)
     after = {ref: _waits_for(resource, actions) for ref, resource in bound.resources.items() if _is_write(actions[ref])}
     doomed = {each.ref for each in pruned.actions if isinstance(each, Delete)}
     for ref in doomed:
@@ -98,6 +102,9 @@ def _choose(
     ref, at = resource.ref, resource.location
     if ref in policy.blocked:
         return policy.blocked[ref]
+    if ref in policy.moves.taken:
+        hint = "give one of them another name, or remove what is not wanted; without lifecycle.movedFrom they are two"
+        return Blocked(ref, "NameTaken", policy.moves.taken[ref], hint, location=at)
     match observation:
         case None:
             return Blocked(ref, "ToolUnreachable", "it was not looked at", location=at)
@@ -108,6 +115,8 @@ def _choose(
         case Absent():
             why = "it was deleted outside the reconciler" if owned else ""
             return _allowed(Create(resource, policy.preview.get(ref, ()), why), resource, policy)
+        case Present() if ref in policy.moves.of:
+            return _moved(resource, observation, changes, policy)
         case Present():
             return _present(resource, observation, changes, owned, policy, may_replace)
 
@@ -157,6 +166,30 @@ def _present(
         # nothing of it shows in the tool yet, and all that it leads to would follow
         return _allowed(Update(resource, seen, ()), resource, policy)
     return Keep(ref)
+
+
+def _moved(resource: Resource[Any], seen: Present, changes: Diff, policy: Policy) -> Action:
+    """The move of what is there under its old name, or half moved."""
+    ref, old = resource.ref, policy.moves.of[resource.ref]
+    changes = tuple(each for each in changes if each.path != NAME)
+    move = Move(resource, seen, changes, old, f"moved from {old.ref}")
+    source = next((each for each in policy.sources if each.name == old.source), None)
+    if policy.part or (source is not None and not source.complete):
+        read = "only a part of the manifests was read" if source is None or source.complete else source.why_incomplete
+        why = f"whether {old.ref} is still declared is not known: {read}"
+        return Blocked(ref, "SourceIncomplete", why, "reconcile the whole tree, without errors", move, resource.location)
+    if seen.mark is not None and not any(_is_ours(seen.mark, each, policy) for each in (ref, old.ref)):
+        hint = f"give its mark back, or declare {ref} without lifecycle.movedFrom"
+        return Blocked(ref, "NotOurs", f"someone else's: {_whose(seen.mark, resource)}", hint, move, resource.location)
+    if fixed := [each.path for each in changes if each.forces_replace]:
+        hint = "leave it as it was until that is done: a move keeps what is there"
+        return Blocked(ref, "ImmutableField", f"{', '.join(fixed)} cannot change while it moves", hint, move, resource.location)
+    corrected = _corrected(Update(resource, seen, changes), replace(old, ref=ref), policy)
+    if isinstance(corrected, Blocked):  # what is somebody else's stays theirs; the name is ours
+        return _allowed(replace(move, changes=(), why=f"{move.why}; left alone: {corrected.why}"), resource, policy)
+    assert isinstance(corrected, Update)
+    why = "; ".join(filter(None, [move.why, corrected.why]))
+    return _allowed(replace(move, changes=corrected.changes, why=why), resource, policy)
 
 
 def _corrected(update: Update, owned: Owned | None, policy: Policy) -> Write | Blocked:
@@ -239,7 +272,8 @@ def _allowed(action: Write | Blocked, resource: Resource[Any], policy: Policy) -
     if resource.lifecycle.suspend:
         return Blocked(ref, "Suspended", "lifecycle.suspend is true in its manifest", "set it to false", action, resource.location)
     everything = [each for each in policy.suspended if each.kind == "Platform"]
-    for holder in (ref, replace(ref, key=""), Ref("Project", None, ref.owner), *everything):
+    before = [policy.moves.of[each].ref for each in (replace(ref, key=""),) if each in policy.moves.of]
+    for holder in (ref, replace(ref, key=""), *before, Ref("Project", None, ref.owner), *everything):
         if holder in policy.suspended:
             return Blocked(
                 ref, "Suspended", policy.suspended[holder] or "suspended by hand", f"reconcile resume {holder}", action, resource.location
@@ -256,7 +290,12 @@ def _allowed(action: Write | Blocked, resource: Resource[Any], policy: Policy) -
 
 
 def _behind(
-    action: Action, resource: Resource[Any], actions: Mapping[Ref, Action], seen: Mapping[Ref, Observation], inventory: Mapping[Ref, Owned]
+    action: Action,
+    resource: Resource[Any],
+    actions: Mapping[Ref, Action],
+    seen: Mapping[Ref, Observation],
+    inventory: Mapping[Ref, Owned],
+    policy: Policy,
 ) -> Action:
     """`action`, unless something that it stands on cannot come to be in this pass."""
     if isinstance(action, Keep | Blocked):
@@ -274,7 +313,8 @@ def _behind(
                 f"`reconcile status {other}` tells more; it starts once that is well",
             )
             return Blocked(resource.ref, "DependencyUnhealthy", why, hint, action, resource.location)
-        if isinstance(before, Blocked) and not isinstance(found, Present):
+        unmoved = other in policy.moves.of  # there, and not by the name that is asked for
+        if isinstance(before, Blocked) and (unmoved or not isinstance(found, Present)):
             why = f"needs {other}, which is {_word(before)}"
             return Blocked(resource.ref, "DependencyBlocked", why, before.next, action, resource.location)
         if before is None and other not in inventory:

@@ -9,6 +9,7 @@ from datetime import datetime
 from reconciler.approval import Asked
 from reconciler.guard.values import Ruled
 from reconciler.model import Attribution, Blocked, Diff, Ref, Source
+from reconciler.moves import Moves
 from reconciler.shard import Shard
 
 
@@ -37,6 +38,10 @@ class Policy:
     """What manifests newly ask for in projects that want a yes to it."""
     ruled: Ruled = field(default_factory=Ruled)
     """What the rules in force say of what would be done (`reconciler/guard`)."""
+    moves: Moves = field(default_factory=Moves)
+    """What goes by another name in its tool, and is to have its manifest's."""
+    part: bool = False
+    """Not every manifest was read: what is missing may be declared all the same."""
     confirmed: frozenset[str] = frozenset()
     """Digests of deletion sets, or Refs, that somebody said yes to."""
     recent_deletions: Sequence[Ref] = ()

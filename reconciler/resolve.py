@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from reconciler.controller import Moves
 from reconciler.model import Blocked, Diagnostic, Location, Owned, Ref, Resource, Source
 from reconciler.references import links
 from reconciler.registry import Kinds
@@ -50,7 +51,7 @@ def resolve(
     `folders` tells where projects' folders really are. Raises nothing; every mistake is a diagnostic, and harms only its resource and those
     that depend on it."""
     declared = {each.ref: each for each in validated.resources}
-    world = World(declared, validated.refused, known, partial, kinds.kinds, folders)
+    world = World(declared, validated.refused, known, partial, kinds.kinds, folders, _unmovable(kinds))
     breaches = [breach for rule in RULES for breach in rule(world)]
     linked: dict[Ref, Resource[Any]] = {}
     for each in validated.resources:
@@ -70,6 +71,12 @@ def resolve(
         sources=incomplete(validated.sources, told),
         refused=refused,
     )
+
+
+def _unmovable(kinds: Kinds) -> dict[str, str]:
+    """Kinds that cannot be renamed, with what their controllers say about it."""
+    silent = "its controller does not know how; declare it anew, and remove the old one"
+    return {kind: getattr(each, "unmovable", silent) for kind, each in kinds.controllers.items() if not isinstance(each, Moves)}
 
 
 def _requires(resource: Resource[Any], world: World) -> tuple[Ref, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from posixpath import normpath
@@ -60,6 +61,8 @@ class World:
     infos: Mapping[str, KindInfo]
     folders: Mapping[Ref, Folder] = field(default_factory=dict)
     """Of the projects whose folders are there."""
+    unmovable: Mapping[str, str] = field(default_factory=dict)
+    """Kinds whose controllers cannot rename what they made -> why, and what to do instead."""
 
     def exists(self, ref: Ref) -> bool:
         return ref in self.declared or ref in self.invalid or (self.partial and ref in self.known)
@@ -269,6 +272,31 @@ def _remote(
         yield Breach(resource, path, f"remote '{remote}' is not allowed for project {resource.ref.owner}", hint)
 
 
+# --- renaming ------------------------------------------------------------------------------------------------------
+
+
+def moved_once(world: World) -> Iterator[Breach]:
+    """What is renamed was called something else, is declared under its new name only, and has one new name."""
+    moved = {each.ref: replace(each.ref, name=each.lifecycle.moved_from) for each in world.declared.values() if each.lifecycle.moved_from}
+    claims = Counter(moved.values())
+    for ref, old in moved.items():
+        each, path = world.declared[ref], "lifecycle.movedFrom"
+        if ref.kind in world.unmovable:
+            yield Breach(each, path, f"the kind {ref.kind} cannot be renamed: {world.unmovable[ref.kind]}", "remove the field", "Unmovable")
+        elif old == ref:
+            yield Breach(each, path, f"'{old.name}' is its name now", "name what it was called before, or remove the field", "MovedFrom")
+        elif old in world.declared or old in world.invalid:
+            at = f" ({world.declared[old].location})" if old in world.declared else ""
+            hint = "declare it under its new name only"
+            if old in moved:
+                hint += "; of several earlier names only the last one counts"
+            yield Breach(each, path, f"{old}{at} is declared beside it", hint, "MovedFrom")
+        elif claims[old] > 1:
+            other = next(world.declared[one] for one, name in moved.items() if name == old and one != ref)
+            why = f"{other.ref} ({other.location}) says that it was called '{old.name}', too"
+            yield Breach(each, path, why, "one thing has one new name: remove the field from the others", "MovedFrom")
+
+
 # --- paths ---------------------------------------------------------------------------------------------------------
 
 
@@ -310,4 +338,5 @@ RULES: tuple[Rule, ...] = (
     in_a_project,
     known_kinds,
     what_it_uses,
+    moved_once,
 )

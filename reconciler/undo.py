@@ -127,6 +127,9 @@ def _verdict(ref: Ref, lines: Sequence[AuditEntry], scene: Scene) -> Verdict:
         return replace(about, fate="cannot", why=f"it was done once, and not by a manifest: {last.detail.get('why', last.action)}")
     if turn is None:
         return replace(about, fate="cannot", why=_no_turn(ref, last, scene))
+    if last.action == "move" and turn == "added":
+        again = f"write `lifecycle.movedFrom: {ref.name}` into that manifest"
+        return replace(about, fate="cannot", why=f"it was {last.detail.get('from')} before; to call it that again, {again}")
     if ref in scene.turned.refused:
         return replace(about, fate="unknown", why=f"its manifest was wrong at {scene.revision}")
     if isinstance(action, Blocked) and action.unknown:
@@ -151,6 +154,7 @@ _DID = {
     "delete": "deleted",
     "delete-confirmed": "deleted",
     "adopt": "taken over",
+    "move": "renamed",
     "start": "started",
     "rollback": "rolled back",
 }

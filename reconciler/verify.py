@@ -17,6 +17,7 @@ from reconciler.model import (
     Diff,
     Done,
     Keep,
+    Move,
     Present,
     Ref,
     Replace,
@@ -37,7 +38,7 @@ def verify(
     results = tuple(results)
     again = {each.ref: each for each in noted}
     for each in results:
-        if isinstance(each.outcome, Done) and isinstance(each.action, Create | Update | Replace | Adopt):
+        if isinstance(each.outcome, Done) and isinstance(each.action, Create | Update | Replace | Adopt | Move):
             again[each.action.ref] = each.action.resource
     by_kind: dict[tuple[str, bool], list[Resource[Any]]] = {}
     for resource in again.values():
@@ -60,7 +61,7 @@ def _verified(result: Result, seen: Mapping[Ref, Any], kinds: Kinds, ctx: Contex
     observation = seen.get(action.ref)
     if observation is None or (result.outcome is None and not isinstance(action, Keep)):
         return result
-    if not isinstance(action, Create | Update | Replace | Adopt) or not isinstance(result.outcome, Done):
+    if not isinstance(action, Create | Update | Replace | Adopt | Move) or not isinstance(result.outcome, Done):
         return replace(result, observation=observation)  # nothing was written, or what was started is still on its way
     left: Diff = ()
     if isinstance(observation, Present):

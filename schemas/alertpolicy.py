@@ -23,7 +23,7 @@ KINDS = (
 )
 """Of this package: for "did you mean"; other packages bring more."""
 ACTIONS = (
-    *("create", "update", "replace", "delete", "adopt", "rollback", "suspend", "resume", "run"),
+    *("create", "update", "replace", "delete", "adopt", "move", "rollback", "suspend", "resume", "run"),
     *("silence", "unsilence", "admit", "preempt", "release"),
 )
 """Of the audit log, for the same."""
@@ -66,7 +66,7 @@ class Route(Strict):
     refs: tuple[Glob, ...] = ()
     """Patterns of resources, such as `deployment/vision/*`; with `#`, of what a resource stands for (its runs, replicas)."""
     changes: bool | tuple[Action, ...] = False
-    """What was done, too: `true`, or some of create, update, replace, delete, adopt, rollback, suspend, resume, run, ..."""
+    """What was done, too: `true`, or some of create, update, replace, delete, adopt, move, rollback, suspend, resume, run, ..."""
     resolved: bool = True
     """Tell the end of what was told."""
     after: Duration = "0s"

@@ -263,6 +263,9 @@ class Lifecycle(Strict):
     """What happens when the manifest is gone: delete (`auto`), ask first (`confirm`) or keep (`never`); unset = the kind's own default."""
     adopt: bool = False
     """Take over an object of the same name that exists without this installation's mark."""
+    moved_from: DnsLabel | None = None
+    """What it was called before, in the same project: what is there under that name is renamed and keeps its history. May stay once
+    that is done."""
     ignore: tuple[IgnoreRule, ...] = ()
     """Fields that are somebody else's."""
 

@@ -13,7 +13,7 @@ MOST_RULES = 200
 """Of one file, and of one installation."""
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 """CEL that gives true or false."""
-Verb = Literal["create", "update", "replace", "adopt", "delete", "start", "rollback"]
+Verb = Literal["create", "update", "replace", "adopt", "move", "delete", "start", "rollback"]
 Effect = Literal["deny", "warn", "requireApproval"]
 Shipped = Literal[
     "mass-deletion", "quota-increase", "gate-loosened-with-promotion", "secret-literal", "public-bind", "unpinned-production-dataset"
@@ -48,7 +48,7 @@ class Rule(Strict):
     name: DnsLabel
     kinds: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9]*$")], ...] = ()
     """Unset = every kind. Children (`experiment/p/name#key`) are of their parent's kind."""
-    verbs: tuple[Verb, ...] = ("create", "update", "replace", "adopt")
+    verbs: tuple[Verb, ...] = ("create", "update", "replace", "adopt", "move")
     """What it is about. Deletions only when they are named: there is no manifest any more that a rule could look at. So are `start`
     (`reconcile run`) and `rollback`, whoever asks for them: somebody, or a Monitor for a breach."""
     over: Literal["action", "plan"] = "action"

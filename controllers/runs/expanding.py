@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 
 from controllers.runs.identity import key, labelled, versions
-from controllers.runs.observing import EXPANDED, OPEN, OPEN_MOST, SETTLED
+from controllers.runs.observing import EXPANDED, OPEN, OPEN_MOST, SETTLED, homes
 from controllers.runs.standing import Tag
 from controllers.runs.telling import DELETED
 from controllers.tools import mlflow_runs
@@ -58,8 +58,7 @@ def _deleted(refs: Sequence[Ref], ctx: Context) -> Mapping[Ref, tuple[str, ...]]
     if ctx.services.pristine(("mlflow",)):
         return {}
     mlflow = connect(ctx)
-    ids = mlflow.ids([ref.path for ref in refs])
-    owner = {ids[ref.path]: ref for ref in refs if ref.path in ids}
+    owner = {id: ref for ref, id in homes(mlflow, refs, ctx).items()}
     keys: dict[Ref, tuple[str, ...]] = {}
     if owner:
         for run in mlflow_runs.search(mlflow, list(owner), {Tag.INSTALLATION: ctx.installation}, "DELETED_ONLY"):

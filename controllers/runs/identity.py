@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.model import JSON, KNOWN_AFTER_APPLY, Ref, Resource, digest_of, output
@@ -81,8 +81,24 @@ def key(child: Resource[RunSpec]) -> str:
 
 
 def versions(child: Resource[Any]) -> dict[str, str]:
-    """Digest of each dataset that the run reads, by the name that its manifest uses; the first one first."""
-    return {short(ref, child.ref): output(child.inputs.get(ref, {}), "digest") for ref in child.references if ref.kind == "Dataset"}
+    """Digest of each dataset that the run reads, by its name in the run's identity; the first one first."""
+    return {name: output(child.inputs.get(ref, {}), "digest") for ref, name in _known_as(child).items()}
+
+
+def datasets(child: Resource[Any]) -> dict[str, Ref]:
+    """Each dataset that the run reads, by the name that its manifest uses; the first one first."""
+    return {short(ref, child.ref): ref for ref in child.references if ref.kind == "Dataset"}
+
+
+def _known_as(child: Resource[Any]) -> dict[Ref, str]:
+    """The name of each dataset in a run's identity: the first that it had, so that a rename makes no other run of what was trained.
+
+    Its name of now where another one of them had or has that name."""
+    now = {ref: name for name, ref in datasets(child).items()}
+    first = {ref: output(child.inputs.get(ref, {}), "formerly") for ref in now}
+    names = {ref: now[ref] if each in ("", KNOWN_AFTER_APPLY) else short(replace(ref, name=each), child.ref) for ref, each in first.items()}
+    used = {ref: {found[other] for found in (now, names) for other in now if other != ref} for ref in now}
+    return {ref: now[ref] if name in used[ref] else name for ref, name in names.items()}
 
 
 def short(ref: Ref, of: Ref) -> str:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from controllers.runs.identity import key, parts, versions
+from controllers.runs.identity import datasets, key, parts, versions
 from controllers.runs.standing import Tag, checkpoint
 from controllers.tools.code import LOCK, read, reader
 from reconciler.controller import Context
@@ -72,10 +72,10 @@ def params(child: Resource[RunSpec]) -> dict[str, str]:
 
 def inputs(child: Resource[RunSpec]) -> list[dict[str, str]]:
     """Its datasets for MLflow's own pages."""
-    paths = (output(child.inputs.get(ref, {}), "path") for ref in _datasets(child))
+    read = {name: child.inputs.get(ref, {}) for name, ref in datasets(child).items()}
     return [
-        {"name": name, "digest": digest, "source": json.dumps({"path": path})}
-        for (name, digest), path in zip(versions(child).items(), paths, strict=True)
+        {"name": name, "digest": output(each, "digest"), "source": json.dumps({"path": output(each, "path")})}
+        for name, each in read.items()
     ]
 
 
@@ -119,11 +119,7 @@ def under_lease(job: Job, ref: Ref, ctx: Context) -> Job:
 
 def data_paths(child: Resource[RunSpec], ctx: Context) -> Mapping[str, str]:
     """Absolute path of each dataset, by the name that the manifest uses; the first one first."""
-    return {name: str(place(ref, child, ctx)) for name, ref in zip(versions(child), _datasets(child), strict=True)}
-
-
-def _datasets(child: Resource[RunSpec]) -> list[Ref]:
-    return [ref for ref in child.references if ref.kind == "Dataset"]
+    return {name: str(place(ref, child, ctx)) for name, ref in datasets(child).items()}
 
 
 def place(ref: Ref, child: Resource[Any], ctx: Context) -> Path:

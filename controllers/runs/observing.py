@@ -41,8 +41,7 @@ class Listing:
 def listing(mlflow: Mlflow, parents: Iterable[Ref], ctx: Context) -> Listing:
     """One search over all of them, in pages."""
     wanted = sorted(set(parents))
-    known = mlflow.ids([each.path for each in wanted])
-    ids = {ref: known[ref.path] for ref in wanted if ref.path in known}
+    ids = homes(mlflow, wanted, ctx)
     owner = {experiment: ref for ref, experiment in ids.items()}
     found: dict[Ref, list[RunInfo]] = defaultdict(list)
     by_key: dict[tuple[Ref, str], list[RunInfo]] = defaultdict(list)
@@ -50,10 +49,27 @@ def listing(mlflow: Mlflow, parents: Iterable[Ref], ctx: Context) -> Listing:
     if ids:
         for run in mlflow_runs.search(mlflow, list(ids.values()), {Tag.INSTALLATION: ctx.installation}):
             parent = owner[run.experiment]
+            run = _as_called(run, parent, ctx)
             found[parent].append(run)
             by_key[parent, run.tags.get(Tag.KEY, "")].append(run)
             by_name[run.tags.get(Tag.REF, "")].append(run)
     return Listing(found, by_key, by_name, ids)
+
+
+def homes(mlflow: Mlflow, experiments: Sequence[Ref], ctx: Context) -> dict[Ref, str]:
+    """Ids of those that are there; one that is about to be renamed is found by its old name."""
+    names = {ref: [*([ctx.moving[ref].path] if ref in ctx.moving else []), ref.path] for ref in experiments}
+    known = mlflow.ids([name for each in names.values() for name in each])
+    found = {ref: next((known[name] for name in each if name in known), None) for ref, each in names.items()}
+    return {ref: id for ref, id in found.items() if id is not None}
+
+
+def _as_called(run: RunInfo, parent: Ref, ctx: Context) -> RunInfo:
+    """The run as it is called once its experiment has moved: the move takes its runs with it."""
+    old, name = ctx.moving.get(parent), run.tags.get(Tag.REF, "")
+    if old is None or not name.startswith(f"{old}#"):
+        return run
+    return replace(run, tags={**run.tags, Tag.REF: f"{parent}#{name.removeprefix(f'{old}#')}"})
 
 
 def with_tag(mlflow: Mlflow, experiment: str, tag: str, value: str, ctx: Context) -> Sequence[RunInfo]:

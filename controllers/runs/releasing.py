@@ -1,4 +1,4 @@
-"""Letting go of runs: what is active is stopped, nothing is deleted."""
+"""Letting go of runs, and renaming them: what is active is stopped, nothing is deleted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from controllers.tools import mlflow_runs
 from controllers.tools.mlflow import Mlflow
 from controllers.tools.mlflow_runs import RunInfo
 from reconciler.controller import Context
-from reconciler.model import Progress
+from reconciler.model import Progress, Ref
 
 UNWANTED = "not wanted any more"
 
@@ -59,3 +59,11 @@ def let_go_all(mlflow: Mlflow, experiment: str, ctx: Context) -> None:
             let_go(mlflow, [each], jobs, ctx)
         else:
             give_up(each, ctx)
+
+
+def rename_all(mlflow: Mlflow, experiment: str, old: Ref, new: Ref, ctx: Context) -> None:
+    """Every run of ours in an experiment that was renamed gets its mark, those in the trash too: they may come back."""
+    for each in list(mlflow_runs.search(mlflow, [experiment], {Tag.INSTALLATION: ctx.installation})):
+        name, before = each.tags.get(Tag.REF, ""), f"{old}#"
+        if name.startswith(before):
+            mlflow_runs.log(mlflow, each.id, tags={Tag.REF: f"{new}#{name.removeprefix(before)}"})

@@ -156,6 +156,26 @@ class Namespaces:
         """Note where displaced bytes are."""
         self._file(project, _SAVED, name, entry)
 
+    def rename(self, project: str, old: str, new: str) -> None:
+        """Give a dataset another name, with its history; what is done already is left. The present version goes last, so that a repeat
+        finds what is left to do. Raises Conflict where the new name has a version."""
+        here = self.path(project)
+        if not (here / old).is_dir():
+            return
+        if held := _names(here / new):
+            raise Conflict(
+                f"the DVC namespace of '{project}' has a dataset '{new}' ({held[0]})", hint="remove that one, or choose another name"
+            )
+        with self.calls("rename", f"{project}/{old} to {new}", write=True):
+            for folder in (here / _VERSIONS, here / _SAVED):
+                for each in _names(folder / old):
+                    (folder / new).mkdir(parents=True, exist_ok=True)
+                    _remove(folder / new / each)
+                    (folder / old / each).rename(folder / new / each)
+                _remove(folder / old)
+            _remove(here / new)
+            (here / old).rename(here / new)
+
     def forget(self, project: str, name: str, md5s: Sequence[str] | None = None) -> list[str]:
         """Remove these earlier versions from the records, or (None) the dataset with its history; the digests that went."""
         with self.calls("forget", f"{project}/{name}", write=True) as call:

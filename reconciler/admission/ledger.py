@@ -57,7 +57,9 @@ def open_books(house: House, ctx: Context, demands: Mapping[Ref, Demand] | None)
     lease whose work has not started yet counts as it stands."""
     work = house.store.work
     held, queue = work.books()
-    jobs = ctx.jobs.look() if ctx.jobs is not None else {}
+    queue = tuple(_as_called(each, ctx) for each in queue)
+    named = {each.job: str(each.ref) for each in held if each.job}  # a job knows the name of which it was started; its lease that of now
+    jobs = {id: replace(each, ref=named.get(id, each.ref)) for id, each in (ctx.jobs.look() if ctx.jobs is not None else {}).items()}
     living = {each.ref: each.id for each in jobs.values() if each.state in LIVE}
     leases: list[Lease] = []
     over: list[Held] = []
@@ -79,6 +81,12 @@ def open_books(house: House, ctx: Context, demands: Mapping[Ref, Demand] | None)
             over.append(each)
     adopted = _adopted(house, ctx, jobs, {each.ref for each in held}, queue)
     return Books((*leases, *adopted), tuple(over), found, adopted, tuple(ending), queue, work.learned(), work.past(), jobs)
+
+
+def _as_called(queued: Queued, ctx: Context) -> Queued:
+    """What waits, by the name that this pass gives it: it keeps its place."""
+    new = next((new for new, old in ctx.moving.items() if old == replace(queued.ref, key="")), None)
+    return queued if new is None else replace(queued, item=replace(queued.item, ref=replace(new, key=queued.ref.key)))
 
 
 def _adopted(house: House, ctx: Context, jobs: Mapping[str, Progress], known: Set[Ref], queue: Sequence[Queued]) -> tuple[Lease, ...]:

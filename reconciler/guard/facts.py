@@ -9,7 +9,24 @@ from typing import Any
 
 from reconciler.diff import compare
 from reconciler.guard.values import COMMANDS, WRITES
-from reconciler.model import Action, Adopt, Blocked, Create, Delete, Diff, Keep, Owned, Plan, Present, Ref, Replace, Resource, Update, Write
+from reconciler.model import (
+    Action,
+    Adopt,
+    Blocked,
+    Create,
+    Delete,
+    Diff,
+    Keep,
+    Move,
+    Owned,
+    Plan,
+    Present,
+    Ref,
+    Replace,
+    Resource,
+    Update,
+    Write,
+)
 from schemas.base import duration_value, quantity_value
 from schemas.policy import Verb
 from schemas.project import ProjectSpec
@@ -18,7 +35,14 @@ MOST_FIELDS = 5_000
 """Of one spec that are listed one by one in `resource.fields`."""
 FORESEEN = frozenset({"AwaitingApproval", "OutsideWindow", "ConfirmDelete", "SourceSuspect", "LaunchBudget"})
 """Reasons of what waits for a person or for its time: nobody is asked for a yes to what a rule denies afterwards."""
-VERBS: Mapping[type, Verb] = {Create: "create", Update: "update", Replace: "replace", Adopt: "adopt", Delete: "delete"}
+VERBS: Mapping[type, Verb] = {
+    Create: "create",
+    Update: "update",
+    Replace: "replace",
+    Adopt: "adopt",
+    Move: "move",
+    Delete: "delete",
+}
 
 
 @dataclass(frozen=True)

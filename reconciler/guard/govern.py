@@ -69,7 +69,7 @@ class Governed:
             deeds=tuple(deed_of(each, self.inventory, everything) for each in writes),
             declared=found,
             projects=projects_of(self.declared),
-            before=before(found.keys(), self.house.memos),
+            before=before(found.keys(), self.house.memos, self.ctx.moving),
             resources=len(planned.actions),
         )
 

@@ -5,6 +5,7 @@ Only of the kinds that such rules name: an installation has ten thousand resourc
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from reconciler.guard.values import GuardRule
@@ -16,9 +17,9 @@ ALWAYS = frozenset({"Model"})
 """Kinds that shipped rules look back at; remembered although nothing is judged, so that the first judgement has something to compare."""
 
 
-def before(refs: Collection[Ref], memos: Memos) -> dict[Ref, Mapping[str, Any]]:
-    """Ref -> its spec as it was carried out last; what is not remembered is not in it."""
-    pages = {ref: memos.loaded.get(ref, {}).get(PAGE) for ref in refs}
+def before(refs: Collection[Ref], memos: Memos, moving: Mapping[Ref, Ref] = MappingProxyType({})) -> dict[Ref, Mapping[str, Any]]:
+    """Ref -> its spec as it was carried out last, under its old name where it is `moving`; what is not remembered is not in it."""
+    pages = {ref: memos.loaded.get(moving.get(ref, ref), {}).get(PAGE) for ref in refs}
     return {ref: page["spec"] for ref, page in pages.items() if isinstance(page, dict) and isinstance(page.get("spec"), dict)}
 
 

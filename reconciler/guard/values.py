@@ -13,7 +13,7 @@ DENIED = "PolicyDenied"
 """Reason of what a rule denies."""
 BROKEN = "PolicyBroken"
 """Reason of what a rule would have judged that cannot be judged."""
-WRITES: tuple[Verb, ...] = ("create", "update", "replace", "adopt")
+WRITES: tuple[Verb, ...] = ("create", "update", "replace", "adopt", "move")
 COMMANDS: tuple[Verb, ...] = ("start", "rollback")
 """What is asked for at one moment, by somebody or by what became of another resource; no manifest says it."""
 

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from reconciler.model.actions import Action, Adopt, Blocked, Change, Create, Delete, Diff, Glyph, Keep, Plan, Replace, Update, Write
+from reconciler.model.actions import Action, Adopt, Blocked, Change, Create, Delete, Diff, Glyph, Keep, Move, Plan, Replace, Update, Write
 from reconciler.model.attribution import Attribution
 from reconciler.model.demand import Amounts, Demand, Learned, Limits, WorkClass
 from reconciler.model.jobs import Job, JobState, Progress
@@ -48,6 +48,7 @@ __all__ = [
     "Location",
     "Manifest",
     "Mark",
+    "Move",
     "Observation",
     "Outcome",
     "Outputs",

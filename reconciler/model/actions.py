@@ -39,6 +39,7 @@ class Glyph(StrEnum):
     REPLACE = "±"
     DELETE = "-"
     ADOPT = "»"
+    MOVE = "→"
     KEEP = "="
     BLOCKED = "!"
     UNKNOWN = "?"
@@ -116,6 +117,24 @@ class Adopt:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """Give what is there under another name the name of its manifest; `changes` (often none) are applied with it."""
+
+    resource: Resource[Spec]
+    """Under its new name."""
+    seen: Present
+    changes: Diff
+    owned: Owned
+    """The inventory entry under the old name."""
+    why: str = ""
+    glyph: Glyph = Glyph.MOVE
+
+    @property
+    def ref(self) -> Ref:
+        return self.resource.ref
+
+
+@dataclass(frozen=True, slots=True)
 class Keep:
     """As desired; nothing to do."""
 
@@ -132,7 +151,7 @@ class Blocked:
     reason: str
     why: str
     next: str = ""
-    wanted: Create | Update | Replace | Delete | Adopt | None = None
+    wanted: Create | Update | Replace | Delete | Adopt | Move | None = None
     """What would be done otherwise."""
     location: Location = NOWHERE
     held: bool = False
@@ -145,8 +164,8 @@ class Blocked:
         return self.reason == "ToolUnreachable"
 
 
-Write: TypeAlias = Create | Update | Replace | Delete | Adopt
-Action: TypeAlias = Create | Update | Replace | Delete | Adopt | Keep | Blocked
+Write: TypeAlias = Create | Update | Replace | Delete | Adopt | Move
+Action: TypeAlias = Write | Keep | Blocked
 
 
 @dataclass(frozen=True, slots=True)

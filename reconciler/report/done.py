@@ -139,7 +139,9 @@ def _result_lines(each: Result, page: _Page) -> list[str]:
 
 
 def _done(told: Row) -> str:
-    """What was done; of a run, that it has come to its end; of a replica, that it serves."""
+    """What was done; of a run, that it has come to its end; of a replica, that it serves; of a move, from what."""
+    if told.verb == "move":
+        return told.why
     end = "finished" if told.ref.kind == "Experiment" else "ready"
     return {"create": end, "update": end, "delete": "let go"}.get(told.verb, DONE[told.verb]) if told.ref.key else DONE[told.verb]
 

@@ -18,6 +18,7 @@ from reconciler.model import (
     Glyph,
     Keep,
     Location,
+    Move,
     Ref,
     Replace,
     Update,
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
     from reconciler.impact import Impact
     from reconciler.loop import Proposal
 
-Verb = Literal["create", "update", "replace", "delete", "adopt", "blocked", "unknown", "keep"]
+Verb = Literal["create", "update", "replace", "delete", "adopt", "move", "blocked", "unknown", "keep"]
 WORDS: Mapping[Verb, str] = {
     "create": "to create",
     "update": "to change",
     "replace": "to replace",
     "delete": "to delete",
     "adopt": "to adopt",
+    "move": "to move",
     "blocked": "blocked",
     "unknown": "unknown",
     "keep": "unchanged",
@@ -49,6 +51,7 @@ DONE: Mapping[Verb, str] = {
     "replace": "replaced",
     "delete": "deleted",
     "adopt": "adopted",
+    "move": "moved",
     "blocked": "blocked",
     "unknown": "unknown",
     "keep": "unchanged",
@@ -136,6 +139,8 @@ def row(action: Action) -> Row:
             return Row("replace", Glyph.REPLACE, resource.ref, resource.location, changes, why, prune=resource.prune)
         case Adopt(resource, _, changes, why):
             return Row("adopt", Glyph.ADOPT, resource.ref, resource.location, changes, why)
+        case Move(resource, _, changes, _, why):
+            return Row("move", Glyph.MOVE, resource.ref, resource.location, changes, why)
         case Delete(owned, why):
             return Row("delete", Glyph.DELETE, owned.ref, owned.location, (), why, prune=owned.prune)
         case Keep(ref, why):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import StalePlan, UsageError
-from reconciler.model import Adopt, Create, Delete, Replace, Update, canonical, digest_of
+from reconciler.model import Adopt, Create, Delete, Move, Replace, Update, canonical, digest_of
 from reconciler.report.json import FORMAT_VERSION, plan_value
 from reconciler.report.rows import DONE, Row, installation, row, rows
 from reconciler.report.show import clean, count, pair
@@ -74,7 +74,7 @@ def work_of(proposal: Proposal) -> dict[str, Work]:
     found: dict[str, Work] = {}
     for action, told in zip(proposal.plan.actions, rows(proposal), strict=True):
         wanted = getattr(action, "wanted", None) if told.held else action
-        if isinstance(wanted, Create | Update | Replace | Delete | Adopt):
+        if isinstance(wanted, Create | Update | Replace | Delete | Adopt | Move):
             found[str(told.ref)] = _work(wanted, row(wanted), proposal)
     return found
 
@@ -84,7 +84,7 @@ def work_digest(proposal: Proposal) -> str:
     return digest_of({ref: each.value() for ref, each in work_of(proposal).items()})
 
 
-def _work(action: Create | Update | Replace | Delete | Adopt, told: Row, proposal: Proposal) -> Work:
+def _work(action: Create | Update | Replace | Delete | Adopt | Move, told: Row, proposal: Proposal) -> Work:
     resource = proposal.resources.get(told.ref)
     manifest = resource.digest if resource is not None and not isinstance(action, Delete) else ""
     match action:

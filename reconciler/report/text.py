@@ -33,6 +33,7 @@ COLORS: dict[Verb, str] = {
     "replace": "magenta",
     "delete": "red",
     "adopt": "cyan",
+    "move": "cyan",
     "blocked": "red",
     "unknown": "magenta",
     "keep": "dim",

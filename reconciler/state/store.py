@@ -131,6 +131,16 @@ class Store:
             self._close_intents(connection, rows)
             self._append(connection, audit)
 
+    def move(self, old: Ref, owned: Owned, *, audit: AuditEntry | None = None) -> None:
+        """It is called `owned.ref` from now on: all that is kept of `old` and its children goes there, but for what was done and told."""
+        with self._write() as connection:
+            tables.rename(connection, old, owned.ref)
+            upsert(connection, tables.inventory, [encode.owned_row(owned)])
+            upsert(connection, tables.manifests, [encode.declared_row(owned)] if owned.declared else [])
+            for ref in (old, owned.ref):
+                connection.execute(delete(tables.journal).where(tables.is_ref(tables.journal, ref)))
+            self._append(connection, [audit] if audit else [])
+
     def forget(self, ref: Ref, *, audit: AuditEntry | None = None) -> None:
         """It is ours no more: inventory entry, intent and memo gone, audit line added. Its status goes with `put_statuses(gone=...)`."""
         with self._write() as connection:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    Connection,
     DateTime,
     Dialect,
     Float,
@@ -22,6 +23,8 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    delete,
+    update,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -285,3 +288,15 @@ def is_bound_ref(table: Table) -> ColumnElement[bool]:
 def bound_refs(refs: Iterable[Ref]) -> list[dict[str, str]]:
     """The parameters for `is_bound_ref`."""
     return [{"the_kind": each.kind, "the_project": each.project or "", "the_name": each.name, "the_key": each.key} for each in refs]
+
+
+RENAMED = (inventory, manifests, statuses, memos, suspensions, queue, leases, alerts)
+"""What is kept of a resource as it is now. What was done and told about it (audit, deliveries) stays as it was said."""
+
+
+def rename(connection: Connection, old: Ref, new: Ref) -> None:
+    """Every row of `old` and its children is one of `new`; what was left there under the new name makes room."""
+    for table in RENAMED:
+        if table is not alerts:  # the only one whose key is not the Ref: what ended stays beside what fires
+            connection.execute(delete(table).where(is_ref(table, new, family=True)))
+        connection.execute(update(table).where(is_ref(table, old, family=True)).values(project=new.project or "", name=new.name))

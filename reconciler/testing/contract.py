@@ -18,9 +18,9 @@
         def drift(self, ctx, resource, seen): ...
 
 `ControllerContract` is for every kind. Add those that fit: `ManyContract` (there is more than one), `ReplaceContract` (a field cannot
-change in place), `exporting.ExportContract` (it can be imported), `ToolContract` (the things are in a tool behind a connection),
-`OwnershipContract` (people can make things there too), `LostAnswerContract` (a request can be carried out although its answer gets
-lost). Every class says which methods it needs.
+change in place), `exporting.ExportContract` (it can be imported), `moving.MovesContract` (it can be renamed), `ToolContract` (the things
+are in a tool behind a connection), `OwnershipContract` (people can make things there too), `LostAnswerContract` (a request can be carried
+out although its answer gets lost). Every class says which methods it needs.
 
 Each test uses names of its own, so that one running tool can serve all of them. The verbs are called as the engine calls them:
 with a fresh client for each pass, and after a simulated crash with everything forgotten that a controller keeps in its process."""

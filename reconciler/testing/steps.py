@@ -8,7 +8,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from reconciler.controller import Call, Context, Controller
+from reconciler.controller import Call, Context, Controller, Moves
 from reconciler.model import (
     JSON,
     Absent,
@@ -72,6 +72,13 @@ class Pass:
         seen = self.see(resource)
         self.done(self.controller.apply(Replace(resource, seen, self.controller.diff(resource, seen)), self.fresh()))
         return self.ready(resource)
+
+    def move(self, resource: Resource[Any], external_id: str, renamed: Resource[Any]) -> str:
+        """Give it another name, with nothing but what the inventory would hold; returns its id under the new one."""
+        assert isinstance(self.controller, Moves)
+        outcome = self.done(self.controller.move(owned_as(resource, external_id), renamed, self.fresh()))
+        assert isinstance(outcome, Done)
+        return outcome.external_id
 
     def delete(self, resource: Resource[Any], external_id: str) -> None:
         """Remove it with nothing but what the inventory would hold."""

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from reconciler.controller import Context
 from reconciler.diff import compare
-from reconciler.errors import Conflict, Rejected, Terminal
+from reconciler.errors import Conflict, Rejected, Terminal, Transient
 from reconciler.model import (
     JSON,
     Absent,
@@ -119,6 +119,23 @@ class WidgetController:
                 raise Conflict(f"{thing.name} no longer carries this installation's mark; it was left alone")
             self._tool.delete(ctx.wire, thing.id)
         return Done(owned.external_id)
+
+    def move(self, owned: Owned, resource: Resource[Any], ctx: Context) -> Outcome:
+        """See `reconciler.controller.Moves`."""
+        things = [each for each in self._all(ctx) if each.stage == "active"]
+        thing = next((each for each in things if each.id == owned.external_id), None)
+        if thing is None:
+            raise Transient(f"thing {owned.external_id} is not there any more")
+        marks = [(ctx.installation, str(ref)) for ref in (owned.ref, resource.ref)]
+        if (thing.labels.get("installation"), thing.labels.get("ref")) not in marks:
+            raise Conflict(f"{thing.name} no longer carries this installation's mark; it was left alone")
+        if any(each.name == resource.ref.path and each.id != thing.id for each in things):
+            raise Conflict(f"there is another thing named {resource.ref.path}")
+        if thing.name != resource.ref.path:
+            self._tool.rename(ctx.wire, thing.id, resource.ref.path)
+        if thing.labels["ref"] != str(resource.ref):
+            self._tool.update(ctx.wire, thing.id, {}, {"ref": str(resource.ref)})
+        return Done(thing.id, _outputs(thing))
 
     def health(self, resource: Resource[WidgetSpec], seen: Present) -> HealthReport:
         if seen.raw["busy"]:

@@ -51,6 +51,14 @@ CHANGES = [
     ("delete", "tool", "after", "delete"),
     ("delete", "store", "after", "forget"),
 ]
+MOVES = [
+    ("store", "after", "intend"),
+    ("tool", "before", "rename"),
+    ("tool", "after", "rename"),
+    ("tool", "after", "update"),
+    ("store", "before", "move"),
+    ("store", "after", "move"),
+]
 
 
 def widget(name: str, **spec: Any) -> str:
@@ -140,6 +148,22 @@ def test_killed_in_a_change(site: Site, end: tuple[str, ...]) -> None:
     assert sorted(things) == (["demo/base"] if verb == "delete" else ["demo/base", "demo/top"])
     assert things["demo/base"].fields["color"] == ("red" if verb == "replace" else "grey")
     assert things["demo/base"].fields["size"] == (7 if verb == "update" else 1)
+
+
+@pytest.mark.parametrize("end", MOVES, ids=" ".join)
+def test_killed_in_a_move(site: Site, end: tuple[str, ...]) -> None:
+    site.passes()
+    before = site.things()
+    site.remove("base")
+    moved = "lifecycle: {movedFrom: base}\nspec:"
+    site.write(ground=widget("ground", size=7).replace("spec:", moved), top=widget("top", parts="[ground]"))
+    site.killed(*end)
+    site.settle()
+    things = site.things()
+    assert sorted(things) == ["demo/ground", "demo/top"]
+    assert {each.id for each in things.values()} == {each.id for each in before.values()}
+    assert things["demo/ground"].fields["size"] == 7
+    assert things["demo/ground"].labels["ref"] == "widget/demo/ground"
 
 
 @pytest.mark.parametrize("end", ENDS[3:7], ids=" ".join)

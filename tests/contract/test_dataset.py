@@ -13,17 +13,22 @@ import pytest
 from controllers.dataset import READ_AT_MOST
 from controllers.tools.dvc_files import write_text
 from reconciler.controller import Controller
-from reconciler.errors import Terminal
+from reconciler.errors import Conflict, Terminal
 from reconciler.model import (
     KNOWN_AFTER_APPLY,
     Absent,
     Create,
+    Done,
     Health,
     HealthReport,
+    Owned,
     Present,
+    Ref,
+    Resource,
     Unknown,
     Update,
 )
+from schemas.dataset import DatasetSpec
 from tests.contract.dataset_house import KIND, House
 
 
@@ -246,3 +251,55 @@ def test_a_thousand_unchanged_datasets(house: House) -> None:
     assert diffs == [()] * 1000
     assert {each.method for each in house.calls} == {"list"}
     assert len(house.calls) == 1
+
+
+# --- another name ---
+
+
+def _moved(house: House, name: str, path: str) -> tuple[Owned, Resource[DatasetSpec]]:
+    """A dataset with one earlier version, as the inventory has it, and its manifest under another name."""
+    file = house.file(f"p/{path}", "x\n1\n")
+    data = house.dataset(name, path)
+    house.reconcile(data)
+    file.write_text("x\n2\n")
+    house.reconcile(data)
+    renamed = dataclasses.replace(data, ref=Ref("Dataset", "p", f"{name}-now"))
+    return Owned(data.ref, f"p/{name}", "root", data.digest, {}, "confirm"), renamed
+
+
+def test_a_dataset_that_is_renamed_keeps_its_versions_and_its_bytes(house: House) -> None:
+    owned, renamed = _moved(house, "t", "t.csv")
+    before, objects = house.see(dataclasses.replace(renamed, ref=owned.ref)), house.objects
+    history = [each.version for each in house.dvc.names.history("p", "t")]
+    for _ in range(2):
+        assert KIND.move(owned, renamed, house.context()) == Done("p/t-now")
+        seen = house.see(renamed)
+        assert KIND.diff(renamed, seen) == ()
+        assert seen.fields == before.fields
+        assert seen.outputs == {**before.outputs, "formerly": "t"}
+        assert (seen.mark.installation, seen.mark.ref) == ("test", "dataset/p/t-now")
+    assert house.dvc.names.entry("p", "t") is None
+    assert [each.version for each in house.dvc.names.history("p", "t-now")] == history
+    assert house.objects == objects
+
+
+def test_the_first_name_stays_known_through_further_ones_and_new_versions(house: House) -> None:
+    owned, renamed = _moved(house, "t", "t.csv")
+    KIND.move(owned, renamed, house.context())
+    again = dataclasses.replace(renamed, ref=Ref("Dataset", "p", "third"))
+    KIND.move(dataclasses.replace(owned, ref=renamed.ref), again, house.context())
+    house.file("p/t.csv", "x\n3\n")
+    house.reconcile(again)
+    assert house.see(again).outputs["formerly"] == "t"
+    first = dataclasses.replace(renamed, ref=owned.ref)
+    KIND.move(dataclasses.replace(owned, ref=again.ref), first, house.context())
+    assert "formerly" not in house.see(first).outputs, "it has its first name again"
+
+
+def test_a_dataset_takes_nobody_elses_name(house: House) -> None:
+    owned, renamed = _moved(house, "t", "t.csv")
+    house.file("p/other.csv", "y\n1\n")
+    house.reconcile(house.dataset("t-now", "other.csv"))
+    with pytest.raises(Conflict):
+        KIND.move(owned, renamed, house.context())
+    assert house.dvc.names.entry("p", "t") is not None

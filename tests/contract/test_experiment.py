@@ -19,6 +19,7 @@ from reconciler.model import KNOWN_AFTER_APPLY, Health, Present, Ref, Replace, R
 from reconciler.testing import ServicesAt, make_context, make_resource
 from reconciler.testing.contract import LostAnswerContract, OwnershipContract, ReplaceContract, ToolContract
 from reconciler.testing.exporting import ExportContract
+from reconciler.testing.moving import MovesContract
 from reconciler.testing.steps import Pass, owned_as
 from schemas.experiment import KIND
 from tests.contract.proxy import answering, losing_the_first
@@ -61,7 +62,7 @@ def nowhere() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
-class TestExperiment(ExportContract, LostAnswerContract, OwnershipContract, ToolContract, ReplaceContract):
+class TestExperiment(ExportContract, MovesContract, LostAnswerContract, OwnershipContract, ToolContract, ReplaceContract):
     most_calls = 2
 
     @pytest.fixture

@@ -19,10 +19,11 @@ from reconciler.model import Absent, Create, Present, Resource
 from reconciler.testing import FakeTool, FileShelf, MemoryShelf, Recorder, WidgetController, make_context, make_resource
 from reconciler.testing.contract import LostAnswerContract, OwnershipContract, Pass, ReplaceContract, ToolContract
 from reconciler.testing.exporting import ExportContract
+from reconciler.testing.moving import MovesContract
 from reconciler.testing.widget import KIND
 
 
-class TestWidget(ExportContract, LostAnswerContract, OwnershipContract, ToolContract, ReplaceContract):
+class TestWidget(ExportContract, MovesContract, LostAnswerContract, OwnershipContract, ToolContract, ReplaceContract):
     """In memory and in a file."""
 
     @pytest.fixture(params=["memory", "file"])

@@ -20,6 +20,7 @@ from reconciler.model.serving import TrialResult
 from reconciler.testing import ServicesAt, make_context, make_resource
 from reconciler.testing.contract import LostAnswerContract, OwnershipContract, ToolContract
 from reconciler.testing.exporting import ExportContract
+from reconciler.testing.moving import MovesContract
 from reconciler.testing.steps import Pass, owned_as
 from schemas.model import KIND
 from tests.contract.model_lab import Tracking, digest, leave, model_files, pairs
@@ -39,7 +40,7 @@ def shared(mlflow_url: str) -> tuple[Tracking, str]:
     return tracking, name
 
 
-class TestModel(ExportContract, LostAnswerContract, OwnershipContract, ToolContract):
+class TestModel(ExportContract, MovesContract, LostAnswerContract, OwnershipContract, ToolContract):
     most_calls = 5
 
     @pytest.fixture

@@ -60,6 +60,32 @@ def test_a_child_and_its_parent_are_two(store: Store) -> None:
     assert set(store.inventory()) == {EXPERIMENT}
 
 
+def test_what_is_renamed_takes_everything_along_at_once(store: Store, clock: Clock) -> None:
+    new, child = replace(EXPERIMENT, name="renamed"), replace(RUN, name="renamed")
+    said = {"spec": {}, "lifecycle": {}, "labels": {}}
+    store.record(replace(OWNED, declared=said))
+    store.put_statuses([status(Health.DEGRADED, ready=False), status(ref=RUN)])
+    store.put_memos({EXPERIMENT: {"settled": "x"}, RUN: {"n": 1}, new: {"left": "over"}, replace(child, key="other"): {"left": "over"}})
+    store.suspend(RUN, "for a while", "ann")
+    store.intend(new, "move", "d")
+    firing = store.alerts.firing()
+    assert EXPERIMENT in firing
+    clock.pass_(300)
+    store.move(EXPERIMENT, replace(OWNED, ref=new, declared=said), audit=entry(new, action="move"))
+    assert store.inventory() == {new: replace(OWNED, ref=new)}
+    assert store.manifests() == {new: said}
+    assert store.memos() == {new: {"settled": "x"}, child: {"n": 1}}
+    assert store.statuses().keys() == {new, child}
+    assert store.suspensions().keys() == {child}
+    assert store.open_intents() == {}
+    assert {ref: (each.id, each.since) for ref, each in store.alerts.firing().items()} == {
+        new: (firing[EXPERIMENT].id, firing[EXPERIMENT].since)
+    }
+    assert [each.action for each in store.history(new)] == ["move"]
+    store.put_statuses([status(ref=new), status(ref=child)])
+    assert store.alerts.firing() == {}, "what it stood for is over, and so is the alert"
+
+
 def test_the_journal_walks_from_intended_to_recorded(store: Store, clock: Clock) -> None:
     store.intend(EXPERIMENT, "create", "digest")
     intent = store.open_intents()[EXPERIMENT]

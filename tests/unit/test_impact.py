@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.impact import Impact, impact
-from reconciler.model import Blocked, Change, Create, Delete, Keep, Ref, Resource, Update
+from reconciler.model import Blocked, Change, Create, Delete, Keep, Move, Ref, Resource, Update
 from reconciler.source.base import Base
 from reconciler.thresholds import LOOSENED, TIGHTENED, judged
 from schemas.model import ModelSpec
@@ -55,6 +55,15 @@ def test_a_wish_that_is_blocked_has_the_cause_of_what_it_wants() -> None:
     a = widget("a")
     found = _impact([Blocked(ref("a"), "ConfirmDelete", "", wanted=Delete(owned("a")))], [], _base(a))
     assert found.causes[ref("a")].by == "removed"
+
+
+def test_a_move_is_by_this_change_with_what_changes_along() -> None:
+    old, new = widget("a"), replace(widget("b", movedFrom="a"), labels={"x": "1"}, digest="other")
+    found = _impact([Move(new, there("a"), (), owned("a"))], [new], _base(old))
+    assert {each.name: (cause.by, cause.why) for each, cause in found.causes.items()} == {
+        "b": ("manifest", "it is called widget/p/a there")
+    }
+    assert "metadata.labels.x" in [each.path for each in found.causes[ref("b")].changes]
 
 
 def test_what_was_wrong_in_the_base_is_not_told_to_be_new() -> None:

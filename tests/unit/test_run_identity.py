@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from controllers.runs import expanding
-from controllers.runs.identity import LONGEST, key, labelled
+from controllers.runs.identity import LONGEST, datasets, key, labelled, versions
 from controllers.tools.code import read
 from reconciler.model import KNOWN_AFTER_APPLY, Absent, Outputs, Ref, Resource
 from reconciler.testing import make_resource
@@ -72,6 +72,33 @@ def test_each_dataset_makes_another_run(ref: Ref) -> None:
     newer = replace(run, inputs={**run.inputs, ref: {"digest": "new", "path": "t"}})
     moved = replace(run, inputs={**run.inputs, ref: {**run.inputs[ref], "path": "elsewhere"}})
     assert key(newer) != key(run) == key(moved)
+
+
+def _renamed(run: Resource[RunSpec], old: Ref, new: str, formerly: str) -> Resource[RunSpec]:
+    """The run once a dataset of it has another name."""
+    ref = replace(old, name=new)
+    inputs = {ref if each == old else each: found for each, found in run.inputs.items()}
+    inputs[ref] = {**run.inputs[old], "formerly": formerly}
+    return replace(run, references=tuple(ref if each == old else each for each in run.references), inputs=inputs)
+
+
+@pytest.mark.parametrize("ref", [TABLE, OTHER])
+def test_a_dataset_that_was_renamed_makes_no_other_run(ref: Ref) -> None:
+    run = one(BASE)
+    assert key(_renamed(run, ref, "again", ref.name)) == key(run)
+    assert key(replace(run, inputs={**run.inputs, ref: {**run.inputs[ref], "formerly": "else"}})) != key(run)
+
+
+def test_the_program_gets_datasets_by_their_names_of_now() -> None:
+    assert list(datasets(_renamed(one(BASE), TABLE, "again", "table"))) == ["again", "vision/digits"]
+
+
+def test_two_datasets_that_had_one_name_at_different_times_are_told_apart() -> None:
+    run = one(BASE)
+    taken = Ref("Dataset", "demo", "table")
+    both = _renamed(run, TABLE, "again", "table")
+    both = replace(both, references=(*both.references, taken), inputs={**both.inputs, taken: {"digest": "d9", "path": "n"}})
+    assert versions(both) == {"again": "d1", "vision/digits": "d2", "table": "d9"}
 
 
 def test_which_dataset_comes_first_matters_because_the_program_gets_that_one() -> None:
