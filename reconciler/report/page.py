@@ -77,12 +77,12 @@ def status_html(statuses: Sequence[Status], about: Overview, now: datetime, besi
     remarks = "".join(f"<li>{_text(each)}</li>" for each in _remarks(about))
     body += [f"<ul>{remarks}</ul>"] if remarks and len(remarks) < room else []
     for project, ready, total in _projects(statuses):
+        summary = f"{_text(project)} <small>{ready} of {total} Ready</small>"
+        if (room := room - len(summary) - _FRAME // 2) < 0:
+            break
         found = sorted((each for each in statuses if _project(each) == project and each.ready), key=_by_ref)
         told, taken = fit([_html_row(each) for each in found[:MOST_READY]], room)
-        room -= len(told) + _FRAME
-        if room < 0:
-            break
-        summary = f"{_text(project)} <small>{ready} of {total} Ready</small>"
+        room -= len(told)
         body.append(f"<details><summary>{summary}</summary>{_html_table(_HEADS, told, len(found) - taken)}</details>")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_text(title_of(about))}</title>'
     return (
