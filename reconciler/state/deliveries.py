@@ -52,7 +52,7 @@ class Deliveries:
             for policy, mark in decision.marks.items():
                 moved = update(tables.alert_marks).where(tables.alert_marks.c.policy == policy)
                 connection.execute(moved.values(ended=mark.ended, audit=mark.audit))
-            _forget_before(connection, now - KEPT)
+            forget_before(connection, now - KEPT)
         return made
 
     def heads(self) -> list[Head]:
@@ -229,7 +229,7 @@ def _grouped(rows: Iterable[Sequence[Any]]) -> dict[int, tuple[Part, ...]]:
     return {number: tuple(each) for number, each in found.items()}
 
 
-def _forget_before(connection: Connection, then: datetime) -> None:
+def forget_before(connection: Connection, then: datetime) -> None:
     """Remove what was over before `then`; a message stays as long as one of the alerts that it told of."""
     alerts, made, parts = tables.alerts.c, tables.deliveries.c, tables.delivery_parts.c
     connection.execute(delete(tables.silences).where(tables.silences.c.until < then))

@@ -16,7 +16,7 @@ from reconciler.alerting.due import begun
 from reconciler.alerting.values import Bulletin, Due, Notification, Part, Policy, ReportMark
 from reconciler.state import tables
 from reconciler.state.database import Database, upsert
-from reconciler.state.deliveries import OPEN, queued
+from reconciler.state.deliveries import KEPT, OPEN, forget_before, queued
 from reconciler.state.encode import from_text, to_text
 
 _MARKS = select(tables.report_marks)
@@ -66,6 +66,7 @@ class Reports:
                 upsert(connection, tables.bulletins, [{"policy": due.policy, "subject": due.subject, "content": _content(bulletin)}])
                 for each in notifications:
                     queued(connection, each, "queued", self._now())
+                forget_before(connection, self._now() - KEPT)
                 moved = ReportMark(mark.asked, due.at, since=at, made=at, said=said)
             upsert(connection, tables.report_marks, [_mark_row(due.policy, due.report.name, moved)])
         return True
