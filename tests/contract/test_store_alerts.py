@@ -218,6 +218,8 @@ def test_a_stamp_tells_whatever_could_be_told(store: Store, clock: Clock) -> Non
     assert changed()
     store.deliveries.put_off(delivery.number, clock() + timedelta(seconds=5), "down")
     assert changed()
+    follow(store, SPEC.model_copy(update={"group_wait": "1s"}))
+    assert changed()
     assert not changed()
 
 
