@@ -66,7 +66,7 @@ def bulletin(due: Due, facts: Facts, *, test: bool = False) -> Bulletin:
     first = tuple(_first(due, facts, test))
     beside = Beside(first, facts.fires)
     ready = sum(each.ready for each in facts.statuses)
-    name = f"report {due.report.name}" + (" (test)" if test else "")
+    name = f"{'test of ' if test else ''}report {due.report.name}"
     title = f"{title_of(facts.about)}: {ready:,} of {len(facts.statuses):,} Ready, {_fires(facts)} ({name})"
     return Bulletin(
         name=due.report.name,

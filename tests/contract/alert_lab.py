@@ -85,8 +85,8 @@ def listening(port: int = 0) -> Iterator[Inbox]:
 
 
 @contextmanager
-def mailing() -> Iterator[tuple[int, list[EmailMessage]]]:
-    """A mail server that takes everything: its port, and the mails that it got."""
+def mailing(taken: Callable[[EmailMessage], object] = lambda _: None) -> Iterator[tuple[int, list[EmailMessage]]]:
+    """A mail server that takes everything: its port, and the mails that it got. `taken` is told of each before it is answered."""
     got: list[EmailMessage] = []
 
     class Session(StreamRequestHandler):
@@ -98,6 +98,7 @@ def mailing() -> Iterator[tuple[int, list[EmailMessage]]]:
                     lines = list(iter(self.rfile.readline, b".\r\n"))
                     text = b"".join(each[1:] if each.startswith(b".") else each for each in lines)
                     got.append(message_from_bytes(text, _class=EmailMessage, policy=default))
+                    taken(got[-1])
                 self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 yes\r\n")
                 if word == b"QUIT":
                     return

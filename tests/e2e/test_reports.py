@@ -88,7 +88,7 @@ def test_a_pass_makes_what_is_due_and_the_commands_tell_of_it(here: Installation
         assert "report daily@20" in here.ok("alerts", "--all").out
 
         assert here.ok("alerts", "test", "ops", "--report", "daily", "--receiver", "mail").out == "mail: arrived\n"
-        assert mails[1]["Subject"].endswith("(report daily (test))")
+        assert mails[1]["Subject"].endswith("(test of report daily)")
         assert here.ok("alerts", "test", "ops", "--report", "daily").out == "ops: arrived\nmail: arrived\n"
         wrong = here.run("alerts", "test", "ops", "--report", "dayly")
         assert (wrong.code, "has no report 'dayly'" in wrong.err, "did you mean daily" in wrong.err) == (1, True, True)
