@@ -88,8 +88,9 @@ class AlertPolicyController:
         if undelivered:
             told = "; ".join(f"{name}: {why}" for name, why in sorted(undelivered.items()))
             return HealthReport(Health.DEGRADED, f"messages do not arrive: {told}", "ReceiverFailing")
-        receivers, routes = len(resource.spec.receivers), len(resource.spec.routes)
-        return HealthReport(Health.HEALTHY, f"{receivers} receiver{'s'[: receivers - 1]}, {routes} route{'s'[: routes - 1]}")
+        spec = resource.spec
+        counted = (("receiver", spec.receivers), ("route", spec.routes), ("report", spec.reports))
+        return HealthReport(Health.HEALTHY, ", ".join(f"{len(each)} {noun}{'s'[: len(each) - 1]}" for noun, each in counted if each))
 
 
 def _missing(spec: AlertPolicySpec, ctx: Context) -> dict[str, JSON]:

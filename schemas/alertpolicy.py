@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 from schemas.base import DnsLabel, Duration, KindInfo, Moment, Spec, Strict, duration_value
 from schemas.cron import zone_trouble
 from schemas.receiver import Receiver, check_receiver
+from schemas.statusreport import StatusReport, check_named, check_reports
 
 Severity = Literal["info", "warning", "critical"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -112,7 +113,9 @@ class AlertPolicySpec(Spec):
     """Receivers, and the routes that lead to them."""
 
     receivers: tuple[Receiver, ...]
-    routes: tuple[Route, ...]
+    routes: tuple[Route, ...] = ()
+    """May be left out where there are `reports`."""
+    reports: tuple[StatusReport, ...] = ()
     group_by: tuple[Literal["kind", "project", "name", "reason", "severity"], ...] = ("project",)
     """What is alike in these goes into one message; empty = everything does."""
     group_wait: Duration = "30s"
@@ -129,13 +132,15 @@ class AlertPolicySpec(Spec):
 def check(spec: AlertPolicySpec) -> Iterator[tuple[str, str]]:
     """Conditions that span fields."""
     names = [each.name for each in spec.receivers]
-    for field, given in (("receivers", spec.receivers), ("routes", spec.routes)):
+    for field, given in (("receivers", spec.receivers), ("routes", (*spec.routes, *spec.reports))):
         if not given:
             yield field, "nobody would be told anything: name one at least"
+    used = {name for each in spec.routes for name in each.receivers} | {name for each in spec.reports for name in each.receivers}
     for number, receiver in enumerate(spec.receivers):
-        yield from check_receiver(f"receivers.{number}", receiver, names, {name for route in spec.routes for name in route.receivers})
+        yield from check_receiver(f"receivers.{number}", receiver, names, used)
     for number, route in enumerate(spec.routes):
         yield from _route(f"routes.{number}", route, names)
+    yield from check_reports(spec.reports, names)
     for number, quiet in enumerate(spec.quiet_hours):
         if trouble := zone_trouble(quiet.timezone):
             yield f"quietHours.{number}.timezone", trouble
@@ -157,11 +162,7 @@ def check(spec: AlertPolicySpec) -> Iterator[tuple[str, str]]:
 def _route(path: str, route: Route, names: list[str]) -> Iterator[tuple[str, str]]:
     if not route.receivers:
         yield f"{path}.receivers", "a route leads to one receiver at least"
-    for number, name in enumerate(route.receivers):
-        if name not in names:
-            close = get_close_matches(name, names, n=1)
-            hint = f"Did you mean `{close[0]}`?" if close else f"receivers are: {', '.join(names)}"
-            yield f"{path}.receivers.{number}", f"there is no receiver '{name}'. {hint}"
+    yield from check_named(f"{path}.receivers", route.receivers, names)
     yield from _kinds(path, route.kinds)
     for number, action in enumerate(() if isinstance(route.changes, bool) else route.changes):
         if action not in ACTIONS and (close := get_close_matches(action, ACTIONS, n=1, cutoff=0.75)):
@@ -191,7 +192,7 @@ KIND = KindInfo(
     spec=AlertPolicySpec,
     scope="installation",
     prune="auto",
-    summary="Who is told of what goes wrong and of what was done, how often, and when not.",
+    summary="Who is told of what goes wrong, of what was done and, by schedule, of where everything stands; how often, and when not.",
     root_only=True,
     check=check,
 )

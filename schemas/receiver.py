@@ -50,13 +50,13 @@ def secrets(receiver: Receiver) -> Iterator[FromEnv | FromFile]:
 
 
 def check_receiver(path: str, receiver: Receiver, names: list[str], used: set[str]) -> Iterator[tuple[str, str]]:
-    """What is wrong with one of several receivers; `used` are those that a route leads to."""
+    """What is wrong with one of several receivers; `used` are those that a route or a report leads to."""
     if (receiver.apprise is None) == (receiver.webhook is None):
         yield path, "set exactly one of apprise, webhook"
     if names.count(receiver.name) > 1 and f"receivers.{names.index(receiver.name)}" != path:
         yield f"{path}.name", f"the name '{receiver.name}' is used twice"
     if receiver.name not in used:
-        yield f"{path}.name", f"no route leads to '{receiver.name}': name it in `routes`, or remove it"
+        yield f"{path}.name", f"no route leads to '{receiver.name}': name it in `routes` or `reports`, or remove it"
     if receiver.webhook is None:
         return
     if isinstance(receiver.webhook.url, str) and (trouble := url_trouble(receiver.webhook.url)):

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
+from reconciler.alerting.compose import make_due, seen_now
 from reconciler.alerting.decide import decide, notification
 from reconciler.alerting.message import sample
 from reconciler.alerting.send import send
@@ -23,6 +24,7 @@ from reconciler.house import House
 from reconciler.secret import secret
 from schemas.alertpolicy import AlertPolicySpec
 from schemas.receiver import Receiver, secrets
+from schemas.statusreport import StatusReport
 
 if TYPE_CHECKING:
     from reconciler.controller import Logger
@@ -58,12 +60,13 @@ class Courier:
         mute = {(each.name, receiver.name) for each in scene.policies for receiver in each.spec.receivers if not _has_secrets(receiver)}
         decision = decide(replace(scene, failing=scene.failing | mute))
         store.deliveries.queue(decision)
+        reported = make_due(scene.policies, self._house)
         now = self._house.now()  # not before: what was queued just now is due
         receivers = {(each.name, receiver.name): (each.spec, receiver) for each in scene.policies for receiver in each.spec.receivers}
         heads = {(each.policy, each.receiver): each for each in store.deliveries.heads()}
         if gone := heads.keys() - receivers.keys():
             store.deliveries.drop(gone)
-        later = [decision.next] if decision.next else []
+        later = [each for each in (decision.next, reported) if each is not None]
         for name, head in heads.items():
             if name not in receivers:
                 continue
@@ -126,7 +129,7 @@ class Courier:
 
 
 def message_of(made: Notification, house: House) -> Message:
-    """With the alerts and changes as they are now."""
+    """With the alerts and changes as they are now, or the report as it was made."""
     alerts, changes = house.store.deliveries.about(made.parts)
     firing = house.store.alerts.firing()
     over = {each.id: firing[each.ref].reason for each in alerts.values() if not each.firing and each.ref in firing}
@@ -136,6 +139,7 @@ def message_of(made: Notification, house: House) -> Message:
         changes=tuple(changes[part.subject] for part in made.parts if part.subject in changes),
         now=house.now(),
         successors=over,
+        bulletin=house.store.reports.bulletin(made.policy, made.parts),
     )
 
 
@@ -175,18 +179,22 @@ def within(seconds: float, work: Callable[[], None]) -> None:
         raise failed[0]
 
 
-def try_out(policy: str, spec: AlertPolicySpec, receiver: Receiver, house: House) -> str:
-    """Send a test to one receiver now, and record it; what went wrong, empty = it arrived."""
-    alert = sample(policy, house.now())
-    made = notification(policy, receiver.name, ("test", token_hex(8)), (Part(alert.id, "firing"),))
-    message = Message(made, ((made.parts[0], alert),), (), house.now())
+def try_out(policy: str, spec: AlertPolicySpec, receiver: Receiver, house: House, report: StatusReport | None = None) -> str:
+    """Send a test, or a report as it would be now, to one receiver, and record it; what went wrong, empty = it arrived."""
+    message = seen_now(policy, report, receiver.name, house) if report is not None else _test(policy, receiver.name, house.now())
     try:
         within(SECONDS, lambda: send(receiver, message, spec.templates, secret, SECONDS))
         said = ""
     except (Transient, Terminal) as error:
         said = str(error)
-    house.store.deliveries.note(made, said)
+    house.store.deliveries.note(message.notification, said)
     return said
+
+
+def _test(policy: str, receiver: str, now: datetime) -> Message:
+    alert = sample(policy, now)
+    made = notification(policy, receiver, ("test", token_hex(8)), (Part(alert.id, "firing"),))
+    return Message(made, ((made.parts[0], alert),), (), now)
 
 
 def tell_once(house: House, since: datetime, seconds: float = SECONDS) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from reconciler.alerting.values import RANK, Alert, Change, Message, Part
 from reconciler.model import Ref
+from reconciler.report.bulletin import worded
 from reconciler.report.show import clean, count, rfc3339, took
 from schemas.alertpolicy import Templates
 
@@ -20,12 +21,16 @@ LINES = 20
 """Alerts and changes that a text names; how many more there are, it says."""
 ENTRIES = 100
 """The same for JSON."""
+ROOM = 10**6
+"""Characters of a report in JSON."""
 WORDS = 300
 """Characters of one message of a status in a text; in JSON, three times as many."""
 
 
 def status_of(message: Message) -> str:
-    """`firing` when anything fires, else `resolved`; or `changes`."""
+    """`firing` when anything fires, else `resolved`; or `changes`, or `report`."""
+    if message.bulletin is not None:
+        return "report"
     if message.changes:
         return "changes"
     return "firing" if any(_fires(part) for part, _ in message.alerts) else "resolved"
@@ -33,6 +38,8 @@ def status_of(message: Message) -> str:
 
 def title(message: Message, templates: Templates) -> str:
     """The first line: what, and how bad."""
+    if message.bulletin is not None:
+        return _short(message.bulletin.title, WORDS)
     if templates.title is not None:
         return _short(Template(templates.title).safe_substitute(_common(message)), WORDS)
     if message.changes:
@@ -66,7 +73,7 @@ def text(message: Message, templates: Templates) -> str:
 def body(message: Message) -> bytes:
     """For webhooks: see docs/alerts.md for what each field means."""
     ordered = _ordered(message)
-    value = {
+    value: dict[str, Any] = {
         "formatVersion": FORMAT_VERSION,
         "id": message.notification.id,
         "policy": message.notification.policy,
@@ -78,6 +85,9 @@ def body(message: Message) -> bytes:
         "changes": [_change_value(each) for each in message.changes[:ENTRIES]],
         "left": max(0, len(ordered) - ENTRIES) + max(0, len(message.changes) - ENTRIES),
     }
+    if (made := message.bulletin) is not None:
+        told, form = worded(made, made.format or "markdown", ROOM)
+        value["report"] = {**made.facts, "title": made.title, "format": form, "text": told}
     return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
 
 

@@ -13,10 +13,23 @@ from reconciler.alerting import message as words
 from reconciler.alerting.values import Message
 from reconciler.alerting.webhook import post
 from reconciler.errors import Terminal, Transient
+from reconciler.report.bulletin import worded
 from schemas.alertpolicy import Templates
 from schemas.receiver import Receiver
 
 _STATUS = re.compile(r"\berror=(\d{3})\b")
+_SORTS = {"firing": "warning", "resolved": "success"}
+_BETWEEN = 20
+"""Characters by which a service without titles sets one apart from the text below it."""
+MAIL = frozenset(
+    {
+        *("mailto", "mailtos", "acs", "azure", "brevo", "mailersend", "mailgun", "o365", "postmark", "resend"),
+        *("sendgrid", "sendpulse", "ses", "smtp2go", "sparkpost"),
+    }
+)
+"""Of apprise's addresses those that send mail."""
+MAIL_ROOM = 10**6
+"""Characters of a mail."""
 _FIRST = threading.Lock()
 """Apprise looks for its plugins at the first address, which takes a second and is not made for two threads at once."""
 
@@ -28,12 +41,10 @@ def send(receiver: Receiver, message: Message, templates: Templates, secret: Cal
     if receiver.webhook is not None:
         post(receiver.webhook, message.notification.id, words.body(message), secret, seconds)
     elif receiver.apprise is not None:
-        _apprise(
-            secret(receiver.apprise), words.title(message, templates), words.text(message, templates), words.status_of(message), seconds
-        )
+        _apprise(secret(receiver.apprise), message, templates, seconds)
 
 
-def _apprise(url: str, title: str, text: str, status: str, seconds: float) -> None:
+def _apprise(url: str, message: Message, templates: Templates, seconds: float) -> None:
     try:
         import apprise
     except ModuleNotFoundError:
@@ -44,14 +55,24 @@ def _apprise(url: str, title: str, text: str, status: str, seconds: float) -> No
         if service is None:
             raise Terminal("apprise does not understand the address in its secret", hint="`apprise --dry-run URL` tells what is wrong")
         service.socket_connect_timeout = service.socket_read_timeout = max(1.0, seconds / 2)
-        service.overflow_mode = apprise.OverflowMode.TRUNCATE
-        sort = {"firing": apprise.NotifyType.WARNING, "resolved": apprise.NotifyType.SUCCESS}.get(status, apprise.NotifyType.INFO)
+        title, mail = words.title(message, templates), url.partition("://")[0].lower() in MAIL
+        text, form = _worded(message, templates, mail, service.body_maxlen - (0 if service.title_maxlen else len(title) + _BETWEEN))
+        whole = mail and form == "html"  # no service cuts a mail, and half a page is none
+        service.overflow_mode = apprise.OverflowMode.UPSTREAM if whole else apprise.OverflowMode.TRUNCATE
+        sort = _SORTS.get(words.status_of(message), "info")
         try:
-            arrived = service.notify(body=text, title=title, notify_type=sort, body_format=apprise.NotifyFormat.TEXT)
+            arrived = service.notify(body=text, title=title, notify_type=apprise.NotifyType(sort), body_format=apprise.NotifyFormat(form))
         except Exception as error:  # a plugin may raise anything, and its words may hold the address
             raise Transient(f"apprise failed: {type(error).__name__}") from None
     if not arrived:
         raise Transient(_why(heard))
+
+
+def _worded(message: Message, templates: Templates, mail: bool, room: int) -> tuple[str, str]:
+    """The text, and its format."""
+    if (made := message.bulletin) is None:
+        return words.text(message, templates), "text"
+    return worded(made, made.format or ("html" if mail else "text"), MAIL_ROOM if mail else room)
 
 
 @contextmanager

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from reconciler.model import NOWHERE, Location, Ref
+from reconciler.model import JSON, NOWHERE, Location, Ref
 from schemas.alertpolicy import AlertPolicySpec, Severity
+from schemas.statusreport import Format, StatusReport
 
-Phase = Literal["firing", "repeat", "resolved", "passed", "silenced", "changed"]
+Phase = Literal["firing", "repeat", "resolved", "passed", "silenced", "changed", "report"]
 """What is told of an alert: that it fires, still fires, is over; `passed`: was and is over, told at once; `silenced`: nothing, for a
-silence covers it. Of a line of the audit log: that it `changed` something."""
+silence covers it. Of a line of the audit log: that it `changed` something. Of a scheduled report: the `report`."""
 State = Literal["queued", "sending", "sent", "failed", "silenced"]
 Group: TypeAlias = tuple[str, ...]
 RANK: Mapping[str, int] = {"info": 0, "warning": 1, "critical": 2}
@@ -64,7 +65,7 @@ class Part:
     """One thing that a notification tells."""
 
     subject: str
-    """Id of an alert, or `Change.subject`."""
+    """Id of an alert, `Change.subject` or `Due.subject`."""
     phase: Phase
     nth: int = 0
     """Of a repeat: which; else 0."""
@@ -130,6 +131,56 @@ class Policy:
     since: datetime
     """When it was first followed as it is now: what was over before is history."""
     mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class ReportMark:
+    """How far a scheduled report has come."""
+
+    asked: str
+    """Schedule and time zone that this holds for."""
+    due: datetime
+    """Its times up to this one are dealt with."""
+    since: datetime
+    """What was done after this is for the next one to tell."""
+    made: datetime | None = None
+    """When the last one was made; None = none was."""
+    said: str = ""
+    """Digest of what that one said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A report that is to be made."""
+
+    policy: str
+    report: StatusReport
+    at: datetime
+    """The time of its schedule that it is made for."""
+    mark: ReportMark
+    missed: int = 0
+    """Earlier times that nobody made one for: this one stands for them too."""
+
+    @property
+    def subject(self) -> str:
+        """Its name among what is told."""
+        return f"report:{self.report.name}@{self.at:%Y-%m-%dT%H:%MZ}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bulletin:
+    """What a scheduled report says, as it was made: it is tried again with the same words."""
+
+    name: str
+    title: str
+    html: str
+    markdown: str
+    text: tuple[str, ...]
+    """Lines, the most important first."""
+    facts: Mapping[str, JSON]
+    """For programs."""
+    format: Format | None = None
+    """What was asked for; None = what suits the receiver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,3 +264,5 @@ class Message:
     now: datetime
     successors: Mapping[str, str] = field(default_factory=dict)
     """Id of an alert that is over -> the reason for which its resource is not well now."""
+    bulletin: Bulletin | None = None
+    """Of a scheduled report, which tells nothing else."""

@@ -1,4 +1,4 @@
-"""Alerts: what fires and who was told, a test of a receiver, and silence for a while."""
+"""Alerts: what fires and who was told, reports, a test of a receiver, and silence for a while."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.complete import alert_policies, reasons, receivers, silences
+from reconciler.cli.complete import alert_policies, reasons, receivers, reports, silences
 from reconciler.cli.complete import refs as complete_refs
 from reconciler.cli.options import Format, Globals, Output, given, width
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime, timedelta
 
-    from reconciler.alerting.values import Alert, Delivery, Silence
+    from reconciler.alerting.values import Alert, Delivery, ReportMark, Silence
     from reconciler.errors import UsageError
     from reconciler.house import House
+    from reconciler.report.alerts import Scheduled
     from reconciler.state import AuditEntry
     from schemas.alertpolicy import AlertPolicySpec
 
 app = typer.Typer(
-    help="""What fires now, since when, why, and who was told.
+    help="""What fires now, since when, why, who was told, and when reports come.
 
 \b
 Examples:
@@ -28,6 +30,7 @@ Examples:
   reconcile alerts --project vision
   reconcile alerts --all -o json
   reconcile alerts test ops --receiver chat
+  reconcile alerts test ops --report daily
 """,
     rich_markup_mode=None,
     invoke_without_command=True,
@@ -64,13 +67,15 @@ def alerts(
     house = open_for(asked, read_only=True)
     kinds = {kind_named(each, house.kinds) for each in asked.kind}
     month = now - timedelta(days=30)
+    policies = house.store.alerts.policies()
     found = [each for each in house.store.alerts.listed(month if all_ else None) if _is_asked(each, asked, kinds)]
     seen = Overview(
         alerts=found,
         deliveries=_about(house.store.deliveries.listed(month), found, whole=not (asked.project or kinds)),
         silences=_silences(house, now),
-        policies=len(house.store.alerts.policies()),
+        policies=len(policies),
         now=now,
+        reports=_reports(policies, house.store.reports.marks(), now),
     )
     say(alerts_json(seen, all_=all_) if output is Format.JSON else alerts_text(seen, all_=all_, color=asked.color(), width=width()))
 
@@ -82,8 +87,11 @@ def try_receivers(
     receiver: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this receiver. [default: all of them]", autocompletion=receivers)
     ] = None,
+    report: Annotated[
+        str | None, typer.Option(metavar="NAME", help="This report as it would be now, to its receivers.", autocompletion=reports)
+    ] = None,
 ) -> None:
-    """Send a message now that says that it is a test.
+    """Send a message now that says that it is a test, or a report.
 
     As the manifest declares it, else as it was applied. Exit code 1 when it does not arrive.
 
@@ -91,6 +99,7 @@ def try_receivers(
     Examples:
       reconcile alerts test ops
       reconcile alerts test ops --receiver chat
+      reconcile alerts test ops --report daily
     """
     from reconciler.alerting.courier import try_out
     from reconciler.cli.exit import Exit
@@ -100,12 +109,16 @@ def try_receivers(
     asked = given(ctx)
     house = open_for(asked, read_only=False)
     spec = _spec(policy, house, asked)
-    chosen = [each for each in spec.receivers if receiver in (None, each.name)]
+    scheduled = next((each for each in spec.reports if each.name == report), None)
+    if report is not None and scheduled is None:
+        raise _no_such(f"the AlertPolicy '{policy}' has no report '{report}'", report, [each.name for each in spec.reports])
+    usual = [each for each in spec.receivers if scheduled is None or each.name in scheduled.receivers]
+    chosen = [each for each in spec.receivers if each.name == receiver] if receiver is not None else usual
     if not chosen:
         raise _no_such(f"the AlertPolicy '{policy}' has no receiver '{receiver}'", str(receiver), [each.name for each in spec.receivers])
     failed = False
     for each in chosen:
-        trouble = try_out(policy, spec, each, house)
+        trouble = try_out(policy, spec, each, house, scheduled)
         failed = failed or bool(trouble)
         say(f"{each.name}: {trouble or 'arrived'}")
     raise typer.Exit(Exit.ERROR if failed else Exit.OK)
@@ -225,6 +238,20 @@ def _silences(house: House, now: datetime) -> list[Silence]:
 
     policies = [Policy(name, spec, now, Mark(now, 0)) for name, spec in house.store.alerts.policies().items()]
     return [*house.store.alerts.silences(), *(each for policy in policies for each in declared(policy) if each.until > now)]
+
+
+def _reports(policies: Mapping[str, AlertPolicySpec], marks: Mapping[tuple[str, str], ReportMark], now: datetime) -> list[Scheduled]:
+    """Of all policies, the next one first."""
+    from reconciler.alerting.due import following, latest
+    from reconciler.report.alerts import Scheduled
+
+    found = []
+    for policy, spec in policies.items():
+        for each in spec.reports:
+            mark, newest = marks.get((policy, each.name)), latest(each, now)
+            waits = newest if mark is not None and newest > mark.due else None
+            found.append(Scheduled(policy, each, following(each, now), mark.made if mark else None, waits))
+    return sorted(found, key=lambda each: (each.next, each.policy, each.report.name))
 
 
 def _spec(name: str, house: House, asked: Globals) -> AlertPolicySpec:

@@ -201,6 +201,14 @@ def receivers(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
 
 @_offering
+def reports(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Reports of the AlertPolicy that stands before."""
+    before = ctx.params.get("policy") or next(iter(ctx.args), "")
+    policy = _store(ctx).alerts.policies().get(str(before).removeprefix("alertpolicy/"))
+    return [each.name for each in policy.reports] if policy is not None else []
+
+
+@_offering
 def reasons(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     """Reasons of alerts that fire."""
     return (each.reason for each in _store(ctx).alerts.listed(None))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from reconciler.alerting.values import RANK, Alert, Delivery, Silence
+from reconciler.alerting.values import RANK, Alert, Delivery, Part, Silence
 from reconciler.report.show import clean, count, paint, rfc3339, shorten, since, took, wrap
+from schemas.statusreport import StatusReport
 
 FORMAT_VERSION = 1
 _STYLE = {"critical": "red", "warning": "yellow", "info": "cyan"}
@@ -28,6 +29,20 @@ class Overview:
     silences: Sequence[Silence]
     policies: int
     now: datetime
+    reports: Sequence[Scheduled] = ()
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """One scheduled report, and when it comes."""
+
+    policy: str
+    report: StatusReport
+    next: datetime
+    last: datetime | None = None
+    """When one was made; None = none was yet."""
+    waits: datetime | None = None
+    """A time for which none was made yet: nothing runs that would."""
 
 
 def alerts_text(seen: Overview, *, all_: bool = False, color: bool = False, width: int = 100) -> str:
@@ -39,6 +54,8 @@ def alerts_text(seen: Overview, *, all_: bool = False, color: bool = False, widt
         parts += ["", *_table(firing, told, seen.now, color, width)]
     if seen.silences:
         parts += ["", "SILENCED", *(line for each in seen.silences for line in _silence(each, seen.now, width))]
+    if seen.reports:
+        parts += ["", "REPORTS", *(line for each in seen.reports for line in _scheduled(each, seen.now, width))]
     if all_:
         over = [each for each in seen.alerts if not each.firing]
         parts += ["", "OVER", *(line for each in over for line in _over(each, seen.now, width))] if over else []
@@ -52,7 +69,7 @@ def told_of(deliveries: Sequence[Delivery]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for each in reversed(deliveries):
         for part in each.parts:
-            if part.phase != "changed":
+            if part.phase not in ("changed", "report"):
                 found.setdefault(part.subject, {})[each.receiver] = _WORDS.get(each.state, "")
     return found
 
@@ -101,6 +118,16 @@ def covered(each: Silence) -> str:
     return clean(", ".join(named)) or "everything"
 
 
+def _scheduled(each: Scheduled, now: datetime, width: int) -> list[str]:
+    to = ", ".join(dict.fromkeys(each.report.receivers))
+    if each.waits is not None:
+        when = f"due since {rfc3339(each.waits)}: the next `reconcile` makes it"
+    else:
+        when = f"next {rfc3339(each.next)} (in {took((each.next - now).total_seconds())})"
+    last = f"last {rfc3339(each.last)}" if each.last else "none yet"
+    return wrap(f"{clean(each.policy)}/{each.report.name} to {to}  {when}  {last}", width, "  ")
+
+
 def _over(each: Alert, now: datetime, width: int) -> list[str]:
     lasted = took(((each.ended or now) - each.since).total_seconds())
     said = f": {clean(shorten(each.message, 300))}" if each.message else ""
@@ -110,11 +137,17 @@ def _over(each: Alert, now: datetime, width: int) -> list[str]:
 
 def _delivery(each: Delivery, seen: Overview, width: int) -> list[str]:
     refs = {alert.id: str(alert.ref) for alert in seen.alerts}
-    about = [f"{part.phase} {refs[part.subject]}" if part.subject in refs else part.phase for part in each.parts] or ["test"]
+    about = [_part(part, refs) for part in each.parts] or ["test"]
     shown = ", ".join(dict.fromkeys(about[:3])) + (f" and {len(about) - 3} more" if len(about) > 3 else "")
     state = each.state if each.attempts < 2 else f"{each.state} after {each.attempts} attempts"
     wrong = f": {each.error}" if each.error else ""
     return wrap(clean(f"{rfc3339(each.created)}  {each.policy} to {each.receiver}  {state}  {shown}{wrong}"), width, "  ")
+
+
+def _part(part: Part, refs: Mapping[str, str]) -> str:
+    if part.phase == "report":
+        return part.subject.replace(":", " ", 1)
+    return f"{part.phase} {refs[part.subject]}" if part.subject in refs else part.phase
 
 
 def _next(firing: Sequence[Alert], seen: Overview, all_: bool) -> str:
@@ -139,6 +172,7 @@ def alerts_json(seen: Overview, *, all_: bool = False) -> str:
         "at": rfc3339(seen.now),
         "alerts": [_alert_value(each, told.get(each.id, {})) for each in seen.alerts],
         "silences": [_silence_value(each) for each in seen.silences],
+        "reports": [_report_value(each) for each in seen.reports],
     }
     if all_:
         value["deliveries"] = [_delivery_value(each) for each in seen.deliveries]
@@ -163,6 +197,11 @@ def _silence_value(each: Silence) -> dict[str, Any]:
     about = {"refs": each.refs, "kinds": each.kinds, "projects": each.projects, "reasons": each.reasons}
     times = {"from": rfc3339(each.start), "until": rfc3339(each.until)}
     return {"id": each.id, **times, "why": each.why, "by": each.actor, **{name: list(found) for name, found in about.items()}}
+
+
+def _report_value(each: Scheduled) -> dict[str, Any]:
+    times = {"next": rfc3339(each.next), "last": rfc3339(each.last), "waits": rfc3339(each.waits)}
+    return {"policy": each.policy, "name": each.report.name, "receivers": list(each.report.receivers), **times}
 
 
 def _delivery_value(each: Delivery) -> dict[str, Any]:

@@ -38,9 +38,9 @@ def plan_markdown(proposal: Proposal, *, link_base: str = "", all_: bool = False
     room = limit - len(head) - len(foot) - 400
     listed_ = [each for each in found if all_ or each.verb != "keep"]
     mine = [each for each in listed_ if proposal.impact is None or proposal.impact.by_this(each.ref)]
-    table, in_table = _fit([_table_row(each, link_base) for each in mine], room // 2)
-    anyway, in_anyway = _fit([_table_row(each, link_base) for each in listed_ if each not in mine], room // 4)
-    folded, in_details = _fit([text for each in found if (text := _details(each))], room - len(table) - len(anyway))
+    table, in_table = fit([_table_row(each, link_base) for each in mine], room // 2)
+    anyway, in_anyway = fit([_table_row(each, link_base) for each in listed_ if each not in mine], room // 4)
+    folded, in_details = fit([text for each in found if (text := _details(each))], room - len(table) - len(anyway))
     parts = [head]
     if table:
         parts.append(f"{_COLUMNS}\n{table}")
@@ -229,7 +229,7 @@ def _details(each: Row) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fit(parts: list[str], room: int) -> tuple[str, int]:
+def fit(parts: list[str], room: int) -> tuple[str, int]:
     """As many of `parts`, in order, as go into `room` characters, and how many those are."""
     taken, used = 0, 0
     for each in parts:

@@ -80,7 +80,7 @@ class Alerts:
         return found
 
     def stamp(self) -> tuple[Any, ...]:
-        """Equal as long as nothing has happened that could be told, or changes who is told. One small query."""
+        """Equal as long as nothing has happened that could be told, or changes who is told and when. Two small queries."""
         alerts, deliveries, audit = tables.alerts.c, tables.deliveries.c, tables.audit.c
         statement = select(
             select(func.max(audit.id)).scalar_subquery(),
@@ -90,7 +90,8 @@ class Alerts:
             select(func.max(alerts.ended)).scalar_subquery(),
             *(select(func.count()).where(deliveries.state == each).scalar_subquery() for each in ("queued", "sending")),
         )
-        return tuple(self._database.rows(statement)[0])
+        happened, policies = self._database.rows_of(statement, _POLICIES)  # a policy is noted after the line that says so
+        return (*(happened[0] if happened else ()), *sorted(map(tuple, policies)))
 
     def scene(self, flush: datetime | None = None) -> Scene:
         """All that matters now. Writes when a policy is new, was changed or is gone, and otherwise reads only."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, case, delete, func, insert, or_, select, update
 
 from reconciler.alerting.values import Alert, Change, Decision, Delivery, Head, Notification, Part
 from reconciler.state import alertrows, tables
@@ -22,7 +22,12 @@ KEPT = timedelta(days=30)
 FEW_FAILURES = 2
 """So many attempts of one message must fail before its receiver is called failing."""
 GONE = "the policy names this receiver no more"
-_OPEN = ("queued", "sending")
+OPEN = ("queued", "sending")
+"""States of what is on its way."""
+REPORT = '["report"%'
+"""How the group of a scheduled report begins."""
+_ORDER = (case((tables.deliveries.c.about.like(REPORT), 1), else_=0), tables.deliveries.c.number)
+"""A report, which a service may refuse for its size, keeps no alarm waiting."""
 
 
 class Deliveries:
@@ -41,13 +46,13 @@ class Deliveries:
         now, made = self._now(), 0
         with self._database.write() as connection:
             for each in decision.notifications:
-                made += _queued(connection, each, "queued", now)
+                made += queued(connection, each, "queued", now)
             for policy, receiver, alert in decision.silenced:
-                _queued(connection, _silenced(policy, receiver, alert), "silenced", now)
+                queued(connection, _silenced(policy, receiver, alert), "silenced", now)
             for policy, mark in decision.marks.items():
                 moved = update(tables.alert_marks).where(tables.alert_marks.c.policy == policy)
                 connection.execute(moved.values(ended=mark.ended, audit=mark.audit))
-            _forget_before(connection, now - KEPT)
+            forget_before(connection, now - KEPT)
         return made
 
     def heads(self) -> list[Head]:
@@ -57,12 +62,12 @@ class Deliveries:
     def claim(self, policy: str, receiver: str, until: datetime) -> Delivery | None:
         """Take the oldest message for a receiver, to send it before `until`; None when nothing is due, or somebody else is sending.
 
-        One that stands as being sent is taken over once its sender has died, or its time is over."""
+        Alarms go before reports. One that stands as being sent is taken over once its sender has died, or its time is over."""
         now = self._now()
         made = tables.deliveries.c
         with self._database.write() as connection:
-            first = select(tables.deliveries).where(made.policy == policy, made.receiver == receiver, made.state.in_(_OPEN))
-            row = connection.execute(first.order_by(made.number).limit(1).with_for_update()).one_or_none()
+            first = select(tables.deliveries).where(made.policy == policy, made.receiver == receiver, made.state.in_(OPEN))
+            row = connection.execute(first.order_by(*_ORDER).limit(1).with_for_update()).one_or_none()
             if row is None or not _is_free(row, now):
                 return None
             taken = {"state": "sending", "attempts": row.attempts + 1, "claimer": claimer(), "claimed_until": until}
@@ -117,7 +122,7 @@ class Deliveries:
     def listed(self, since: datetime) -> list[Delivery]:
         """What was made since then, and what is still on its way; the newest first."""
         made, parts = tables.deliveries.c, tables.delivery_parts.c
-        wanted = or_(made.created > since, made.state.in_(_OPEN))
+        wanted = or_(made.created > since, made.state.in_(OPEN))
         rows, told = self._database.rows_of(
             select(tables.deliveries).where(wanted).order_by(made.number.desc()),
             select(tables.delivery_parts).where(parts.delivery.in_(select(made.number).where(wanted))),
@@ -136,7 +141,7 @@ class Deliveries:
 def heads_of() -> list[Any]:
     """Queries for `failing` and `_heads`: what is on its way, in order; and per receiver and state the newest."""
     made = tables.deliveries.c
-    waiting = select(tables.deliveries).where(made.state.in_(_OPEN)).order_by(made.number)
+    waiting = select(tables.deliveries).where(made.state.in_(OPEN)).order_by(*_ORDER)
     told = or_(
         made.state == "sent", and_(made.state == "failed", made.about.not_like('["test"%'))
     )  # a test that fails is told to whoever made it
@@ -192,8 +197,8 @@ def _heads(rows: Iterable[Sequence[Any]]) -> list[Head]:
     return list(first.values())
 
 
-def _queued(connection: Connection, made: Notification, state: str, now: datetime) -> int:
-    """1 when it was written down; 0 when some of what it tells was told, or is about to be."""
+def queued(connection: Connection, made: Notification, state: str, now: datetime) -> int:
+    """Write it down, in the caller's transaction. 1 when it was; 0 when some of what it tells was told, or is about to be."""
     parts = tables.delivery_parts.c
     mine = select(parts.subject, parts.phase, parts.nth).where(parts.policy == made.policy, parts.receiver == made.receiver)
     known = {tuple(row) for row in connection.execute(mine.where(parts.subject.in_([each.subject for each in made.parts])))}
@@ -224,11 +229,11 @@ def _grouped(rows: Iterable[Sequence[Any]]) -> dict[int, tuple[Part, ...]]:
     return {number: tuple(each) for number, each in found.items()}
 
 
-def _forget_before(connection: Connection, then: datetime) -> None:
+def forget_before(connection: Connection, then: datetime) -> None:
     """Remove what was over before `then`; a message stays as long as one of the alerts that it told of."""
     alerts, made, parts = tables.alerts.c, tables.deliveries.c, tables.delivery_parts.c
     connection.execute(delete(tables.silences).where(tables.silences.c.until < then))
     needed = select(parts.delivery).where(parts.subject.in_(select(alerts.id)))
-    old = and_(made.created < then, made.state.not_in(_OPEN), made.number.not_in(needed))
+    old = and_(made.created < then, made.state.not_in(OPEN), made.number.not_in(needed))
     connection.execute(delete(tables.deliveries).where(old))
     connection.execute(delete(tables.delivery_parts).where(parts.delivery.not_in(select(made.number))))

@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeDecorator
 from reconciler.model import Ref
 from reconciler.model.demand import RESOURCES
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision; compared without loading Alembic when the Store is opened."""
 REF = ("kind", "project", "name", "key")
 """The columns that hold a Ref."""
@@ -246,6 +246,24 @@ alert_marks = Table(
     Column("changes", Boolean, nullable=False),
 )
 """How far each AlertPolicy has come. `spec`: digest of what it was then; `changes`: whether it followed the audit log."""
+report_marks = Table(
+    "report_marks",
+    metadata,
+    *(Column(name, String, primary_key=True, nullable=False) for name in ("policy", "report")),
+    Column("asked", Text, nullable=False),
+    Column("due", Moment, nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("made", Moment),
+    Column("said", String, nullable=False),
+)
+"""How far each scheduled report of each AlertPolicy has come: see `ReportMark`."""
+bulletins = Table(
+    "bulletins",
+    metadata,
+    *(Column(name, String, primary_key=True, nullable=False) for name in ("policy", "subject")),
+    Column("content", Text, nullable=False),
+)
+"""What reports say that are on their way; `subject` as in `delivery_parts`."""
 approvals = Table(
     "approvals",
     metadata,

@@ -1,7 +1,8 @@
 """Sends alerts in a process of its own, that kills itself at a named point if one is given: `python alert_child.py ROOT [MOMENT WHAT]`.
 
-MOMENT is `before` or `after`, WHAT a call: of the deliveries (`queue`, `claim`, `arrived`: the receiver has answered), or `follow` of the
-alerts, inside the transaction of the statuses. A deployment and a dataset are not well; the file `mended` in ROOT mends the deployment."""
+MOMENT is `before` or `after`, WHAT a call: of the deliveries (`queue`, `claim`, `arrived`: the receiver has answered), `follow` of the
+alerts, inside the transaction of the statuses, or `report`: a scheduled one is queued. A deployment and a dataset are not well; the file
+`mended` in ROOT mends the deployment."""
 
 from __future__ import annotations
 
@@ -36,8 +37,10 @@ def dying(call: Callable[..., Any], moment: str) -> Callable[..., Any]:
 def main(root: Path, moment: str, what: str) -> None:
     house = house_in(root, lambda: datetime.now(UTC))
     if what:
-        part: Any = house.store.alerts if what == "follow" else house.store.deliveries
-        setattr(part, what, dying(getattr(part, what), moment))
+        store = house.store
+        elsewhere: dict[str, tuple[Any, str]] = {"follow": (store.alerts, "follow"), "report": (store.reports, "queue")}
+        part, name = elsewhere.get(what, (store.deliveries, what))
+        setattr(part, name, dying(getattr(part, name), moment))
     house.store.put_statuses([well() if (root / "mended").exists() else ill(), ill(WORDS)])
     courier = Courier(house)
     courier.look()

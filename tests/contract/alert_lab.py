@@ -8,8 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
 from reconciler.alerting.courier import Courier
@@ -78,6 +82,36 @@ def listening(port: int = 0) -> Iterator[Inbox]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def mailing(taken: Callable[[EmailMessage], object] = lambda _: None) -> Iterator[tuple[int, list[EmailMessage]]]:
+    """A mail server that takes everything: its port, and the mails that it got. `taken` is told of each before it is answered."""
+    got: list[EmailMessage] = []
+
+    class Session(StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"220 here\r\n")
+            while word := self.rfile.readline()[:4].strip().upper():
+                if word == b"DATA":
+                    self.wfile.write(b"354 go on\r\n")
+                    lines = list(iter(self.rfile.readline, b".\r\n"))
+                    text = b"".join(each[1:] if each.startswith(b".") else each for each in lines)
+                    got.append(message_from_bytes(text, _class=EmailMessage, policy=default))
+                    taken(got[-1])
+                self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 yes\r\n")
+                if word == b"QUIT":
+                    return
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Session) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1], got
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class Clock:

@@ -47,9 +47,9 @@ class TestAlertPolicy(ExportContract, ManyContract):
         return "spec.groupWait"
 
 
-def _health(ctx: Context) -> tuple[Health, str, str]:
+def _health(ctx: Context, **more: Any) -> tuple[Health, str, str]:
     controller = AlertPolicyController()
-    resource: Any = make_resource(KIND, "ops", {"receivers": [CHAT, OPS], "routes": [{"receivers": ["chat", "ops"]}]})
+    resource: Any = make_resource(KIND, "ops", {"receivers": [CHAT, OPS], "routes": [{"receivers": ["chat", "ops"]}], **more})
     ctx.memo(resource.ref)["policy"] = controller.desired(resource)
     seen = controller.observe([resource], ctx)[resource.ref]
     assert isinstance(seen, Present)
@@ -60,6 +60,8 @@ def _health(ctx: Context) -> tuple[Health, str, str]:
 def test_health(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ctx = make_context(tmp_path)
     assert _health(ctx) == (Health.HEALTHY, "", "2 receivers, 1 route")
+    daily = {"name": "daily", "receivers": ["chat"], "schedule": "0 8 * * *"}
+    assert _health(ctx, routes=[], reports=[daily]) == (Health.HEALTHY, "", "2 receivers, 1 report")
     failing = replace(ctx, undelivered=lambda name: {"ops": "it answered 503"} if name == "ops" else {})
     assert _health(failing) == (Health.DEGRADED, "ReceiverFailing", "messages do not arrive: ops: it answered 503")
     monkeypatch.delenv("ALERTS_CHAT")

@@ -218,6 +218,8 @@ def test_a_stamp_tells_whatever_could_be_told(store: Store, clock: Clock) -> Non
     assert changed()
     store.deliveries.put_off(delivery.number, clock() + timedelta(seconds=5), "down")
     assert changed()
+    follow(store, SPEC.model_copy(update={"group_wait": "1s"}))
+    assert changed()
     assert not changed()
 
 
@@ -240,7 +242,7 @@ def test_what_is_over_for_a_month_is_forgotten_and_what_fires_is_not(store: Stor
 def test_a_store_that_is_not_there_or_is_read_only(tmp_path: Path) -> None:
     with open_store(tmp_path / "none.db", read_only=True) as nothing:
         assert (nothing.alerts.firing(), nothing.alerts.listed(), nothing.alerts.policies(), nothing.alerts.silences()) == ({}, [], {}, [])
-        assert (nothing.deliveries.heads(), nothing.deliveries.troubles("p")) == ([], {})
+        assert (nothing.deliveries.heads(), nothing.deliveries.troubles("p"), nothing.reports.marks()) == ([], {}, {})
         with pytest.raises(StoreError, match="reading only"):
             nothing.deliveries.queue(Decision((some("1"),)))
 

@@ -409,7 +409,7 @@ def test_an_older_store_can_be_read_as_it_is(older: str | Path) -> None:
         assert (reader.work.queue(), reader.work.leases(), reader.work.learned()) == ((), (), {})
         assert reader.work.past() == Past()
         assert (reader.alerts.firing(), reader.alerts.listed(), reader.alerts.silences()) == ({}, [], [])
-        assert (reader.deliveries.heads(), reader.deliveries.troubles("p")) == ([], {})
+        assert (reader.deliveries.heads(), reader.deliveries.troubles("p"), reader.reports.marks()) == ([], {}, {})
         assert revision(older) == "0001"
         with pytest.raises(StoreError, match="reading only"):
             reader.work.put_queue([queued()])
