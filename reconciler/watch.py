@@ -60,6 +60,8 @@ def run_forever(
     sources = sources or Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
     loop = _Loop(selection, house.paced(lambda: loop.may_give_way and files.is_set()), every, stop, on_report, files, pulse, sources)
     house = loop.house
+    if house.backoff is not None:
+        pulse.circuits = house.backoff.breaker.open
     with watching(selection, house, files, stop), following(sources, house, files, stop, on_news), attending(house, stop), telling(house):
         while not stop.is_set():
             pulse.turn()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.report.log import Account
     from reconciler.selection import Selection
     from reconciler.source.follow import Followings, Standing
+    from reconciler.telemetry.exposition import Metrics
 
 LOG = "logs/watch.jsonl"
 """Below the state folder: what the loop does, for programs and for whoever operates it."""
@@ -38,7 +39,7 @@ def watch(
     every: Annotated[str, typer.Option(metavar="DURATION", help="How often to look at the tools although nothing was saved.")] = "30s",
     listen: Annotated[
         int | None,
-        typer.Option(metavar="PORT", help="Answer /healthz and /readyz, and take pushes, at this port of 127.0.0.1 (0 = a free one)."),
+        typer.Option(metavar="PORT", help="Answer /healthz, /readyz, /metrics and pushes at this port of 127.0.0.1 (0 = a free one)."),
     ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="K/N", help="Look after a part of the projects: this is loop K of N, which run side by side.")
@@ -71,6 +72,9 @@ def watch(
     keep_log(house)
     told = _Told(output, house, Account(lambda kind: tool_of(house, kind)))
     pulse = Pulse(seconds)
+    metrics = _metrics(house, pulse) if listen is not None else None
+    if metrics is not None:
+        told.listeners.append(metrics.meters)
     sources = Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
 
     def loop(over: threading.Event) -> None:
@@ -89,7 +93,7 @@ def watch(
 
     env = f" in environment {selection.env}" if selection.env else ""
     tell(f"Watching {', '.join(str(each) for each in selection.paths)}{env}; Ctrl-C ends it. Runs and services go on without it.")
-    with stop_on_signal() as stop, _answering(listen, pulse, sources), _logged(house, seconds):
+    with stop_on_signal() as stop, _answering(listen, pulse, sources, metrics), _logged(house, seconds):
         lead(house, pulse, stop, loop, on_standby=told.standby, on_lead=told.leads)
     raise typer.Exit(Exit.OK)
 
@@ -137,6 +141,16 @@ def tool_of(house: House, kind: str) -> str:
     return house.kinds.controllers[kind].tool if kind in house.kinds.controllers else ""
 
 
+class Listener(Protocol):
+    """Hears what came of each pass."""
+
+    def report(self, report: Report) -> None:
+        """It ended."""
+
+    def trouble(self, error: ReconcilerError) -> None:
+        """It could not be made."""
+
+
 @dataclass
 class _Told:
     """What the loop says, each thing when it is news: to people, and to the log."""
@@ -144,6 +158,7 @@ class _Told:
     output: Format
     house: House
     account: Account
+    listeners: list[Listener] = field(default_factory=list)
     reasons: set[str] = field(default_factory=set)
     reports: int = 0
     stood_by: bool = False
@@ -152,6 +167,8 @@ class _Told:
         from reconciler.cli.output import say
         from reconciler.report.watch import moment_lines, report_line
 
+        for listener in self.listeners:
+            listener.report(report)
         for each in self.account.entries(report):
             self.house.log.told(each.level, each.event, **each.about)
         now, first = datetime.now().astimezone(), self.reports == 0
@@ -165,6 +182,8 @@ class _Told:
                 say(line)
 
     def trouble(self, error: ReconcilerError, pause: float) -> None:
+        for listener in self.listeners:
+            listener.trouble(error)
         self.house.log.told("warning", "pass_not_made", error=str(error), again_in=pause)
         self._line(f"{error}; trying again in {pause:.0f} s")
 
@@ -205,8 +224,21 @@ def _where_possible() -> Iterator[None]:
         return
 
 
+def _metrics(house: House, pulse: Pulse) -> Metrics | None:
+    """What `/metrics` tells, kept from now on; None where the library for it is not installed."""
+    try:
+        from reconciler.telemetry.exposition import Metrics
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "prometheus_client":
+            raise
+        return None
+    found = Metrics(house, pulse)
+    house.wire.listeners.append(found.meters.call)
+    return found
+
+
 @contextmanager
-def _answering(port: int | None, pulse: Pulse, sources: Followings) -> Iterator[None]:
+def _answering(port: int | None, pulse: Pulse, sources: Followings, metrics: Metrics | None) -> Iterator[None]:
     """Answers over HTTP, if that is asked for."""
     if port is None:
         yield
@@ -215,6 +247,6 @@ def _answering(port: int | None, pulse: Pulse, sources: Followings) -> Iterator[
     from reconciler.api.serve import HOST, listening
     from reconciler.cli.output import tell
 
-    with listening(application(pulse, sources.hooks, sources.wake), port) as found:
-        tell(f"Answering at http://{HOST}:{found}: /healthz, /readyz, /hooks/git/SOURCE.")
+    with listening(application(pulse, sources.hooks, sources.wake, metrics), port) as found:
+        tell(f"Answering at http://{HOST}:{found}: /healthz, /readyz, /metrics, /hooks/git/SOURCE.")
         yield
