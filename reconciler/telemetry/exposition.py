@@ -33,6 +33,7 @@ class Metrics:
 
     house: House
     pulse: Pulse
+    fresh: float = FRESH
     clock: Callable[[], float] = time.monotonic
     registry: CollectorRegistry = field(default_factory=lambda: CollectorRegistry(auto_describe=False))
     meters: Meters = field(init=False)
@@ -59,7 +60,7 @@ class Metrics:
         now = self.clock()
         with self._lock:
             began, future = self._answers.get(media_type, (0.0, None))
-            if future is not None and (not future.done() or now - began < FRESH):
+            if future is not None and (not future.done() or now - began < self.fresh):
                 return future
             future = Future()
             self._answers[media_type] = (now, future)

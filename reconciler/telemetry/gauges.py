@@ -65,6 +65,7 @@ class Gauges(Collector):
             yield from self._remembered()
             yield from self._hardware()
             yield from self._stored()
+            yield from self.meters.waits.collect()
 
     # --- from memory ---
 

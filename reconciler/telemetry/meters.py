@@ -33,8 +33,9 @@ class Meters:
         self._errors, self._put_back = self._counter(catalogue.ERRORS), self._counter(catalogue.PUT_BACK)
         self._calls, self._call_seconds = self._counter(catalogue.CALLS), self._histogram(catalogue.CALL_SECONDS)
         self._pass_seconds = self._histogram(catalogue.PASS_SECONDS)
-        self.waits = self._histogram(catalogue.WAIT)
-        """Of work that was admitted."""
+        wait = catalogue.WAIT
+        self.waits = Histogram(wait.family, wait.help, wait.labels, registry=None, buckets=wait.buckets)
+        """Of work that was admitted; told, and fed from the Store, by whoever reads the Store."""
         for scope in SCOPES:  # a rate needs a beginning
             self._pass_seconds.labels(scope)
             self._passes.labels(scope, "ok")
