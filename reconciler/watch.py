@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -49,11 +50,13 @@ def run_forever(
     pulse: Pulse | None = None,
     sources: Followings | None = None,
     on_news: Callable[[Standing], None] = lambda _: None,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
     """Reconcile until `stop` is set: at once when a watched file changes, every `every` seconds (drift made by hand; of kinds that the
     Platform gives a time of their own, as often as that says), and when runs end.
 
-    A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop. `pulse` is kept.
+    A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop. `pulse` is kept,
+    `around` is entered for each turn.
     Repositories are followed by `sources`, which the Platform fills; `on_news` is told what came of each new commit."""
     allocator.steady()
     files, pulse, failures = Changed(), pulse or Pulse(every), 0
@@ -67,7 +70,8 @@ def run_forever(
             pulse.turn()
             house.log.next_pass()
             try:
-                loop.turn()
+                with around():
+                    loop.turn()
                 failures = 0
             except StalePlan:
                 loop.watch.pending = True

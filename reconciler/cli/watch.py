@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from reconciler.cli.exit import Exit
 from reconciler.cli.options import Format, Globals, Output, given
 
 if TYPE_CHECKING:
+    from reconciler.cli.telemetry import Telemetry
     from reconciler.errors import ReconcilerError
     from reconciler.house import House
     from reconciler.loop import Report
@@ -60,6 +61,7 @@ def watch(
     """
     from reconciler.cli.output import tell
     from reconciler.cli.pass_ import stop_on_signal, timeout_seconds
+    from reconciler.cli.telemetry import telemetry
     from reconciler.leader import lead
     from reconciler.pulse import Pulse
     from reconciler.report.log import Account
@@ -70,18 +72,14 @@ def watch(
     house, selection = _opened(given(ctx), shard)
     seconds = timeout_seconds(every)
     keep_log(house)
-    told = _Told(output, house, Account(lambda kind: tool_of(house, kind)))
-    pulse = Pulse(seconds)
-    metrics = _metrics(house, pulse) if listen is not None else None
-    if metrics is not None:
-        told.listeners.append(metrics.meters)
+    told, pulse = _Told(output, house, Account(lambda kind: tool_of(house, kind))), Pulse(seconds)
     sources = Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
 
     def loop(over: threading.Event) -> None:
         told.account.statuses = house.store.statuses()
         run_forever(
             selection,
-            house,
+            telling.house,
             every=seconds,
             stop=over,
             on_report=told.report,
@@ -89,11 +87,18 @@ def watch(
             pulse=pulse,
             sources=sources,
             on_news=told.news,
+            around=telling.around,
         )
 
     env = f" in environment {selection.env}" if selection.env else ""
     tell(f"Watching {', '.join(str(each) for each in selection.paths)}{env}; Ctrl-C ends it. Runs and services go on without it.")
-    with stop_on_signal() as stop, _answering(listen, pulse, sources, metrics), _logged(house, seconds):
+    with (
+        stop_on_signal() as stop,
+        telemetry(house, pulse, selection.env, listens=listen is not None) as telling,
+        _answering(listen, pulse, sources, telling.metrics),
+        _logged(house, seconds),
+    ):
+        told.telemetry = telling
         lead(house, pulse, stop, loop, on_standby=told.standby, on_lead=told.leads)
     raise typer.Exit(Exit.OK)
 
@@ -141,16 +146,6 @@ def tool_of(house: House, kind: str) -> str:
     return house.kinds.controllers[kind].tool if kind in house.kinds.controllers else ""
 
 
-class Listener(Protocol):
-    """Hears what came of each pass."""
-
-    def report(self, report: Report) -> None:
-        """It ended."""
-
-    def trouble(self, error: ReconcilerError) -> None:
-        """It could not be made."""
-
-
 @dataclass
 class _Told:
     """What the loop says, each thing when it is news: to people, and to the log."""
@@ -158,7 +153,7 @@ class _Told:
     output: Format
     house: House
     account: Account
-    listeners: list[Listener] = field(default_factory=list)
+    telemetry: Telemetry | None = None
     reasons: set[str] = field(default_factory=set)
     reports: int = 0
     stood_by: bool = False
@@ -167,8 +162,8 @@ class _Told:
         from reconciler.cli.output import say
         from reconciler.report.watch import moment_lines, report_line
 
-        for listener in self.listeners:
-            listener.report(report)
+        if self.telemetry is not None:
+            self.telemetry.report(report)
         for each in self.account.entries(report):
             self.house.log.told(each.level, each.event, **each.about)
         now, first = datetime.now().astimezone(), self.reports == 0
@@ -182,8 +177,8 @@ class _Told:
                 say(line)
 
     def trouble(self, error: ReconcilerError, pause: float) -> None:
-        for listener in self.listeners:
-            listener.trouble(error)
+        if self.telemetry is not None:
+            self.telemetry.trouble(error)
         self.house.log.told("warning", "pass_not_made", error=str(error), again_in=pause)
         self._line(f"{error}; trying again in {pause:.0f} s")
 
@@ -222,19 +217,6 @@ def _where_possible() -> Iterator[None]:
         raise
     except OSError:
         return
-
-
-def _metrics(house: House, pulse: Pulse) -> Metrics | None:
-    """What `/metrics` tells, kept from now on; None where the library for it is not installed."""
-    try:
-        from reconciler.telemetry.exposition import Metrics
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "prometheus_client":
-            raise
-        return None
-    found = Metrics(house, pulse)
-    house.wire.listeners.append(found.meters.call)
-    return found
 
 
 @contextmanager

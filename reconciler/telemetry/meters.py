@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -13,7 +12,7 @@ from reconciler.model import Failed, Result, Started
 from reconciler.report.watch import acted
 from reconciler.telemetry import catalogue
 from reconciler.telemetry.catalogue import Metric
-from reconciler.telemetry.seen import Seen, drifts, is_whole
+from reconciler.telemetry.seen import Seen, drifts, is_whole, outcome, refused
 
 if TYPE_CHECKING:
     from reconciler.errors import ReconcilerError
@@ -43,7 +42,7 @@ class Meters:
     def report(self, report: Report) -> None:
         """A pass has ended."""
         scope = "whole" if is_whole(report) else "part"
-        self._passes.labels(scope, _outcome(report)).inc()
+        self._passes.labels(scope, outcome(report)).inc()
         self._pass_seconds.labels(scope).observe(self._pulse.seconds if scope == "whole" else report.proposal.seconds + report.seconds)
         for each in filter(acted, report.results):
             self._acted(each)
@@ -78,16 +77,7 @@ class Meters:
         return Histogram(metric.family, metric.help, metric.labels, registry=self._registry, buckets=metric.buckets)
 
 
-def _outcome(report: Report) -> str:
-    if report.interrupted:
-        return "interrupted"
-    if any(isinstance(each.outcome, Failed) and acted(each) for each in report.results):
-        return "failed"
-    tools: Mapping[str, str] = report.proposal.tools
-    return "unread" if any(said != "ok" for said in tools.values()) else "ok"
-
-
 def _answer(status: str) -> str:
     if status in SILENT:
         return "silent"
-    return "refused" if len(status) == 3 and status.isdecimal() and status >= "400" else "answered"
+    return "refused" if refused(status) else "answered"

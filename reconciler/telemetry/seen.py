@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from reconciler.admission.scene import quotas_of
 from reconciler.admission.values import Node, Quota
 from reconciler.drift import by_hand
-from reconciler.model import Blocked, Done, Ref, Result, Started, Update
+from reconciler.model import Blocked, Done, Failed, Ref, Result, Started, Update
+from reconciler.report.watch import acted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,6 +23,20 @@ if TYPE_CHECKING:
 def is_whole(report: Report) -> bool:
     """Whether the pass looked at everything."""
     return report.proposal.policy is not None and not report.proposal.policy.partial
+
+
+def outcome(report: Report) -> str:
+    """What became of a pass, in one of a few words: see `catalogue.PASSES`."""
+    if report.interrupted:
+        return "interrupted"
+    if any(isinstance(each.outcome, Failed) and acted(each) for each in report.results):
+        return "failed"
+    return "unread" if any(said != "ok" for said in report.proposal.tools.values()) else "ok"
+
+
+def refused(status: str) -> bool:
+    """Whether a call's status is one of HTTP that says no."""
+    return len(status) == 3 and status.isdecimal() and status >= "400"
 
 
 def drifts(report: Report) -> Iterable[tuple[Ref, bool]]:
