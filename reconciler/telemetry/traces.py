@@ -183,7 +183,8 @@ def _about(call: Call) -> dict[str, str | int | bool]:
     found: dict[str, str | int | bool] = {"service.peer.name": call.tool, "peer.service": call.tool, f"{OURS}.call.write": call.write}
     target = _text(call.target.partition("?")[0])
     if call.method in HTTP:
-        found |= {"http.request.method": call.method, "url.path": target if target.startswith("/") else f"/{target}"}
+        found |= {"http.request.method": call.method}
+        found |= {"url.full": target} if "://" in target else {"url.path": f"/{target.removeprefix('/')}"}
         if len(call.status) == 3 and call.status.isdecimal():
             found["http.response.status_code"] = int(call.status)
     else:

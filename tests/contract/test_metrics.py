@@ -5,100 +5,31 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
-from prometheus_client.parser import text_string_to_metric_families as plain
 
 from reconciler.admission.values import Item, Lease
 from reconciler.api.app import application
 from reconciler.api.serve import listening
-from reconciler.errors import ReconcilerError
-from reconciler.house import House
+from reconciler.errors import ReconcilerError, Rejected
 from reconciler.model import Amounts, Learned, Ref
 from reconciler.pulse import Pulse
-from reconciler.selection import Selection
 from reconciler.state import Queued
 from reconciler.telemetry import catalogue, exposition
 from reconciler.telemetry.exposition import Metrics
-from reconciler.testing import FakeTool
-from reconciler.watch import run_forever
 from tests.contract.crash_child import house_in, tool_in
+from tests.contract.metrics_lab import FRESH, Site, declare, declared, enlarge, looping, told
 from tests.contract.store_values import admin
-
-PLATFORM = """apiVersion: reconciler.mlops/v1
-kind: Platform
-metadata: {name: here}
-spec: {installation: here}
----
-apiVersion: reconciler.mlops/v1
-kind: Project
-metadata: {name: p}
-spec: {path: code}
-"""
-OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-FRESH = 0.2
-"""In place of the usual two seconds, which the tests would wait for again and again."""
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def declare(root: Path, *widgets: tuple[str, int]) -> None:
-    head = "apiVersion: reconciler.mlops/v1\nkind: Widget\nmetadata: {{name: {}, project: p}}\nspec: {{size: {}}}\n"
-    (root / "manifests/widgets.yaml").write_text("---\n".join(head.format(*each) for each in widgets))
-
-
-@dataclass
-class Site:
-    """A loop that listens."""
-
-    house: House
-    tool: FakeTool
-    metrics: Metrics
-    url: str
-
-    def scraped(self, accept: str = OPENMETRICS) -> Samples:
-        answer = httpx.get(f"{self.url}/metrics", headers={"Accept": accept}, trust_env=False)
-        assert answer.status_code == 200, answer.text
-        parse = openmetrics if accept == OPENMETRICS else plain
-        assert answer.headers["content-type"].startswith(accept.partition(";")[0])
-        return {(one.name, frozenset(one.labels.items())): one.value for each in parse(answer.text) for one in each.samples}
-
-    def value(self, metric: catalogue.Metric, series: int = 0, **labels: str) -> float | None:
-        time.sleep(FRESH)
-        return self.scraped().get((metric.series[series], frozenset(labels.items())))
-
-    def until(self, told: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not told():
-            assert time.monotonic() < deadline, self.scraped()
-
-
-def told(metrics: Metrics) -> Samples:
-    """Without a listener."""
-    text = asyncio.run(metrics.answer(OPENMETRICS))[0].decode()
-    return {(one.name, frozenset(one.labels.items())): one.value for each in openmetrics(text) for one in each.samples}
-
-
-def enlarge(tool: FakeTool) -> None:
-    """Somebody changes a widget in the tool."""
-    [found] = tool.named("p/a")
-    tool.edit(found.id, fields={**found.fields, "size": 99})
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for name in ("manifests", "code"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "manifests/platform.yaml").write_text(PLATFORM)
-    declare(tmp_path, ("a", 1), ("b", 2))
-    return tmp_path
+    return declared(tmp_path)
 
 
 @pytest.fixture
@@ -106,31 +37,6 @@ def site(root: Path) -> Iterator[Site]:
     tool = tool_in(root)
     with looping(house_in(root, tool), tool) as found:
         yield found
-
-
-@contextmanager
-def looping(house: House, tool: FakeTool) -> Iterator[Site]:
-    """The loop in a thread of its own, as `reconcile watch --listen` runs it."""
-    pulse, stop = Pulse(1.0), threading.Event()
-    metrics = Metrics(house, pulse, fresh=FRESH)
-    house.wire.listeners.append(metrics.meters.call)
-    selection = Selection(paths=(house.settings.root / "manifests",))
-
-    def loop() -> None:
-        meters = metrics.meters
-        run_forever(
-            selection, house, every=1.0, stop=stop, on_report=meters.report, on_trouble=lambda error, _: meters.trouble(error), pulse=pulse
-        )
-
-    thread = threading.Thread(target=loop, daemon=True)
-    with listening(application(pulse, dict, lambda _: None, metrics), 0) as port:
-        thread.start()
-        try:
-            yield Site(house, tool, metrics, f"http://127.0.0.1:{port}")
-        finally:
-            stop.set()
-            thread.join(60)
-            assert not thread.is_alive()
 
 
 def test_a_change_shows_in_the_next_scrape(site: Site, root: Path) -> None:
@@ -218,6 +124,20 @@ def test_queue_leases_waits_and_forecasts_come_from_the_store(root: Path) -> Non
     assert value(catalogue.HELD, figure="length") == pytest.approx(2 / 3)
     assert value(catalogue.OFF, figure="length") >= 1
     assert value(catalogue.JUDGED, figure="memory") == 4
+
+
+def test_an_action_that_fails_is_counted_by_kind_and_class_once_for_each_try(site: Site, root: Path) -> None:
+    site.until(lambda: site.value(catalogue.TOOL_UP, tool="fake") == 1)
+    site.tool.fail("create", Rejected("not that one"))
+    declare(root, ("a", 1), ("b", 2), ("c", 3))
+    site.until(lambda: site.value(catalogue.ERRORS, kind="Widget", reason="Rejected") is not None)
+    time.sleep(2)  # passes go on; what is tried later is no further failure
+    assert site.value(catalogue.ERRORS, kind="Widget", reason="Rejected") == 1
+    assert site.value(catalogue.ACTIONS, kind="Widget", verb="create", result="failed") == 1
+    assert site.value(catalogue.RESOURCES, kind="Widget", health="Degraded") == 1
+    assert (site.value(catalogue.PASSES, scope="part", outcome="failed") or 0) + (
+        site.value(catalogue.PASSES, scope="whole", outcome="failed") or 0
+    ) == 1
 
 
 def test_a_pass_that_cannot_be_made_is_counted(site: Site) -> None:
