@@ -1,6 +1,6 @@
 """How much there is of everything, in few small queries: what `/metrics` tells of the Store. Reached as `store.readings`.
 
-Reads only. A row that was there the last time is not decoded again; resources are counted by the database."""
+Reads only. What there may be thousands of is counted by the database; what was learned is decoded once."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ OVERLAP = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One row of the queue."""
+    """Part of the queue."""
 
     project: str
     reason: str
+    number: int
     since: datetime
+    """Of what waits longest."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,6 @@ class Readings:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: dict[Sequence[Any], Waiting] = {}
         self._learned = Remembered(database, select(tables.learned), lambda row: (str(from_text(row[0])), workrows.learned_from(row[1])))
         self._since: datetime | None = None
         self._last = 0
@@ -66,7 +67,7 @@ class Readings:
         counted, own, waiting, leases, firing, sent, suspended = self._database.rows_of(
             select(*parts, func.count()).where(statuses.kind != "Project").group_by(*parts),
             projects,
-            select(queue.owner, queue.detail, queue.since),
+            select(queue.owner, queue.detail, func.count(), func.min(queue.since)).group_by(queue.owner, queue.detail),
             select(tables.leases),
             select(alerts.severity, func.count()).where(alerts.ended.is_(None)).group_by(alerts.severity),
             select(made.state, func.count()).where(made.state.in_(("queued", "sending", "failed"))).group_by(made.state),
@@ -77,7 +78,7 @@ class Readings:
             resources["Project", name, Health(health), False] = 1
         return Reading(
             resources=resources,
-            queue=self._queue(waiting),
+            queue=self._database.values(waiting, _waiting),
             leases=tuple(each.lease for each in self._database.values(leases, workrows.held_from)),
             alerts=_counts(firing),
             deliveries=_counts(sent),
@@ -105,16 +106,10 @@ class Readings:
                 found.append((str(kind), float(waited)))
         return found
 
-    def _queue(self, rows: Sequence[Sequence[Any]]) -> Sequence[Waiting]:
-        known = self._waiting
-        found = self._database.values(rows, lambda row: known.get(row) or _waiting(row))
-        self._waiting = dict(zip(rows, found, strict=True))
-        return found
-
 
 def _waiting(row: Sequence[Any]) -> Waiting:
-    owner, detail, since = row
-    return Waiting(owner, str(from_text(detail).get("reason") or "Undecided"), since)
+    owner, detail, number, since = row
+    return Waiting(owner, str(from_text(detail).get("reason") or "Undecided"), int(number), since)
 
 
 def _counts(rows: Sequence[Sequence[Any]]) -> dict[str, int]:

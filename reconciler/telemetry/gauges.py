@@ -174,9 +174,11 @@ def _resources(reading: Reading) -> Iterator[Family]:
 
 
 def _queue(reading: Reading, now: datetime) -> Iterator[Family]:
-    called = most(Counter(each.project for each in reading.queue))
-    waiting = Counter((called[each.project], each.reason) for each in reading.queue)
-    yield _gauge(catalogue.QUEUE, [(labels, float(number)) for labels, number in waiting.items()])
+    lengths = Counter[str]()
+    for each in reading.queue:
+        lengths[each.project] += each.number
+    called = most(lengths)
+    yield _gauge(catalogue.QUEUE, _summed(((called[each.project], each.reason), float(each.number)) for each in reading.queue))
     oldest: dict[str, float] = {}
     for each in reading.queue:
         name = called[each.project]

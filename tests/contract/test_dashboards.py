@@ -51,9 +51,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     quota = "apiVersion: reconciler.mlops/v1\nkind: ResourceQuota\nmetadata: {name: q, project: p}\nspec: {nominal: {memory: 1Gi}}\n"
     (root / "manifests/quota.yaml").write_text(quota)
     tool = tool_in(root)
-    house = replace(
-        house_in(root, tool), kinds=Kinds({**house_in(root, tool).kinds.controllers, "ResourceQuota": ResourceQuotaController()})
-    )
+    house = house_in(root, tool)
+    house = replace(house, kinds=Kinds({**house.kinds.controllers, "ResourceQuota": ResourceQuotaController()}))
     with looping(house, tool) as site:
         site.until(lambda: site.value(catalogue.PASSES, scope="whole", outcome="ok") not in (None, 0))
         enlarge(tool)

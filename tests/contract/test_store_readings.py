@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -29,14 +30,7 @@ def admit(store: Store, ref: Ref, waited: int) -> None:
 
 def test_an_empty_store_holds_nothing(store: Store) -> None:
     found = store.readings.reading()
-    assert (dict(found.resources), list(found.queue), list(found.leases), dict(found.alerts), dict(found.deliveries)) == (
-        {},
-        [],
-        [],
-        {},
-        {},
-    )
-    assert found.suspensions == 0
+    assert not any((found.resources, found.queue, found.leases, found.alerts, found.deliveries, found.suspensions))
     assert store.readings.learned() == {}
     assert store.readings.waits(NOON) == []
 
@@ -55,12 +49,14 @@ def test_resources_are_counted_with_their_project_and_apart_from_their_children(
     assert store.readings.reading().suspensions == 1
 
 
-def test_the_queue_tells_why_and_since_when(store: Store) -> None:
-    store.work.put_queue([queued(RUN, "WaitingForMemory"), queued(OTHER, "")])
+def test_the_queue_tells_how_much_waits_why_and_since_when(store: Store) -> None:
+    later = queued(Ref("Experiment", "ünï", "名前", "run-3"), "WaitingForMemory")
+    later = replace(later, item=replace(later.item, since=NOON + timedelta(seconds=9)))
+    store.work.put_queue([queued(RUN, "WaitingForMemory"), queued(OTHER, ""), later])
     found = sorted(store.readings.reading().queue, key=lambda each: each.reason)
-    assert found == [Waiting("ünï", "Undecided", NOON), Waiting("ünï", "WaitingForMemory", NOON)]
-    store.work.put_queue([queued(RUN, "WaitingForQuota")], gone=[OTHER])
-    assert list(store.readings.reading().queue) == [Waiting("ünï", "WaitingForQuota", NOON)]
+    assert found == [Waiting("ünï", "Undecided", 1, NOON), Waiting("ünï", "WaitingForMemory", 2, NOON)]
+    store.work.put_queue([queued(RUN, "WaitingForQuota")], gone=[OTHER, later.ref])
+    assert list(store.readings.reading().queue) == [Waiting("ünï", "WaitingForQuota", 1, NOON)]
 
 
 def test_what_admitted_work_had_waited_is_told_once(store: Store, clock: Clock) -> None:
