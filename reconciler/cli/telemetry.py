@@ -1,4 +1,4 @@
-"""What `reconcile watch` tells of itself: metrics when it listens, traces where the environment asks for them.
+"""What passes tell of themselves: metrics when `reconcile watch` listens, traces where the environment asks for them.
 
 Each where what it needs is installed. A defect in one of them costs what it would have told, never the pass that it is about."""
 
@@ -41,7 +41,7 @@ class Telemetry:
     listeners: list[Listener] = field(default_factory=list)
     metrics: Metrics | None = None
     around: Callable[[], AbstractContextManager[None]] = nullcontext
-    """For each turn of the loop."""
+    """For each turn of the loop, or a single pass."""
 
     def report(self, report: Report) -> None:
         """A pass has ended."""
@@ -67,12 +67,11 @@ def _unharmed(house: House, hear: Callable[[T], None]) -> Callable[[T], None]:
 
 
 @contextmanager
-def telemetry(house: House, pulse: Pulse, env: str, *, listens: bool) -> Iterator[Telemetry]:
-    """Metrics with `listens`, traces where the environment names a collector; what is left of them is sent at the end.
-
-    `env` is the installation's environment; empty = it has none."""
+def telemetry(house: House, env: str, pulse: Pulse | None = None) -> Iterator[Telemetry]:
+    """Metrics with the `pulse` of a loop that listens, traces where the environment names a collector; what is left of those is sent at
+    the end. `env` is the installation's environment; empty = it has none."""
     found = Telemetry(house)
-    if listens and (metrics := _metrics(house, pulse)) is not None:
+    if pulse is not None and (metrics := _metrics(house, pulse)) is not None:
         house.wire.listeners.append(_unharmed(house, metrics.meters.call))
         found.metrics = metrics
         found.listeners.append(metrics.meters)

@@ -94,7 +94,7 @@ def watch(
     tell(f"Watching {', '.join(str(each) for each in selection.paths)}{env}; Ctrl-C ends it. Runs and services go on without it.")
     with (
         stop_on_signal() as stop,
-        telemetry(house, pulse, selection.env, listens=listen is not None) as telling,
+        telemetry(house, selection.env, pulse if listen is not None else None) as telling,
         _answering(listen, pulse, sources, telling.metrics),
         _logged(house, seconds),
     ):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from reconciler.pulse import Pulse
 
 SCOPES = ("whole", "part")
+ANSWERS = ("answered", "refused", "silent")
 
 
 class Meters:
@@ -58,6 +59,8 @@ class Meters:
 
     def call(self, call: Call) -> None:
         """A call to a tool has ended."""
+        for each in ANSWERS:  # all of them from the first call on: a share of what is not there is not 0
+            self._calls.labels(call.tool, each)
         self._calls.labels(call.tool, _answer(call.status)).inc()
         self._call_seconds.labels(call.tool).observe(call.seconds)
 

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from reconciler.loop import Report
 
 NAME, OURS = "mlops-reconciler", "mlops_reconciler"
-LAST_SECONDS = 3.0
-"""How long the end of the loop waits for a collector to take the last spans."""
+LAST_SECONDS = 1.0
+"""How long the end of a pass, or of the loop, waits for a collector to take the last spans."""
 HTTP = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 LONGEST = 512
 """Characters of one attribute."""
@@ -56,7 +56,7 @@ class Traces:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Around each turn of the loop: a pass that began in it ends with it."""
+        """Around each turn of the loop, or a single pass: what began in it ends with it."""
         try:
             yield
         except StalePlan:
@@ -119,7 +119,8 @@ class Traces:
         if self._phase is not None:
             self._phase.end()
         if self._pass is None:
-            self._pass = self._tracer.start_span("pass", attributes={f"{OURS}.pass.id": self._log.pass_id})
+            self._pass = self._tracer.start_span("pass")
+            self._set({f"{OURS}.pass.id": self._log.pass_id})
         self._phase = self._tracer.start_span(phase, context=set_span_in_context(self._pass))
 
     def _set(self, attributes: Mapping[str, str | int]) -> None:

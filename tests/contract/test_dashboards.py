@@ -125,9 +125,12 @@ def test_rules_are_rules_over_metrics_that_exist(told: Told) -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed; the test above looks at the rules without it")
-def test_promtool_takes_the_rules() -> None:
-    done = subprocess.run(["promtool", "check", "rules", str(RULES)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_rules_fire_when_they_should(tmp_path: Path) -> None:
+    cases = tmp_path / "cases.yaml"
+    cases.write_text((Path(__file__).parents[1] / "fixtures/alerts_test.yaml").read_text().replace("RULES", str(RULES)))
+    for words in (["check", "rules", str(RULES)], ["test", "rules", str(cases)]):
+        done = subprocess.run(["promtool", *words], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

@@ -166,3 +166,24 @@ def test_a_collector_that_refuses_costs_spans_and_nothing_else(told: Told) -> No
     before = len(told.collector.spans)
     told.here.write({"manifests/last.yaml": experiment("last", "p", "  description: again\n")})
     until(lambda: len(told.collector.spans) > before, 60, told.log)
+
+
+def test_a_single_pass_is_traced_too_and_a_dry_run(told: Told) -> None:
+    def passes() -> list[Span]:
+        return [each for each in told.collector.named("pass") if "mlops_reconciler.pass.id" not in each.attributes]
+
+    assert passes() == []
+    told.here.run("--dry-run")
+    until(lambda: len(passes()) == 1, 10, told.log)
+    assert [each.name for each in told.collector.below(passes()[0])] == ["reading manifests", "looking at the tools"]
+    told.here.ok()
+    until(lambda: len(passes()) == 2, 10, told.log)
+    assert passes()[1].attributes["mlops_reconciler.pass.outcome"] == "ok"
+
+
+def test_a_collector_that_is_away_costs_a_pass_a_moment(told: Told) -> None:
+    away = Installation(told.here.root, {**told.here.env, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
+    began = time.monotonic()
+    ran = away.ok("--dry-run")
+    assert time.monotonic() - began < 60
+    assert "No changes" in ran.out

@@ -59,7 +59,7 @@ from reconciler.house import open_house
 from reconciler.pulse import Pulse
 from reconciler.settings import Settings
 house = open_house(Settings(root=Path({root!r})))
-with telemetry(house, Pulse(1.0), "", listens={listens}) as found:
+with telemetry(house, "", Pulse(1.0) if {listens} else None) as found:
     print(found.metrics is not None, found.house is not house, "prometheus_client" in sys.modules, "opentelemetry" in sys.modules)
 """
 
