@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -140,7 +141,9 @@ def open_traces(log: Log, environment: Mapping[str, str], **about: str) -> Trace
     logging.getLogger("opentelemetry").propagate = False  # it would repeat itself on stderr for as long as a collector is away
     for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
         for each in environment.get(name, "").split(","):
-            hide(each.partition("=")[2].strip())
+            value = unquote(each.partition("=")[2]).strip()
+            for secret in (value, value.rpartition(" ")[2]):  # `Bearer TOKEN`, and the token by itself
+                hide(secret)
     mine: dict[str, AttributeValue] = {"service.name": NAME, "service.version": version(NAME), "process.pid": os.getpid(), **about}
     resource = Resource.create({**mine, **OTELResourceDetector().detect().attributes})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # the end of the process waits for no collector

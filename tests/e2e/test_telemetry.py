@@ -19,7 +19,7 @@ from reconciler.telemetry.catalogue import Metric
 from tests.e2e.git_story import looping
 from tests.e2e.installation import Installation, dataset, experiment, project, start
 from tests.e2e.otlp import Collector, Span, collecting
-from tests.e2e.training import until
+from tests.e2e.training import lab, small, sweep, until
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 SECRET = "t0p-secret-of-the-collector"
@@ -187,3 +187,34 @@ def test_a_collector_that_is_away_costs_a_pass_a_moment(told: Told) -> None:
     ran = away.ok("--dry-run")
     assert time.monotonic() - began < 60
     assert "No changes" in ran.out
+
+
+def test_runs_show_in_queue_leases_waits_forecasts_and_hardware(tmp_path: Path, mlflow_url: str) -> None:
+    heat = {"at": 0, "level": "fair", "used": 0.4, "watts": 17}
+    here = lab(tmp_path / "root", mlflow_url, "  admission: {sensors: {trace: heat.jsonl}}\n", "nominal: {memory: 2Gi, cpu: 100m}")
+    here.write({"heat.jsonl": json.dumps(heat) + "\n"})
+    sweep(here, "long", f"params: {{rank: [1, 2, 3], seconds: 6}}, {small(6)}")
+    told, project_ = Told(here, tmp_path / "watch.txt", Collector()), here.env["NAME"]
+    with looping(here, told.log, "--listen", "0"):
+        until(lambda: "/metrics" in told.log.read_text(), 60, told.log)
+        until(lambda: (catalogue.LEASES.family, frozenset({("project", project_)})) in told.scrape(), 120, told.log)
+        found = told.scrape()
+        waiting = {labels: value for (name, labels), value in found.items() if name == catalogue.QUEUE.family}
+        assert waiting == {frozenset({("project", project_), ("reason", "WaitingForQuota")}): 2}
+        assert at(found, catalogue.LEASES, project=project_) == 1
+        assert at(found, catalogue.QUOTA_USED, project=project_, resource="cpu") == 0.1
+        assert at(found, catalogue.QUOTA, project=project_, resource="cpu") == 0.1
+        assert at(found, catalogue.QUOTA_USED, project=project_, resource="memory") >= 64 << 20
+        [node] = {dict(labels)["node"] for name, labels in found if name == catalogue.NODE_LEVEL.family}
+        assert at(found, catalogue.NODE_LEVEL, node=node) == 1
+        assert at(found, catalogue.NODE_HEAT, node=node) == 0.4
+        assert at(found, catalogue.NODE_WATTS, node=node) == 17
+        assert at(found, catalogue.NODE_MEMORY, node=node, state="total") > at(found, catalogue.NODE_MEMORY, node=node, state="available")
+        told.ready(f"experiment/{project_}/long")
+        after = told.scrape()
+    assert at(after, catalogue.WAIT, 1, kind="Experiment") == 3
+    assert at(after, catalogue.WAIT, 2, kind="Experiment") >= 6, "one waited for the one before it"
+    assert at(after, catalogue.JUDGED, figure="memory") == 2
+    assert 0 <= at(after, catalogue.HELD, figure="memory") <= 1
+    assert at(after, catalogue.CHILDREN, kind="Experiment", health="Healthy") in (0, 3), "a settled experiment has no children"
+    assert not any(name == catalogue.LEASES.family for name, _ in after)
