@@ -90,11 +90,11 @@ class Readings:
         return dict(self._learned.values())
 
     def waits(self, since: datetime) -> list[tuple[str, float]]:
-        """(kind, seconds waited) of what was admitted since the last call, the first time since `since`."""
-        table, after = tables.audit.c, (self._since or since) - OVERLAP
+        """(kind, seconds waited) of what was admitted since the last call, and since `since` at the earliest."""
+        table, after = tables.audit.c, since if self._since is None else max(since, self._since - OVERLAP)
         statement = (
             select(table.id, table.at, table.kind, table.detail)
-            .where(table.action == "admit", table.at >= (after if self._since else since), table.id > self._last)
+            .where(table.action == "admit", table.at >= after, table.id > self._last)
             .order_by(table.at, table.id)
             .limit(MOST_WAITS)
         )

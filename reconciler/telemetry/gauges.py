@@ -66,6 +66,8 @@ class Gauges(Collector):
             yield from self._hardware()
             yield from self._stored()
             yield from self.meters.waits.collect()
+        else:
+            self._begun = self.house.now()  # what another one admits meanwhile is its own
 
     # --- from memory ---
 

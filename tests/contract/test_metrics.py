@@ -155,6 +155,23 @@ def test_a_standby_tells_of_itself_only(site: Site) -> None:
     assert {name for name, _ in found} & {each.family for each in (catalogue.STORE_UP, catalogue.RESOURCES, catalogue.TOOL_UP)} == set()
 
 
+def test_what_another_loop_admitted_is_not_counted_again_by_who_follows_it(root: Path) -> None:
+    house, pulse = house_in(root, tool_in(root)), Pulse(1.0)
+    metrics, refs = Metrics(house, pulse, fresh=0.0), [Ref("Widget", "p", "a", str(number)) for number in range(3)]
+
+    def admit(ref: Ref) -> None:
+        house.store.work.grant([Lease(ref, "p", "local", Amounts(1, 1), 5, house.now(), house.now())])
+
+    admit(refs[0])
+    assert told(metrics)[catalogue.WAIT.series[1], frozenset({("kind", "Widget")})] == 1
+    pulse.leader = "`ann` leads"
+    admit(refs[1])
+    told(metrics)
+    pulse.leader = ""
+    admit(refs[2])
+    assert told(metrics)[catalogue.WAIT.series[1], frozenset({("kind", "Widget")})] == 2
+
+
 def test_a_store_that_cannot_be_read_costs_its_own_metrics_only(root: Path) -> None:
     house = house_in(root, tool_in(root))
     metrics = Metrics(house, Pulse(1.0), fresh=FRESH)

@@ -62,7 +62,7 @@ def test_the_queue_tells_how_much_waits_why_and_since_when(store: Store) -> None
 def test_what_admitted_work_had_waited_is_told_once(store: Store, clock: Clock) -> None:
     clock.pass_(-60)
     admit(store, Ref("Experiment", "ünï", "名前", "earlier"), 7)
-    clock.pass_(60)
+    clock.pass_(60 + 20)
     admit(store, RUN, 90)
     assert store.readings.waits(NOON) == [("Experiment", 90.0)], "what was admitted before this process began is not its own"
     assert store.readings.waits(NOON) == []
