@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import admission, loop, monitors, sensors, serving, sizes, workflows
+from benchmarks import admission, loop, metrics, monitors, sensors, serving, sizes, workflows
 from benchmarks.page import PAGE, Section, merged
 
-ORDER = (sizes.TITLE, loop.TITLE, admission.TITLE, sensors.TITLE, serving.TITLE, workflows.TITLE, monitors.TITLE)
+ORDER = (sizes.TITLE, loop.TITLE, admission.TITLE, sensors.TITLE, metrics.TITLE, serving.TITLE, workflows.TITLE, monitors.TITLE)
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     options.add_argument(
         "--only",
         nargs="+",
-        choices=("sizes", "loop", "admission", "sensors", "serving", "workflows", "monitors"),
+        choices=("sizes", "loop", "admission", "sensors", "metrics", "serving", "workflows", "monitors"),
         help="parts to measure; all by default",
     )
     options.add_argument("--sizes", type=int, nargs="+", default=[100, 1_000, 10_000], help="resources of the estates of `sizes`")
@@ -34,6 +34,7 @@ def main() -> None:
     parts: dict[str, Callable[[Path], Section]] = {  # the quick ones first: they want a machine that does nothing else
         "admission": lambda folder: admission.run(),
         "sensors": lambda folder: sensors.run(),
+        "metrics": metrics.run,
         "serving": serving.run,
         "workflows": workflows.run,
         "monitors": monitors.run,

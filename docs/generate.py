@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from the code: the command line from --help, the kinds and the JSON Schemas from the schemas.
+"""Writes docs/reference/ from the code: the command line from --help, the kinds and the JSON Schemas from the schemas, the metrics.
 
 `python -m docs.generate` writes; `--check` writes nothing and fails, naming the files, when one is stale."""
 
@@ -14,6 +14,7 @@ from typing import Any
 from reconciler.registry import discover
 from reconciler.schema import Field, any_schema, fields, kind_schema, walk
 from reconciler.schemadocuments import DOCUMENTS
+from reconciler.telemetry.catalogue import ALL, MOST_PROJECTS, OTHERS
 from schemas.base import KindInfo
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -53,6 +54,7 @@ def files() -> Mapping[Path, str]:
     kinds = discover().kinds
     return {
         REFERENCE / "cli.md": cli_page(),
+        REFERENCE / "metrics.md": metrics_page(),
         REFERENCE / "kinds" / "README.md": kinds_page(kinds),
         REFERENCE / "schema" / "manifest.schema.json": _json(any_schema(kinds.values())),
         **{REFERENCE / "schema" / f"{name}.schema.json": _json(of(kinds.values())) for name, of in DOCUMENTS.items()},
@@ -87,6 +89,25 @@ def _helps(command: Any, path: tuple[str, ...], parent: Any = None) -> Iterator[
     yield path, "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
     for name, below in getattr(command, "commands", {}).items():
         yield from _helps(below, (*path, name), context)
+
+
+# --- metrics -------------------------------------------------------------------------------------------------------
+
+
+def metrics_page() -> str:
+    """Every metric of `/metrics`."""
+    parts = [
+        f"# Metrics\n\n{NOTE}What `reconcile watch --listen PORT` tells at `/metrics`; [metrics.md](../metrics.md) says more.\n\n",
+        "| metric | type | labels | meaning |\n|---|---|---|---|\n",
+    ]
+    for each in ALL:
+        name = each.series[0] if each.type == "counter" else each.family
+        labels = ", ".join(f"`{label}`" for label in each.labels)
+        bounds = f" Bounds: {', '.join(f'{bound:g}' for bound in each.buckets)}." if each.buckets else ""
+        parts.append(f"| `{name}` | {each.type} | {labels} | {each.help.replace('|', '&#124;')}{bounds} |\n")
+    others = f"Of more than {MOST_PROJECTS} projects the largest are told, and the rest together as `{OTHERS}`."
+    parts.append(f"\n{others} On Linux `process_*` (CPU, memory, open files) come with them.\n")
+    return "".join(parts)
 
 
 # --- kinds ---------------------------------------------------------------------------------------------------------

@@ -83,6 +83,11 @@ class Breaker:
             waits = [each.due - self._clock() for each in self._circuits.values() if each.pause]
         return max(0.0, min(waits)) if waits else None
 
+    def open(self) -> dict[str, bool]:
+        """Every tool that was called, and whether it is left alone."""
+        with self._lock:
+            return {tool: bool(each.pause) for tool, each in self._circuits.items()}
+
     def forgive(self) -> None:
         """Ask every tool again at once: they were started anew."""
         with self._lock:

@@ -34,7 +34,6 @@ from reconciler.validate import Checks
 from schemas.platform import PlatformSpec
 
 if TYPE_CHECKING:
-    from reconciler.hardware.sampler import Sampler
     from reconciler.state import Store
 
 
@@ -46,7 +45,9 @@ class Wire:
         self.writes = 0
         self.by_tool: dict[str, int] = {}
         self.on_call: Callable[[Call], None] = lambda _: None
-        """Told of each call after it was counted."""
+        """Told of each call after it was counted: by who paces the loop, of one loop at a time."""
+        self.listeners: list[Callable[[Call], None]] = []
+        """Told besides, for as long as the process lives."""
         self._log = log
         self._lock = threading.Lock()
 
@@ -60,6 +61,8 @@ class Wire:
                 with self._log.open("a", encoding="utf-8") as out:
                     out.write(json.dumps({**line, "seconds": round(call.seconds, 4)}) + "\n")
         self.on_call(call)
+        for each in self.listeners:
+            each(call)
 
 
 WRITTEN, WHOLE = "written_by_shard", "*"
@@ -136,7 +139,7 @@ class House:
     actor: str
     log: Log
     services: Callable[[PlatformSpec], Services]
-    sensors: Callable[[PlatformSpec], Sampler]
+    sensors: OneSampler
     """The one sampler of this process."""
     jobs: Callable[[PlatformSpec, Services], JobRunner]
     """The one runner of this process, which works with what was asked for last."""

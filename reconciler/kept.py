@@ -12,6 +12,7 @@ from schemas.platform import Admission, PlatformSpec
 
 if TYPE_CHECKING:
     from reconciler.hardware.sampler import Sampler
+    from reconciler.hardware.values import Sample
     from reconciler.platform.shared import Meter
 
 Secret = Callable[[Any], str]
@@ -45,6 +46,11 @@ class OneSampler:
         if key not in self._opened:
             self._opened[key] = open_sampler(spec.admission, self._settings.root, self._settings.state, write=not self._read_only)
         return self._opened[key]
+
+    def last(self) -> Sample | None:
+        """The newest sample that was taken in this process; asks no sensor."""
+        taken = [each.last for each in list(self._opened.values()) if each.last is not None]
+        return max(taken, key=lambda each: each.at, default=None)
 
 
 class OneRunner:

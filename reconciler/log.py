@@ -35,6 +35,11 @@ class Log:
         other._out, other._aside = self._out, True
         return other
 
+    @property
+    def pass_id(self) -> str:
+        """Of the pass that goes on; empty before the first."""
+        return self._out.pass_id
+
     def info(self, event: str, **context: Any) -> None:
         """Something happened, as it should. Shown on stderr with `-v` only."""
         self._write("info", event, context, people=True)

@@ -4,7 +4,7 @@ is not healthy: one that sleeps for ever looks alive to everything that only ask
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 STILL = 180.0
@@ -34,6 +34,8 @@ class Pulse:
     """Why the last one could not."""
     leader: str = ""
     """Who leads instead of this process, as a sentence; empty = this one does."""
+    circuits: Callable[[], Mapping[str, bool]] = dict
+    """Every tool that was called, and whether it is left alone because it does not answer."""
 
     def __post_init__(self) -> None:
         self.turned = self.clock()

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -50,17 +50,21 @@ def run_forever(
     pulse: Pulse | None = None,
     sources: Followings | None = None,
     on_news: Callable[[Standing], None] = lambda _: None,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
     """Reconcile until `stop` is set: at once when a watched file changes, every `every` seconds (drift made by hand; of kinds that the
     Platform gives a time of their own, as often as that says), and when runs end.
 
-    A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop. `pulse` is kept.
+    A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop. `pulse` is kept,
+    `around` is entered for each turn.
     Repositories are followed by `sources`, which the Platform fills; `on_news` is told what came of each new commit."""
     allocator.steady()
     files, pulse, failures = Changed(), pulse or Pulse(every), 0
     sources = sources or Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
     loop = _Loop(selection, house.paced(lambda: loop.may_give_way and files.is_set()), every, stop, on_report, files, pulse, sources)
     house = loop.house
+    if house.backoff is not None:
+        pulse.circuits = house.backoff.breaker.open
     with (
         watching(selection, house, files, stop),
         following(sources, house, files, stop, on_news),
@@ -72,7 +76,8 @@ def run_forever(
             pulse.turn()
             house.log.next_pass()
             try:
-                loop.turn()
+                with around():
+                    loop.turn()
                 failures = 0
             except StalePlan:
                 loop.watch.pending = True

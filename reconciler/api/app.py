@@ -1,4 +1,4 @@
-"""The application: whether the loop lives, whether it is ready, and the door that forges knock at."""
+"""The application: whether the loop lives, whether it is ready, its metrics, and the door that forges knock at."""
 
 from __future__ import annotations
 
@@ -13,34 +13,51 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from reconciler.telemetry.exposition import Metrics
+
 Secrets = Callable[[], Mapping[str, Callable[[], str]]]
 """Sources that may be pushed to, by name, each with its secret, fetched when it is needed."""
 
 
-def application(pulse: Pulse, hooks: Secrets, wake: Callable[[str], None]) -> Starlette:
-    """`wake` is told the source that somebody pushed to."""
+NO_METRICS = "metrics need the Python package prometheus-client: install mlops-reconciler[metrics] and start the loop again\n"
+
+
+def application(pulse: Pulse, hooks: Secrets, wake: Callable[[str], None], metrics: Metrics | None = None) -> Starlette:
+    """`wake` is told the source that somebody pushed to. `metrics` is None where what they need is not installed."""
     from starlette.applications import Starlette
     from starlette.routing import Route
 
-    doors = _Doors(pulse, hooks, wake)
+    doors = _Doors(pulse, hooks, wake, metrics)
     return Starlette(
         routes=[
             Route("/healthz", doors.healthz),
             Route("/readyz", doors.readyz),
+            Route("/metrics", doors.metrics),
             Route("/hooks/git/{source}", doors.push, methods=["POST"]),
         ]
     )
 
 
 class _Doors:
-    def __init__(self, pulse: Pulse, hooks: Secrets, wake: Callable[[str], None]) -> None:
-        self._pulse, self._hooks, self._wake = pulse, hooks, wake
+    def __init__(self, pulse: Pulse, hooks: Secrets, wake: Callable[[str], None], metrics: Metrics | None) -> None:
+        self._pulse, self._hooks, self._wake, self._metrics = pulse, hooks, wake, metrics
 
     async def healthz(self, _: Request) -> Response:
         return self._told(self._pulse.stuck())
 
     async def readyz(self, _: Request) -> Response:
         return self._told(self._pulse.not_ready())
+
+    async def metrics(self, request: Request) -> Response:
+        from starlette.responses import Response
+
+        if self._metrics is None:
+            return Response(NO_METRICS, status_code=501)
+        try:
+            text, media_type = await self._metrics.answer(request.headers.get("accept", ""))
+        except TimeoutError:
+            return Response("collecting takes too long; it goes on, ask again\n", status_code=503)
+        return Response(text, headers={"content-type": media_type})
 
     async def push(self, request: Request) -> Response:
         from starlette.responses import Response

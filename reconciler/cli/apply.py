@@ -48,6 +48,7 @@ def apply(
     from reconciler.cli.exit import of_report
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for, report_in, stop_on_signal
+    from reconciler.cli.telemetry import telemetry
     from reconciler.converge import converge
     from reconciler.errors import UsageError
     from reconciler.report.saved import must_match, read_saved
@@ -72,8 +73,9 @@ def apply(
         begun = True
 
     since = house.now()
-    with stop_on_signal() as stop:
-        report = converge(selection, house, stop=stop, accept=accept)
+    with stop_on_signal() as stop, telemetry(house, selection.env) as telling, telling.around():
+        report = converge(selection, telling.house, stop=stop, accept=accept)
+        telling.report(report)
     tell_once(house, since)
     say(report_in(output, report, asked))
     raise typer.Exit(of_report(report, wait=False, detailed=detailed_exitcode))

@@ -48,6 +48,7 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
     """Propose, and unless it is a dry run carry it out; write the result; the exit code says how it went."""
     from reconciler.alerting.courier import tell_once
     from reconciler.cli.refs import must_select
+    from reconciler.cli.telemetry import telemetry
     from reconciler.converge import converge
     from reconciler.house import open_house
     from reconciler.loop import against, propose
@@ -66,13 +67,18 @@ def run_pass(asked: Pass, given: Globals) -> Exit:
         house = open_house(settings, read_only=asked.dry_run, on_event=listen, wire_log=asked.wire_log, verbose=given.verbose)
         selection = given.selection(settings, house.kinds, confirmed=asked.confirm, whole=asked.whole_tree, switch=asked.switch_env)
         if asked.dry_run:
-            proposal = propose(selection, house)
+            with telemetry(house, selection.env) as telling, telling.around():
+                proposal = propose(selection, telling.house)
             must_select(proposal)
             proposal = replay(against(asked.base, proposal, house) if asked.base is not None else proposal, house)
         else:
             with stop_on_signal() as stop:
                 since = house.now()
-                report = converge(selection, house, wait=asked.wait, timeout=seconds, stop=stop, on_proposal=must_select, fetch=True)
+                with telemetry(house, selection.env) as telling, telling.around():
+                    report = converge(
+                        selection, telling.house, wait=asked.wait, timeout=seconds, stop=stop, on_proposal=must_select, fetch=True
+                    )
+                    telling.report(report)
                 if not stop.is_set():
                     tell_once(house, since)
             with suppress(OSError):  # the next pass tries again

@@ -16,6 +16,7 @@ from reconciler.cli.exit import Exit
 from reconciler.cli.options import Format, Globals, Output, given
 
 if TYPE_CHECKING:
+    from reconciler.cli.telemetry import Telemetry
     from reconciler.errors import ReconcilerError
     from reconciler.house import House
     from reconciler.loop import Report
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from reconciler.report.log import Account
     from reconciler.selection import Selection
     from reconciler.source.follow import Followings, Standing
+    from reconciler.telemetry.exposition import Metrics
 
 LOG = "logs/watch.jsonl"
 """Below the state folder: what the loop does, for programs and for whoever operates it."""
@@ -38,7 +40,7 @@ def watch(
     every: Annotated[str, typer.Option(metavar="DURATION", help="How often to look at the tools although nothing was saved.")] = "30s",
     listen: Annotated[
         int | None,
-        typer.Option(metavar="PORT", help="Answer /healthz and /readyz, and take pushes, at this port of 127.0.0.1 (0 = a free one)."),
+        typer.Option(metavar="PORT", help="Answer /healthz, /readyz, /metrics and pushes at this port of 127.0.0.1 (0 = a free one)."),
     ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="K/N", help="Look after a part of the projects: this is loop K of N, which run side by side.")
@@ -59,6 +61,7 @@ def watch(
     """
     from reconciler.cli.output import tell
     from reconciler.cli.pass_ import stop_on_signal, timeout_seconds
+    from reconciler.cli.telemetry import telemetry
     from reconciler.leader import lead
     from reconciler.pulse import Pulse
     from reconciler.report.log import Account
@@ -69,15 +72,14 @@ def watch(
     house, selection = _opened(given(ctx), shard)
     seconds = timeout_seconds(every)
     keep_log(house)
-    told = _Told(output, house, Account(lambda kind: tool_of(house, kind)))
-    pulse = Pulse(seconds)
+    told, pulse = _Told(output, house, Account(lambda kind: tool_of(house, kind))), Pulse(seconds)
     sources = Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
 
     def loop(over: threading.Event) -> None:
         told.account.statuses = house.store.statuses()
         run_forever(
             selection,
-            house,
+            telling.house,
             every=seconds,
             stop=over,
             on_report=told.report,
@@ -85,11 +87,18 @@ def watch(
             pulse=pulse,
             sources=sources,
             on_news=told.news,
+            around=telling.around,
         )
 
     env = f" in environment {selection.env}" if selection.env else ""
     tell(f"Watching {', '.join(str(each) for each in selection.paths)}{env}; Ctrl-C ends it. Runs and services go on without it.")
-    with stop_on_signal() as stop, _answering(listen, pulse, sources), _logged(house, seconds):
+    with (
+        stop_on_signal() as stop,
+        telemetry(house, selection.env, pulse if listen is not None else None) as telling,
+        _answering(listen, pulse, sources, telling.metrics),
+        _logged(house, seconds),
+    ):
+        told.telemetry = telling
         lead(house, pulse, stop, loop, on_standby=told.standby, on_lead=told.leads)
     raise typer.Exit(Exit.OK)
 
@@ -144,6 +153,7 @@ class _Told:
     output: Format
     house: House
     account: Account
+    telemetry: Telemetry | None = None
     reasons: set[str] = field(default_factory=set)
     reports: int = 0
     stood_by: bool = False
@@ -152,6 +162,8 @@ class _Told:
         from reconciler.cli.output import say
         from reconciler.report.watch import moment_lines, report_line
 
+        if self.telemetry is not None:
+            self.telemetry.report(report)
         for each in self.account.entries(report):
             self.house.log.told(each.level, each.event, **each.about)
         now, first = datetime.now().astimezone(), self.reports == 0
@@ -165,6 +177,8 @@ class _Told:
                 say(line)
 
     def trouble(self, error: ReconcilerError, pause: float) -> None:
+        if self.telemetry is not None:
+            self.telemetry.trouble(error)
         self.house.log.told("warning", "pass_not_made", error=str(error), again_in=pause)
         self._line(f"{error}; trying again in {pause:.0f} s")
 
@@ -206,7 +220,7 @@ def _where_possible() -> Iterator[None]:
 
 
 @contextmanager
-def _answering(port: int | None, pulse: Pulse, sources: Followings) -> Iterator[None]:
+def _answering(port: int | None, pulse: Pulse, sources: Followings, metrics: Metrics | None) -> Iterator[None]:
     """Answers over HTTP, if that is asked for."""
     if port is None:
         yield
@@ -215,6 +229,6 @@ def _answering(port: int | None, pulse: Pulse, sources: Followings) -> Iterator[
     from reconciler.api.serve import HOST, listening
     from reconciler.cli.output import tell
 
-    with listening(application(pulse, sources.hooks, sources.wake), port) as found:
-        tell(f"Answering at http://{HOST}:{found}: /healthz, /readyz, /hooks/git/SOURCE.")
+    with listening(application(pulse, sources.hooks, sources.wake, metrics), port) as found:
+        tell(f"Answering at http://{HOST}:{found}: /healthz, /readyz, /metrics, /hooks/git/SOURCE.")
         yield

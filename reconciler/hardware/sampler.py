@@ -46,6 +46,8 @@ class Sampler:
     state: keep.State = field(default_factory=keep.State)
     looks: tuple[Look, ...] = ()
     """What each probe saw in the last sample."""
+    last: Sample | None = None
+    """The last sample that was taken; None = none yet."""
     _saved: float | None = None
 
     def sample(self) -> Sample:
@@ -66,7 +68,7 @@ class Sampler:
         self.state = keep.State(heat, memory, used, (at, use.busy), carry, history, before.source)
         self._save(at, changed=heat.level != before.heat.level or memory.level != before.memory.level)
         found = self._memory(use.memory, at)
-        return Sample(
+        self.last = Sample(
             at=moment,
             heat=Heat(heat.level, heat.used, moment - timedelta(seconds=(clock - heat.since) / self.speed), used.watts, None, heat.source),
             memory_level=memory.level,
@@ -78,6 +80,7 @@ class Sampler:
             joules=used.joules,
             readings=readings,
         )
+        return self.last
 
     def examine(self) -> tuple[Look, ...]:
         """What every probe sees now, those included that are only asked where better ones are silent. Changes nothing; for people."""

@@ -18,6 +18,7 @@ from reconciler.state.database import Database, Remembered, upsert
 from reconciler.state.deliveries import Deliveries
 from reconciler.state.lease import LEADER, Lease, leader_slot
 from reconciler.state.merge import is_transition, merged
+from reconciler.state.readings import Readings
 from reconciler.state.records import DELETING, AuditEntry, Intent, Suspension, Writer
 from reconciler.state.reports import Reports
 from reconciler.state.rulings import Rulings
@@ -54,6 +55,8 @@ class Store:
         """What is said to whom."""
         self.reports = Reports(database, now)
         """What is said by schedule."""
+        self.readings = Readings(database)
+        """How much there is of everything."""
 
     @classmethod
     def open(cls, url_or_path: str | Path, *, read_only: bool, now: Callable[[], datetime]) -> Store:

@@ -173,7 +173,8 @@ def test_a_services_log_is_bounded_while_it_is_written(tmp_path: Path) -> None:
     logs.rotate(home / "log")
     attendant = Attendant(tmp_path, 200_000, 2)
     program = (
-        "import sys, time\nfor n in range(60_000):\n    if n % 1000 == 0 or n == 59_999:\n        time.sleep(0.5 if n == 59_999 else 0.03)\n"
+        "import sys, time\nfor n in range(60_000):\n    if n % 1000 == 0 or n == 59_999:\n"
+        "        time.sleep(0.5 if n == 59_999 else 0.03)\n"
         f"    sys.stdout.write({FLOOD!r}.format(number=n)); sys.stdout.flush()\n"
     )
     with (home / "log").open("ab") as out:
