@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,9 @@ from reconciler.client.runs import Run, active
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from reconciler.client.client import MLOpsClient
+    from reconciler.client.answers import Fit
+    from reconciler.client.client import MLOpsClient, Status
+    from reconciler.client.datasets import DataVersion
 
 
 class Aio:
@@ -64,6 +66,30 @@ class Aio:
 
     async def log_apple_silicon_metrics(self, step: int = 0) -> dict[str, float]:
         return await asyncio.to_thread(self._client.log_apple_silicon_metrics, step)
+
+    async def version_dataset(self, name: str, path: str | Path | None = None) -> DataVersion:
+        return await asyncio.to_thread(self._client.version_dataset, name, path)
+
+    async def dvc_push(self, name: str, remote: str | None = None) -> int:
+        return await asyncio.to_thread(self._client.dvc_push, name, remote)
+
+    async def dvc_pull(self, name: str, remote: str | None = None) -> DataVersion:
+        return await asyncio.to_thread(self._client.dvc_pull, name, remote)
+
+    async def load_data_version(self, name: str, version: str | None = None) -> DataVersion:
+        return await asyncio.to_thread(self._client.load_data_version, name, version)
+
+    async def should_run_task(self, **wanted: Any) -> Fit:
+        return await asyncio.to_thread(self._client.should_run_task, **wanted)
+
+    async def get_status(self) -> Status:
+        return await asyncio.to_thread(self._client.get_status)
+
+    async def predict(self, deployment: str, instances: Sequence[Any]) -> Mapping[str, Any]:
+        return await asyncio.to_thread(self._client.predict, deployment, instances)
+
+    async def log_labels(self, deployment: str, labels: Mapping[str, Any]) -> None:
+        await asyncio.to_thread(self._client.log_labels, deployment, labels)
 
     async def flush(self) -> int:
         return await asyncio.to_thread(self._client.flush)

@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from reconciler.client import MLOpsClient, MLOpsWarning, NotAsked, Refused, Unavailable
+from reconciler.client.datasets import DataVersion
 from tests.contract.client_lab import Seen, client, installed, line, params, tags
 from tests.contract.proxy import answering, losing_the_first
 from tests.e2e.installation import REPOSITORY, experiment
+
+TICKETS = DataVersion("tickets", "a" * 32, Path("tickets.csv"))
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -30,7 +33,7 @@ def test_a_run_is_logged_with_its_marks_and_ends(tmp_path: Path, mlflow_url: str
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mlops.json").write_text("{}")
-    with client(here, name) as ours, ours.start_run("words", name="first", params={"rate": 0.1}, datasets={"tickets": "a" * 32}) as run:
+    with client(here, name) as ours, ours.start_run("words", name="first", params={"rate": 0.1}, datasets=[TICKETS]) as run:
         ours.log_params({"depth": 3, "note": "x"})
         ours.log_metrics({"loss": 0.5}, step=1)
         ours.log_metrics_batch([{"loss": 1 / step} for step in range(1, 2501)], first_step=2)
