@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from reconciler.client import hardware, place
-from reconciler.client.errors import ClientError, MLOpsWarning, NotAsked, Unavailable
+from reconciler.client.errors import ClientError, NotAsked, Unavailable, warn
 from reconciler.client.marks import CONTEXT, DATASET, INSTALLATION, LABEL, PROJECT, REF, UNMANAGED
 from reconciler.client.outbox import OWN, Outbox, now
 from reconciler.client.patience import Circuit, Patience
@@ -230,7 +230,7 @@ class MLOpsClient:
         try:
             return fit(self._answers, {name: str(value) for name, value in given.items() if value is not None})
         except Unavailable as error:
-            _warn(f"admission could not be asked: {error}")
+            warn(f"admission could not be asked: {error}")
             return Fit(False, "Unknown", error.message)
 
     def get_status(self) -> Status:
@@ -366,9 +366,3 @@ class MLOpsClient:
 
     def _marks(self) -> dict[str, str]:
         return {REF: f"{UNMANAGED}{self.project}", INSTALLATION: self.place.installation}
-
-
-def _warn(text: str) -> None:
-    import warnings
-
-    warnings.warn(text, MLOpsWarning, stacklevel=3)

@@ -12,6 +12,10 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from pathlib import Path
+
 
 class ClientError(Exception):
     """Base of all that the client raises on purpose. The first argument says what happened; `hint` says what to do next."""
@@ -51,3 +55,11 @@ class NotAsked(ClientError):
 
 class MLOpsWarning(UserWarning):
     """The client goes on without something, and says so once."""
+
+
+def warn(text: str) -> None:
+    """Show an MLOpsWarning at the line of the project's code that called the client."""
+    here, frame, level = str(Path(__file__).parent), sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_back.f_code.co_filename.startswith(here):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, MLOpsWarning, stacklevel=level)

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
-from reconciler.client.errors import MLOpsWarning, Refused, Unavailable
+from reconciler.client.errors import Refused, Unavailable, warn
 from reconciler.client.marks import CLIENT_RUN
 from reconciler.client.spool import Record, Spool
 from reconciler.client.tracking import Metric, Tracking
@@ -99,7 +98,7 @@ class Outbox:
         if not self._warned:
             self._warned = True
             text = f"{error.message}: what is logged is kept in {self._spool.folder} and delivered later (client.flush())"
-            warnings.warn(text, MLOpsWarning, stacklevel=4)
+            warn(text)
 
 
 def perform(tracking: Tracking, record: Record, ids: dict[str, str]) -> None:

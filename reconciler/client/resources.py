@@ -9,7 +9,6 @@ import logging
 import re
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, Literal
 
 from reconciler.client import manifests
 from reconciler.client.answers import Answers
-from reconciler.client.errors import MLOpsWarning, NotAsked, Refused, Unavailable
+from reconciler.client.errors import NotAsked, Refused, Unavailable, warn
 from reconciler.client.manifests import Document
 from reconciler.client.marks import API_VERSION, LABEL, MANIFESTS
 from reconciler.client.place import Place
@@ -76,7 +75,7 @@ class Resources:
         try:
             told = self.answers.status([self.kind])["resources"]
         except (Unavailable, NotAsked) as error:
-            warnings.warn(f"how the {self.kind.lower()}s stand is not known: {error}", MLOpsWarning, stacklevel=2)
+            warn(f"how the {self.kind.lower()}s stand is not known: {error}")
             told = []
         for each in told:
             if each["kind"] == self.kind and not each.get("key"):
@@ -177,7 +176,7 @@ class Resources:
             wrong = self.answers.mistakes(root)
             known = [_mistake(each) for each in self.answers.mistakes(self.place.root)] if wrong else []
         except (Unavailable, NotAsked) as error:
-            warnings.warn(f"the change could not be checked: {error}", MLOpsWarning, stacklevel=5)
+            warn(f"the change could not be checked: {error}")
             return
         new = [_mistake(each) for each in wrong if _mistake(each) not in known]
         if new:
