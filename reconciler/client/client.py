@@ -17,7 +17,7 @@ from reconciler.client.errors import ClientError, NotAsked, Unavailable, warn
 from reconciler.client.marks import CONTEXT, DATASET, INSTALLATION, LABEL, PROJECT, REF, UNMANAGED
 from reconciler.client.outbox import OWN, Outbox, now
 from reconciler.client.patience import Circuit, Patience
-from reconciler.client.runs import Run, active
+from reconciler.client.runs import Run, active, lent
 from reconciler.client.spool import Spool
 from reconciler.client.tracking import Tracking
 
@@ -107,7 +107,8 @@ class MLOpsClient:
         if outer is not None and not nested:
             raise NotAsked("a run is active already", hint="end it first, or start_run(..., nested=True)")
         told = {**(tags or {}), **{f"{DATASET}{each.name}": each.version for each in datasets}}
-        if outer is None and (running := os.environ.get(RUN_ID)):
+        running = os.environ.get(RUN_ID)
+        if outer is None and running and running not in lent:
             run = Run(self._outbox, running, attached=True)
             if told:
                 run.set_tags(told)
@@ -244,7 +245,7 @@ class MLOpsClient:
         except ClientError as error:
             troubles["reconcile"] = str(error)
         try:
-            self._tracking.call("POST", "experiments/search", json={"max_results": 1})
+            self._tracking.answers()
         except ClientError as error:
             troubles["mlflow"] = str(error)
         return Status(self.project, ready, resources, self.waiting(), troubles)

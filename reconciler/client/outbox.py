@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from reconciler.client.errors import Refused, Unavailable, warn
+from reconciler.client.errors import NotAsked, Refused, Unavailable, warn
 from reconciler.client.marks import CLIENT_RUN
 from reconciler.client.spool import Record, Spool
 from reconciler.client.tracking import Metric, Tracking
@@ -27,7 +27,7 @@ class Outbox:
     def __init__(self, tracking: Tracking, spool: Spool) -> None:
         self._tracking, self._spool = tracking, spool
         self._lock = threading.RLock()
-        self._warned = False
+        self._warned = self._lost = False
         self._looked = False
 
     @property
@@ -39,6 +39,8 @@ class Outbox:
         """Do it now; where MLflow gives no answer, or something waits before it, keep it. Raises Refused when MLflow said no."""
         with self._lock:
             self._earlier()
+            if self._lost and not self._spool.waiting and str(record.get("run", "")).startswith(OWN) and record["run"] not in self.ids:
+                return  # its run was lost
             if self._spool.waiting and not self._caught_up():
                 self._keep(record)
                 return
@@ -46,7 +48,8 @@ class Outbox:
                 perform(self._tracking, record, self._spool.ids)
             except Unavailable as error:
                 self._keep({**record, "tried": True})
-                self._warn(error)
+                if not self._lost:
+                    self._warn(error)
 
     def flush(self) -> int:
         """Deliver what waits, of earlier processes too; how many records went. Raises Unavailable when MLflow is still away."""
@@ -89,10 +92,16 @@ class Outbox:
         perform(self._tracking, {**record, "tried": True}, ids)
 
     def _keep(self, record: Record) -> None:
-        if record["op"] == "artifact":
-            copy = self._spool.keep(Path(record["file"]))
-            record = {**record, "file": str(copy), "copy": copy.name}
-        self._spool.put(record)
+        """A disk that takes nothing either must not end a training: then it is lost, and that is said."""
+        try:
+            if record["op"] == "artifact":
+                copy = self._spool.keep(Path(record["file"]))
+                record = {**record, "file": str(copy), "copy": copy.name}
+            self._spool.put(record)
+        except (OSError, NotAsked) as error:
+            if not self._lost:
+                warn(f"MLflow is away and what is logged cannot be kept, so that it is lost: {error}")
+            self._lost = True
 
     def _warn(self, error: Unavailable) -> None:
         if not self._warned:

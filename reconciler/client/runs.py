@@ -17,6 +17,8 @@ from reconciler.client.tracking import Metric
 
 active: ContextVar[Run | None] = ContextVar("mlops_run", default=None)
 """The run that is logged to, in this thread or task."""
+lent: set[str] = set()
+"""Runs of ours that plain `mlflow` code finds in the environment: no reason for another thread to take one for its own."""
 LONGEST_PARAM = 6000
 """Characters (MLflow: MAX_PARAM_VAL_LENGTH)."""
 
@@ -120,6 +122,7 @@ class Run:
         wanted = {"MLFLOW_RUN_ID": self.id, "MLFLOW_TRACKING_URI": self._url}
         self._environment = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
+        lent.add(self.id)
 
     def _take_back(self, status: str) -> None:
         if not self._environment:
@@ -135,6 +138,7 @@ class Run:
             else:
                 os.environ[name] = before
         self._environment = {}
+        lent.discard(self.id or "")
 
 
 def _measured(metrics: Mapping[str, float], step: int, at: int) -> list[Metric]:

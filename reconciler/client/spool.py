@@ -38,6 +38,8 @@ class Spool:
     _path: Path | None = None
     waiting: int = 0
     """Records of this process that were not delivered yet."""
+    _owner: int = 0
+    """Process that opened the file: a forked one begins a file of its own."""
     ids: dict[str, str] = field(default_factory=dict)
     """Runs that became something, by the client's name for them."""
 
@@ -53,7 +55,7 @@ class Spool:
         self.waiting += 1
 
     def keep(self, file: Path) -> Path:
-        """A copy of an artifact that waits."""
+        """A copy of an artifact that waits. Raises OSError."""
         place = self.folder / "files" / f"{os.urandom(8).hex()}-{file.name}"
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         import shutil
@@ -89,7 +91,8 @@ class Spool:
         self._file = self._path = None
 
     def _opened(self) -> IO[str]:
-        if self._file is None:
+        if self._file is None or self._owner != os.getpid():
+            self._owner, self.waiting = os.getpid(), 0
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             name = f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}.jsonl"
             self._path = self.folder / name

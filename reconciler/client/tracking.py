@@ -5,6 +5,7 @@ Source: MLflow REST API 2.0, and the artifact proxy's `mlflow-artifacts/artifact
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,6 +45,8 @@ class Tracking:
         self._where = where
         self.circuit = circuit
         self._http: httpx.Client | None = None
+        self._owner = 0
+        """Process that made the connections: a forked one makes its own."""
         self._experiments: dict[str, str] = {}
 
     # --- experiments ---
@@ -139,6 +142,10 @@ class Tracking:
         """One call to `api/2.0/mlflow/PATH`, tried again while it gives no answer."""
         return self.circuit.call(lambda: self._once(method, path, **request))
 
+    def answers(self) -> None:
+        """One look whether it does its work. Raises Unavailable or Refused."""
+        self.circuit.call(lambda: self._once("POST", "experiments/search", json={"max_results": 1}), tries=1)
+
     def close(self) -> None:
         if self._http is not None:
             self._http.close()
@@ -160,13 +167,14 @@ class Tracking:
     def _client(self) -> httpx.Client:
         import httpx
 
-        if self._http is None:
+        if self._http is None or self._owner != os.getpid():
             try:
                 base, auth = self._where()
             except NotConfigured as error:
                 raise Unavailable(error.message, hint=error.hint) from None
             timeout = httpx.Timeout(self.circuit.patience.timeout, connect=self.circuit.patience.connect)
             # trust_env off: a proxy setting of the shell must not see calls to a loopback server; certificates take 10 ms to load
+            self._owner = os.getpid()
             self._http = httpx.Client(base_url=base, auth=auth, timeout=timeout, trust_env=False, verify=base.startswith("https"))
         return self._http
 

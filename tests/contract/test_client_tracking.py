@@ -6,8 +6,10 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -168,6 +170,42 @@ with MLOpsClient.from_project("{name}", root="{here.root}") as client:
     assert {each["key"] for each in only["data"]["metrics"]} == {"plain", "ours"}
 
 
+def test_threads_log_to_their_own_runs_and_helpers_to_that_of_the_block(tmp_path: Path, mlflow_url: str, seen: Seen) -> None:
+    here, name = installed(tmp_path, mlflow_url)
+    both = threading.Barrier(2)
+
+    def one(ours: MLOpsClient, number: int) -> None:
+        with ours.start_run("words", name=f"r{number}"):
+            both.wait(30)
+            ours.log_params({"number": number})
+            both.wait(30)
+
+    with client(here, name) as ours:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(one, [ours, ours], [0, 1]))
+        with ours.start_run("words", name="r2"), ThreadPoolExecutor(1) as pool:
+            pool.submit(ours.log_params, {"number": 2}).result()
+    assert sorted((each["info"]["run_name"], params(each)["number"]) for each in seen.runs(f"{name}/words")) == [
+        (f"r{number}", str(number)) for number in range(3)
+    ]
+
+
+def test_an_object_is_written_by_mlflow_as_the_model_of_the_run(tmp_path: Path, mlflow_url: str, seen: Seen) -> None:
+    from sklearn.linear_model import LinearRegression
+
+    here, name = installed(tmp_path, mlflow_url)
+    with client(here, name) as ours, ours.start_run("words") as run:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what MLflow and scikit-learn say of each other
+            ours.log_model(LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]), pip_requirements=[])
+        with pytest.raises(NotAsked, match=r"how a builtins\.dict is written"):
+            ours.log_model({})
+        with pytest.raises(NotAsked, match="not the folder of a model"):
+            ours.log_model(tmp_path / "nothing")
+    assert run.id is not None
+    assert "model/MLmodel" in seen.artifacts(run.id)
+
+
 # --- while MLflow is away --------------------------------------------------------------------------------------------
 
 
@@ -300,6 +338,16 @@ def test_who_is_not_let_in_loses_nothing(tmp_path: Path) -> None:
             with pytest.warns(MLOpsWarning, match="lets us not in"):
                 ours.create_experiment("words")
             assert ours.waiting() == 1
+
+
+def test_where_nothing_can_be_kept_either_the_training_goes_on(tmp_path: Path) -> None:
+    here, name = installed(tmp_path, "http://127.0.0.1:9")
+    here.write({f".mlops/client/{name}": "a file"})
+    with client(here, name) as ours:
+        with pytest.warns(MLOpsWarning, match="so that it is lost"):
+            ours.create_experiment("words")
+        with ours.start_run("words"):
+            ours.log_metrics({"loss": 1})
 
 
 def test_a_refusal_is_told_at_once(tmp_path: Path, mlflow_url: str) -> None:

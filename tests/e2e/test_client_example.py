@@ -55,8 +55,13 @@ def test_from_data_to_a_monitored_endpoint(here: Installation, monkeypatch: pyte
         assert [each["prediction"] for each in rows[:2]] == [1, 0]
         model = client.models.get("urgent")
         assert model.outputs["run"] == rows[0]["run"]
-        here.ok("--wait", "--timeout", "120s")
-        watched = client.monitors.get("urgent")
+        watched, deadline = client.monitors.get("urgent"), time.monotonic() + 180
+        while watched.outputs.get("verdict") != "pass" and time.monotonic() < deadline:
+            for _ in range(24):  # a window is twenty predictions, and the gateway tells of its traffic every ten seconds
+                client.predict("urgent", [{"text": "payment fails"}])
+            time.sleep(11)
+            here.ok("--wait", "--timeout", "120s")
+            watched = client.monitors.get("urgent")
         assert (watched.health, watched.outputs["verdict"]) == ("Healthy", "pass"), watched.message
         told = client.get_status()
         assert told.ready
