@@ -11,7 +11,6 @@ bytes a version is made here too, but only the next pass makes it the present on
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -23,11 +22,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from reconciler.client.datafiles import DIGEST, Cache, digest, notes_of, read, text
 from reconciler.client.errors import ClientError, NotAsked, Refused, Unavailable
 from reconciler.client.marks import LABEL, UNMANAGED
 from reconciler.client.place import Place, secret
 
-DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?")
 VERSIONS, ADDING = "_versions", "_adding"
 """Folders of a namespace that no dataset can be called like."""
 
@@ -58,9 +57,9 @@ class Datasets:
         return self.place.state / "dvc" / "projects" / self.place.project
 
     @property
-    def cache(self) -> Path:
+    def _cache(self) -> Cache:
         told = self.place.service("dvc").get("cacheDir")
-        return (self.place.root / str(told)) if told else self.place.state / "dvc" / "cache"
+        return Cache((self.place.root / str(told)) if told else self.place.state / "dvc" / "cache")
 
     def present(self) -> dict[str, str]:
         """The present version of each dataset, by name."""
@@ -74,19 +73,19 @@ class Datasets:
         """A version's bytes: at the dataset's own path where they are there unchanged, else a copy of them from the cache, and from a
         remote where the cache lacks them. Raises NotAsked for what does not exist, Unavailable when the remote does not answer."""
         entry, project, name = self._known(name)
-        md5, notes = str(entry["outs"][0]["md5"]), _notes(entry)
+        md5, notes = str(entry["outs"][0]["md5"]), notes_of(entry)
         managed = not notes.get("ref", "").startswith(UNMANAGED)
         wanted = version or md5
         if not DIGEST.fullmatch(wanted):
             raise NotAsked(f"'{wanted}' is not a version", hint="32 hex digits, with .dir for a folder: client.version_dataset gives it")
         own = Path(notes.get("root") or self.place.folder) / notes.get("path", "")
         shown = name if project == self.place.project else f"{project}/{name}"
-        if wanted == md5 and notes.get("path") and own.exists() and _digest(own) == wanted:
+        if wanted == md5 and notes.get("path") and own.exists() and digest(own) == wanted:
             return DataVersion(shown, wanted, own, managed)
-        if self._lacking(wanted):
+        if self._cache.lacking(wanted):
             self._obtain(name, wanted)
         room = self.place.state / "client" / self.place.project / "data" / wanted.replace(".", "-") / str(entry["outs"][0]["path"])
-        self._copy(wanted, room)
+        self._cache.copy(wanted, room)
         return DataVersion(shown, wanted, room, managed)
 
     # --- with DVC ---
@@ -97,7 +96,7 @@ class Datasets:
         if not re.fullmatch(LABEL, name):
             raise NotAsked(f"'{name}' cannot be a name", hint="lower-case letters, digits and `-`")
         entry = self._entry(name)
-        told = str(path) if path is not None else _notes(entry).get("path", "") if entry else self._declared_path(name)
+        told = str(path) if path is not None else notes_of(entry).get("path", "") if entry else self._declared_path(name)
         if not told:
             raise NotAsked(f"where the data of '{name}' is is not known", hint=f"version_dataset({name!r}, PATH)")
         source = (self.place.folder / told).resolve()
@@ -105,7 +104,7 @@ class Datasets:
             raise NotAsked(f"{told} leads out of the project's folder {self.place.folder}")
         if not source.exists():
             raise NotAsked(f"there is nothing at {source}")
-        managed = bool(self._declared_path(name)) or (entry is not None and not _notes(entry).get("ref", "").startswith(UNMANAGED))
+        managed = bool(self._declared_path(name)) or (entry is not None and not notes_of(entry).get("ref", "").startswith(UNMANAGED))
         made = self._added(source)
         md5 = str(made["outs"][0]["md5"])
         if not managed and (entry is None or str(entry["outs"][0]["md5"]) != md5):
@@ -123,13 +122,13 @@ class Datasets:
         """Bring the present version: from the remote into the cache where it lacks it, and to the dataset's path where nothing is. Other
         bytes there are left alone. Raises NotAsked then."""
         entry, _, name = self._known(name)
-        md5, notes = str(entry["outs"][0]["md5"]), _notes(entry)
-        if self._lacking(md5):
+        md5, notes = str(entry["outs"][0]["md5"]), notes_of(entry)
+        if self._cache.lacking(md5):
             self._obtain(name, md5, remote)
         own = Path(notes.get("root") or self.place.folder) / notes.get("path", entry["outs"][0]["path"])
         if not own.exists():
-            self._copy(md5, own)
-        elif _digest(own) != md5:
+            self._cache.copy(md5, own)
+        elif digest(own) != md5:
             raise NotAsked(f"{own} holds other bytes than version {md5}", hint="move them away, or load_data_version() for a copy")
         return DataVersion(name, md5, own, not notes.get("ref", "").startswith(UNMANAGED))
 
@@ -169,13 +168,13 @@ class Datasets:
 
     def _entry(self, name: str) -> Mapping[str, Any] | None:
         file = self._file(name) if re.fullmatch(LABEL, name) else None
-        return _read(file) if file is not None else None
+        return read(file) if file is not None else None
 
     def _record(self, name: str, made: Mapping[str, Any], notes: Mapping[str, str]) -> None:
         """Make it the present version; the one before becomes history."""
         before, told = self._file(name), made["outs"][0]
         if before is not None:
-            old = _read(before)
+            old = read(before)
             kept = self.namespace / VERSIONS / name / str(old["outs"][0]["md5"]) / before.name
             kept.parent.mkdir(parents=True, exist_ok=True)
             before.replace(kept)
@@ -185,7 +184,7 @@ class Datasets:
         file = self.namespace / name / f"{told['path']}.dvc"
         file.parent.mkdir(parents=True, exist_ok=True)
         staged = file.with_name(f".{file.name}.new")
-        staged.write_text(_yaml(value), encoding="utf-8")
+        staged.write_text(text(value), encoding="utf-8")
         staged.replace(file)
 
     # --- DVC ---
@@ -197,7 +196,7 @@ class Datasets:
             room.mkdir(parents=True)
             try:
                 repo.add([str(source)], out=str(room / source.name))
-                return _read(room / f"{source.name}.dvc")
+                return read(room / f"{source.name}.dvc")
             finally:
                 shutil.rmtree(room)
 
@@ -205,12 +204,12 @@ class Datasets:
         """Bring what the cache lacks of a version."""
         chosen = self._remote(remote)
         files = [self._file(name), *sorted((self.namespace / VERSIONS / name / md5).glob("*.dvc"))]
-        targets = [str(each) for each in files if each is not None and str(_read(each)["outs"][0]["md5"]) == md5]
+        targets = [str(each) for each in files if each is not None and str(read(each)["outs"][0]["md5"]) == md5]
         if not targets:
             raise NotAsked(f"'{name}' has no version {md5}", hint="client.load_data_version(NAME) gives the present one")
         with self._repo(name) as repo:
             repo.fetch(targets=targets, remote=chosen)
-        if lacking := self._lacking(md5):
+        if lacking := self._cache.lacking(md5):
             raise Refused(f"remote '{chosen}' lacks {len(lacking)} files of version {md5}", hint="push it from where it was made")
 
     def _remote(self, name: str | None) -> str:
@@ -245,7 +244,7 @@ class Datasets:
         (self.namespace / ".dvc" / "tmp").mkdir(parents=True, exist_ok=True)
         core = {"no_scm": "true", "analytics": "false", "check_update": "false", "site_cache_dir": str(self.place.state / "dvc" / "site")}
         links = self.place.service("dvc").get("cacheTypes") or ["reflink", "copy"]
-        sections = {"core": core, "cache": {"dir": str(self.cache.absolute()), "type": ",".join(links)}}
+        sections = {"core": core, "cache": {"dir": str(self._cache.directory.absolute()), "type": ",".join(links)}}
         for each in self.place.service("dvc").get("remotes") or ():
             sections[f"'remote \"{each['name']}\"'"] = _remote_settings(each, self.place.root)
         lines = [
@@ -264,91 +263,6 @@ class Datasets:
             if keys:
                 found[str(each["name"])] = keys
         return {"remote": found} if found else {}
-
-    # --- the cache ---
-
-    def _object(self, md5: str) -> Path:
-        return self.cache / "files" / "md5" / md5[:2] / md5[2:]
-
-    def _listing(self, md5: str) -> list[tuple[str, str]]:
-        """(relative path, MD5) of each file of a folder's version. Raises Refused for one that names a file outside of it."""
-        found = [(str(each["relpath"]), str(each["md5"])) for each in json.loads(self._object(md5).read_bytes())]
-        for name, digest in found:
-            if name.startswith("/") or not {"", ".", ".."}.isdisjoint(name.split("/")) or not DIGEST.fullmatch(digest):
-                raise Refused(f"the folder version {md5} names a file outside itself: '{name}'")
-        return found
-
-    def _lacking(self, md5: str) -> list[str]:
-        """Objects of a version that the cache lacks."""
-        if not self._object(md5).exists():
-            return [md5]
-        parts = self._listing(md5) if md5.endswith(".dir") else []
-        return [each for _, each in parts if not self._object(each).exists()]
-
-    def _copy(self, md5: str, to: Path) -> None:
-        """Plain files from the cache, whole or not at all."""
-        if to.exists() and _digest(to) == md5:
-            return
-        to.parent.mkdir(parents=True, exist_ok=True)
-        staged = to.with_name(f".mlops-{os.urandom(6).hex()}")
-        try:
-            for name, each in self._listing(md5) if md5.endswith(".dir") else [("", md5)]:
-                target = staged / name if name else staged
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(self._object(each), target)
-            if _digest(staged) != md5:
-                raise Refused(
-                    f"version {md5} is damaged in the DVC cache", hint="reconcile: a pass repairs what a remote or the project holds"
-                )
-            if to.is_dir():
-                shutil.rmtree(to)
-            staged.replace(to)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
-            staged.unlink(missing_ok=True)
-
-
-def _digest(path: Path) -> str:
-    """DVC's content address of a file or folder (DVC 3: MD5 of the bytes; of a folder, of its listing)."""
-    if path.is_file():
-        return _md5(path)
-    skipped = {".git", ".hg", ".dvc"}
-    files = [each for each in path.rglob("*") if each.is_file() and skipped.isdisjoint(each.relative_to(path).parts)]
-    listed = sorted(({"md5": _md5(each), "relpath": each.relative_to(path).as_posix()} for each in files), key=lambda each: each["relpath"])
-    return f"{hashlib.md5(json.dumps(listed).encode()).hexdigest()}.dir"
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
-
-
-def _read(file: Path) -> Mapping[str, Any]:
-    """A `.dvc` file. Raises Refused when it is not one."""
-    import yaml
-
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        found = yaml.load(file.read_bytes(), Loader=loader)  # noqa: S506 - the C twin of SafeLoader
-        (out,) = found["outs"]
-        if DIGEST.fullmatch(str(out["md5"])) and "/" not in str(out["path"]):
-            return {"outs": [out], "meta": found.get("meta") or {}}
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
-        pass
-    raise Refused(f"{file} is not a readable .dvc file")
-
-
-def _notes(entry: Mapping[str, Any] | None) -> dict[str, str]:
-    try:
-        return {str(key): str(value) for key, value in json.loads((entry or {}).get("meta", {}).get("mlops") or "{}").items()}
-    except ValueError:
-        return {}
-
-
-def _yaml(value: Mapping[str, Any]) -> str:
-    import yaml
-
-    return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=1 << 20)
 
 
 def _remote_settings(spec: Mapping[str, Any], root: Path) -> dict[str, str]:
