@@ -154,13 +154,13 @@ class Datasets:
     def _shared(self, project: str, name: str) -> bool:
         from reconciler.client.manifests import documents
 
-        found = (each for each in documents(self.place.manifests) if each.kind == "Project" and each.named("name") == project)
+        found = (each for each in documents(self.place.manifests, "Project") if each.named("name") == project)
         return any({f"dataset/{name}", "dataset/*"} & set(each.spec.get("shares") or ()) for each in found)
 
     def _declared_path(self, name: str) -> str:
         from reconciler.client.manifests import documents
 
-        mine = (each for each in documents(self.place.manifests) if each.kind == "Dataset" and each.named("project") == self.place.project)
+        mine = (each for each in documents(self.place.manifests, "Dataset") if each.named("project") == self.place.project)
         return next((str(each.spec.get("path") or "") for each in mine if each.named("name") == name), "")
 
     def _file(self, name: str) -> Path | None:

@@ -60,6 +60,6 @@ class MLOpsWarning(UserWarning):
 def warn(text: str) -> None:
     """Show an MLOpsWarning at the line of the project's code that called the client."""
     here, frame, level = str(Path(__file__).parent), sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_back.f_code.co_filename.startswith(here):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
         frame, level = frame.f_back, level + 1
     warnings.warn(text, MLOpsWarning, stacklevel=level)

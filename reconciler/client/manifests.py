@@ -37,13 +37,16 @@ class Document:
         return str(found.get(field) or "") if isinstance(found, Mapping) else ""
 
 
-def documents(tree: Path) -> Iterator[Document]:
-    """Every manifest below `tree`, in the order of the file names, without overlays and hidden folders. Files that cannot be read are
-    left out."""
+def documents(tree: Path, *kinds: str) -> Iterator[Document]:
+    """Every manifest below `tree`, or those of these kinds, in the order of the file names, without overlays and hidden folders. Files
+    that cannot be read are left out. Of thousands only those are parsed that hold the name of the kind."""
+    words = [each.encode() for each in kinds]
     for path in sorted(_files(tree)):
         try:
-            yield from in_file(path)
-        except NotConfigured:
+            if words and path.stat().st_size <= LARGEST_MANIFEST and not any(each in path.read_bytes() for each in words):
+                continue
+            yield from (each for each in in_file(path) if not kinds or each.kind in kinds)
+        except (NotConfigured, OSError):
             continue
 
 

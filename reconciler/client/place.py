@@ -88,7 +88,7 @@ def find(name: str | None, root: str | Path | None) -> Place:
     Without a root: MLOPS_ROOT, else the nearest folder from here upwards that holds an installation. Without a name: MLOPS_PROJECT, else
     the project whose folder this is. Raises NotConfigured."""
     top = Path(root).resolve() if root is not None else _installation()
-    found = list(documents(top / MANIFESTS))
+    found = list(documents(top / MANIFESTS, "Platform", "Project"))
     platform = next((each for each in found if each.kind == "Platform"), None)
     if platform is None:
         raise NotConfigured(f"{top / MANIFESTS} holds no Platform", hint="name the installation's root: from_project(NAME, root=DIR)")
@@ -118,7 +118,7 @@ def _installation() -> Path:
         return Path(told).resolve()
     here = Path.cwd()
     for each in (here, *here.parents):
-        if (each / MANIFESTS).is_dir() and any(found.kind == "Platform" for found in documents(each / MANIFESTS)):
+        if (each / MANIFESTS).is_dir() and any(documents(each / MANIFESTS, "Platform")):
             return each.resolve()
     raise NotConfigured(
         f"no installation at or above {here}: a folder `{MANIFESTS}` with a Platform",

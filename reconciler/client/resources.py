@@ -125,8 +125,8 @@ class Resources:
     # --- where its manifest is ---
 
     def _documents(self) -> Sequence[Document]:
-        found = manifests.documents(self.place.manifests)
-        return [each for each in found if each.kind == self.kind and each.named("project") == self.place.project]
+        found = manifests.documents(self.place.manifests, self.kind)
+        return [each for each in found if each.named("project") == self.place.project]
 
     def _find(self, name: str) -> Document | None:
         return next((each for each in self._documents() if each.named("name") == name), None)

@@ -206,6 +206,26 @@ def test_an_object_is_written_by_mlflow_as_the_model_of_the_run(tmp_path: Path, 
     assert "model/MLmodel" in seen.artifacts(run.id)
 
 
+def test_without_mlflows_package_only_objects_cannot_be_written(tmp_path: Path, mlflow_url: str, seen: Seen) -> None:
+    here, name = installed(tmp_path, mlflow_url)
+    program = f"""
+import sys
+sys.modules["mlflow"] = None
+from reconciler.client import MLOpsClient, NotAsked
+with MLOpsClient.from_project("{name}", root="{here.root}") as client, client.start_run("words") as run:
+    client.log_artifact("{here.root}/manifests/platform.yaml")
+    try:
+        client.log_model(object(), flavor="sklearn")
+    except NotAsked as error:
+        print(error)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=REPOSITORY, env=here.environment, capture_output=True, text=True, check=True)
+    assert "needs MLflow's package" in done.stdout
+    (only,) = seen.runs(f"{name}/words")
+    assert seen.artifacts(only["info"]["run_id"]) == ["platform.yaml"]
+
+
 # --- while MLflow is away --------------------------------------------------------------------------------------------
 
 
@@ -216,8 +236,9 @@ def test_what_is_logged_while_it_is_away_arrives_once_and_in_order(tmp_path: Pat
         note.write_text("kept")
         wire.cut()
         ours = client(here, name)
-        with pytest.warns(MLOpsWarning, match="does not answer.*delivered later"):
+        with pytest.warns(MLOpsWarning, match="does not answer.*delivered later") as told:
             run = ours.start_run("words", params={"rate": 1})
+        assert told[0].filename == __file__  # the line of the project's code, not one of ours
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # said once is enough
             with run:
