@@ -33,9 +33,12 @@ spec:
 """
 
 
-def test_it_logs_into_the_run_that_it_is(tmp_path: Path, mlflow_url: str) -> None:
+def test_it_logs_into_the_run_that_it_is(tmp_path: Path, mlflow_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"c{uuid.uuid4().hex[:10]}"
-    here = start(tmp_path, mlflow_url, "client-run")
+    here = start(tmp_path / "root", mlflow_url, "client-run")
+    elsewhere = str(tmp_path / "state")  # the program has to be told where that is
+    here.env = {"MLOPS_STATE_DIR": elsewhere}
+    monkeypatch.setenv("MLOPS_STATE_DIR", elsewhere)
     # where a project's requirements would bring the package: this tree, and what it needs
     path = os.pathsep.join([str(REPOSITORY), str(Path(httpx.__file__).parents[1])])
     here.write(
