@@ -17,7 +17,7 @@ from typing import Any
 
 from reconciler.client.errors import NotAsked, Refused, Unavailable, warn
 from reconciler.client.marks import CLIENT_RUN
-from reconciler.client.spool import Record, Spool
+from reconciler.client.spool import REFUSED, Record, Spool
 from reconciler.client.tracking import Metric, Tracking
 
 
@@ -55,8 +55,11 @@ class Outbox:
         """Deliver what waits, of earlier processes too; how many records went. Raises Unavailable when MLflow is still away."""
         with self._lock:
             self._looked = True
+            before = self._spool.refused
             sent = self._spool.deliver(self._perform_later)
             self._warned = False
+            if refused := self._spool.refused - before:
+                warn(f"MLflow refused {refused} of {sent} records that had waited: {self._spool.folder / REFUSED} has them and its answers")
             return sent
 
     def waiting(self) -> int:

@@ -38,6 +38,8 @@ class Spool:
     _path: Path | None = None
     waiting: int = 0
     """Records of this process that were not delivered yet."""
+    refused: int = 0
+    """Records that this process delivered and a tool said no to."""
     _owner: int = 0
     """Process that opened the file: a forked one begins a file of its own."""
     ids: dict[str, str] = field(default_factory=dict)
@@ -128,6 +130,7 @@ class Spool:
         return sent
 
     def _refused(self, record: Record, error: Refused) -> None:
+        self.refused += 1
         with (self.folder / REFUSED).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"record": record, "answer": str(error), "at": time.time()}) + "\n")
 

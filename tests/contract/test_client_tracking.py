@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.client import MLOpsClient, MLOpsWarning, NotAsked, Refused, Unavailable
+from reconciler.client import MLOpsClient, MLOpsWarning, NotAsked, Patience, Refused, Unavailable
 from reconciler.client.datasets import DataVersion
 from tests.contract.client_lab import Seen, client, installed, line, params, tags
 from tests.contract.proxy import answering, losing_the_first
@@ -343,7 +344,8 @@ def test_what_is_refused_later_stops_nothing_and_is_kept_with_its_answer(tmp_pat
         run.log_metrics({"loss": 1})
         wire.mend()
         time.sleep(0.3)
-        ours.flush()
+        with pytest.warns(MLOpsWarning, match="refused 1 of 5 records"):
+            ours.flush()
         ours.close()
     (only,) = seen.runs(f"{name}/words")
     assert params(only) == {"rate": "1"}
@@ -359,6 +361,20 @@ def test_who_is_not_let_in_loses_nothing(tmp_path: Path) -> None:
             with pytest.warns(MLOpsWarning, match="lets us not in"):
                 ours.create_experiment("words")
             assert ours.waiting() == 1
+
+
+def test_a_server_that_hangs_is_waited_for_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        here, name = installed(tmp_path, f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        patience = Patience(tries=1, trip=1, timeout=0.5, connect=0.5, rest=60)
+        with MLOpsClient.from_project(name, root=here.root, patience=patience) as ours:
+            with pytest.warns(MLOpsWarning, match="gave no answer to experiments/get-by-name: ReadTimeout"):
+                ours.create_experiment("words")
+            with ours.start_run("words"):
+                ours.log_metrics_batch([{"loss": step} for step in range(100)])
+            assert ours.waiting() == 4
+            with pytest.raises(Unavailable, match="asked again in"):
+                ours.flush()
 
 
 def test_where_nothing_can_be_kept_either_the_training_goes_on(tmp_path: Path) -> None:
