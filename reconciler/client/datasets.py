@@ -192,7 +192,8 @@ class Datasets:
     def _added(self, source: Path) -> Mapping[str, Any]:
         """The bytes put into the shared cache, by `dvc add` with a place of its own; what it wrote down of them."""
         room = self.namespace / ADDING / os.urandom(6).hex()
-        with self._repo("") as repo:
+        # what DVC checks out beside its note is not needed: links take no room
+        with self._repo("", {"cache": {"type": ["symlink", "copy"]}}) as repo:
             room.mkdir(parents=True)
             try:
                 repo.add([str(source)], out=str(room / source.name))
@@ -220,7 +221,7 @@ class Datasets:
         raise NotAsked(said, hint=f"the Platform's `dvc.remotes` has: {', '.join(known) or 'none'}")
 
     @contextmanager
-    def _repo(self, name: str) -> Iterator[Any]:
+    def _repo(self, name: str, config: Mapping[str, Any] | None = None) -> Iterator[Any]:
         """The namespace as DVC sees it. Raises NotAsked without DVC, Unavailable when it is busy or a remote does not answer, Refused."""
         self._prepare()
         try:
@@ -229,7 +230,7 @@ class Datasets:
         except ImportError:
             raise NotAsked("versions of data need DVC's package", hint="pip install 'mlops-reconciler[dvc]'") from None
         try:
-            with Repo(str(self.namespace), config=self._keys()) as repo:
+            with Repo(str(self.namespace), config={**self._keys(), **(config or {})}) as repo:
                 yield repo
         except ClientError:
             raise
