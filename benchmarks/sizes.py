@@ -40,8 +40,11 @@ def run(folder: Path, sizes: Sequence[int], *, runs: bool) -> Section:
     """Measure every size; with `runs`, the large one with its finished runs too."""
     found = [_size(folder, resources, runs=runs and resources >= LARGE) for resources in sizes]
     log = folder / "help.log"
-    start = measure.median([measure.checked(measure.run([RECONCILE, "--help"], folder, log), log) for _ in range(REPEATS)])
-    return Section(TITLE, _lines(found, start))
+    start, empty, client = (
+        measure.median([measure.checked(measure.run(each, folder, log), log) for _ in range(REPEATS)])
+        for each in ([RECONCILE, "--help"], [sys.executable, "-c", ""], [sys.executable, "-c", "from reconciler.client import MLOpsClient"])
+    )
+    return Section(TITLE, _lines(found, start, client.cpu - empty.cpu))
 
 
 def _size(folder: Path, resources: int, *, runs: bool) -> Size:
@@ -103,9 +106,9 @@ def _note(size: Size, name: str, runs: Sequence[Run]) -> None:
     print(f"{size.resources}: {name}: {size.rows[name]}", flush=True)
 
 
-def _lines(sizes: Sequence[Size], start: Run) -> list[str]:
+def _lines(sizes: Sequence[Size], start: Run, client: float) -> list[str]:
     lines = [
-        *budgets(_budgets(sizes, start)),
+        *budgets(_budgets(sizes, start, client)),
         machine(),
         "",
         "Five of eight resources are MLflow experiments, three are DVC datasets, the rest are projects and quotas. A no-op pass",
@@ -134,8 +137,9 @@ def _lines(sizes: Sequence[Size], start: Run) -> list[str]:
     return lines
 
 
-def _budgets(sizes: Sequence[Size], start: Run) -> list[Budget]:
+def _budgets(sizes: Sequence[Size], start: Run, client: float) -> list[Budget]:
     rows = [Budget("`reconcile --help`, CPU", 0.25, start.cpu, "s")]
+    rows.append(Budget("`from reconciler.client import MLOpsClient`, less an empty program: CPU", 0.15, client, "s"))
     for size in sizes:
         if size.resources <= SMALL:
             rows.append(Budget(f"{DRY}, {size.resources:,} resources (the budget is for 60): CPU", 1.2, size.rows[DRY].cpu, "s"))

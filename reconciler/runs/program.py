@@ -43,6 +43,8 @@ def environment(job: Job, folder: Folder, python: Path, base: Mapping[str, str])
     threads = str(max(1, job.cpu // 1000))
     ours = {
         MARK: mark(folder),
+        "MLOPS_PROJECT": job.project,
+        "MLOPS_STATE_DIR": str(folder.state_dir.resolve()),
         "MLOPS_OUT": str(results(job, folder)),
         "MLOPS_OUTPUTS": str(results(job, folder) / OUTPUTS) if job.answers else "",
         "MLOPS_STATS": str(folder.stats),

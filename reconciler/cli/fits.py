@@ -1,0 +1,139 @@
+"""`reconcile fits`: would work of this size start now? Asks admission; puts nothing into the queue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reconciler.cli.options import Format, Globals, Output, given, width
+
+if TYPE_CHECKING:
+    from reconciler.admission.values import Item, Snapshot, Verdict
+    from reconciler.house import House
+    from reconciler.model import Amounts
+
+ASKED = "asked"
+"""Name of the work that nobody has declared."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(fits)
+
+
+def fits(
+    ctx: typer.Context,
+    memory: Annotated[str | None, typer.Option(metavar="QUANTITY", help="Peak memory. [default: as for work that declares none]")] = None,
+    cpu: Annotated[str | None, typer.Option(metavar="QUANTITY", help="Cores. [default: 1]")] = None,
+    gpu: Annotated[str | None, typer.Option(metavar="QUANTITY", help="Share of the GPU.")] = None,
+    watts: Annotated[str | None, typer.Option(metavar="QUANTITY", help="Power while it runs.")] = None,
+    duration: Annotated[str | None, typer.Option(metavar="DURATION", help="How long it would take.")] = None,
+    priority: Annotated[int | None, typer.Option(metavar="N", min=1, max=10, help="1 to 10. [default: the project's]")] = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """Tell whether work of a project would start now, and if not, why and when. Decides as a pass would, behind what waits already;
+    nothing is reserved: a moment later it may be otherwise.
+
+    \b
+    Examples:
+      reconcile fits --project speech --memory 2Gi --cpu 2 --duration 10m
+      reconcile fits --project speech --memory 2Gi -o json
+    Exit codes: 0 it would start now; 3 it would wait, or never start.
+    """
+    import json
+
+    from reconciler.admission.decide import decide
+    from reconciler.admission.forecast import explained
+    from reconciler.admission.ledger import look
+    from reconciler.cli.exit import Exit
+    from reconciler.cli.output import say
+    from reconciler.cli.pass_ import open_for
+    from reconciler.cli.queue import learned_of, margin_of
+    from reconciler.report.json import FORMAT_VERSION
+    from reconciler.report.queue import item_value
+
+    asked = given(ctx)
+    house = open_for(asked, read_only=True)
+    taken = look(house)
+    amounts = _amounts({"memory": memory, "cpu": cpu, "gpu": gpu, "watts": watts})
+    item = _item(taken, _project(asked, house), amounts, margin_of(house), _seconds(duration), priority)
+    whole = with_one_more(taken, item)
+    decision = decide(whole)
+    verdict = explained(whole, decision, [item.ref], learned=learned_of(house))[item.ref]
+    if output is Format.JSON:
+        body = {**item_value(item, verdict, taken.now), "now": verdict.admitted, "warnings": list(decision.warnings)}
+        say(json.dumps({"formatVersion": FORMAT_VERSION, "kind": "fits", **body}, indent=2))
+    else:
+        say(_text(item, verdict, taken))
+    raise typer.Exit(Exit.OK if verdict.admitted else Exit.HELD)
+
+
+def with_one_more(taken: Snapshot, item: Item) -> Snapshot:
+    """The snapshot with one more item at the end of its queue."""
+    from dataclasses import replace
+
+    return replace(taken, queue=(*taken.queue, item))
+
+
+def _project(asked: Globals, house: House) -> str:
+    from reconciler.errors import UsageError
+
+    known = sorted(ref.name for ref in house.store.inventory() if ref.kind == "Project")
+    if len(asked.project) != 1:
+        raise UsageError("whose work is meant is not said", hint="name one project: --project NAME")
+    if asked.project[0] not in known:
+        raise UsageError(f"there is no project '{asked.project[0]}' here yet", hint=f"these are: {', '.join(known) or 'none'}")
+    return asked.project[0]
+
+
+def _amounts(given: dict[str, str | None]) -> Amounts:
+    """Raises UsageError for what is not a quantity."""
+    from reconciler.errors import UsageError
+    from reconciler.model.demand import one_core
+
+    try:
+        return one_core(given)
+    except ValueError as error:
+        raise UsageError(str(error), hint="for example --memory 2Gi --cpu 500m") from None
+
+
+def _seconds(duration: str | None) -> float | None:
+    from reconciler.errors import UsageError
+    from schemas.base import duration_value
+
+    try:
+        return duration_value(duration).total_seconds() if duration else None
+    except ValueError as error:
+        raise UsageError(str(error), hint="for example --duration 10m") from None
+
+
+def _item(taken: Snapshot, project: str, amounts: Amounts, margin: float, seconds: float | None, priority: int | None) -> Item:
+    """The work as it would stand in the queue, charged as a run is that nobody has measured yet."""
+    from reconciler.admission.ledger import DEFAULT_PRIORITY
+    from reconciler.admission.memory import estimate, length
+    from reconciler.admission.values import Item
+    from reconciler.model import Demand, Ref
+
+    demand = Demand("batch", amounts, amounts, seconds, declared=bool(amounts.memory))
+    quota = taken.quotas.get(project)
+    return Item(
+        ref=Ref("Experiment", project, ASKED),
+        project=project,
+        amounts=estimate(demand, None, None, margin),
+        priority=priority or (quota.priority if quota is not None else DEFAULT_PRIORITY),
+        since=taken.now,
+        seconds=length(demand, None),
+    )
+
+
+def _text(item: Item, verdict: Verdict, taken: Snapshot) -> str:
+    from reconciler.report.admission import needs, soon
+    from reconciler.report.queue import sentence
+    from reconciler.report.show import wrap
+
+    what = f"{item.project}: {needs(item.amounts)}"
+    if verdict.admitted:
+        return f"{what} would start now, on {verdict.node}"
+    when = "never" if verdict.reason.never else soon(verdict.expected, taken.now) if verdict.expected else "not foreseeable when"
+    return "\n".join([f"{what} would wait; expected start: {when}", *wrap(sentence(verdict), width(), "  ")])
