@@ -14,12 +14,14 @@ from reconciler import allocator
 from reconciler.advance import LOOK, SHARE, Watch, advance, heard, looked, saved
 from reconciler.alerting.courier import telling
 from reconciler.attending import attending
+from reconciler.board import Board
 from reconciler.converge import converge, outdated, soon
 from reconciler.errors import ReconcilerError, StalePlan
 from reconciler.house import House
 from reconciler.looks import Looks
 from reconciler.loop import Report
 from reconciler.model import Ref
+from reconciler.orders.carry import carry_out_orders
 from reconciler.pulse import Pulse
 from reconciler.secret import secret
 from reconciler.selection import Selection
@@ -49,16 +51,28 @@ def run_forever(
     pulse: Pulse | None = None,
     sources: Followings | None = None,
     on_news: Callable[[Standing], None] = lambda _: None,
+    board: Board | None = None,
 ) -> None:
     """Reconcile until `stop` is set: at once when a watched file changes, every `every` seconds (drift made by hand; of kinds that the
     Platform gives a time of their own, as often as that says), and when runs end.
 
     A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop. `pulse` is kept.
-    Repositories are followed by `sources`, which the Platform fills; `on_news` is told what came of each new commit."""
+    Repositories are followed by `sources`, which the Platform fills; `on_news` is told what came of each new commit. The plan of each
+    whole pass is pinned to `board`."""
     allocator.steady()
     files, pulse, failures = Changed(), pulse or Pulse(every), 0
     sources = sources or Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
-    loop = _Loop(selection, house.paced(lambda: loop.may_give_way and files.is_set()), every, stop, on_report, files, pulse, sources)
+    loop = _Loop(
+        selection,
+        house.paced(lambda: loop.may_give_way and files.is_set()),
+        every,
+        stop,
+        on_report,
+        files,
+        pulse,
+        sources,
+        board or Board(),
+    )
     house = loop.house
     with watching(selection, house, files, stop), following(sources, house, files, stop, on_news), attending(house, stop), telling(house):
         while not stop.is_set():
@@ -92,6 +106,7 @@ class _Loop:
     files: Changed
     pulse: Pulse
     sources: Followings
+    board: Board
     watch: Watch = field(default_factory=lambda: Watch(None))
     report: Report | None = None
     quiet: float = 0.0
@@ -138,10 +153,12 @@ class _Loop:
         self.pulse.pass_begins()
         self.may_give_way = self.report is not None and not self.report.interrupted
         try:
+            carry_out_orders(self.house)
             self.report = converge(self.selection, self.house, stop=self.stop, newer=self.files.is_set)
         finally:
             self.may_give_way = False
         self.pulse.pass_ends()
+        self.board.pin(self.report.proposal, self.house.now())
         if (ctx := self.report.proposal.context) is not None:
             if self.house.shard is None or self.house.shard.number == 1:  # one fetches for all
                 self.sources.take(ctx.platform, own=True)

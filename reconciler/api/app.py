@@ -1,4 +1,4 @@
-"""The application: whether the loop lives, whether it is ready, and the door that forges knock at."""
+"""The application: whether the loop lives, whether it is ready, the door that forges knock at, and the API."""
 
 from __future__ import annotations
 
@@ -9,27 +9,33 @@ from reconciler.api.hooks import MOST_BYTES, genuine
 from reconciler.pulse import Pulse
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from fastapi import FastAPI
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from reconciler.api.v1.door import Door
 
 Secrets = Callable[[], Mapping[str, Callable[[], str]]]
 """Sources that may be pushed to, by name, each with its secret, fetched when it is needed."""
 
 
-def application(pulse: Pulse, hooks: Secrets, wake: Callable[[str], None]) -> Starlette:
-    """`wake` is told the source that somebody pushed to."""
-    from starlette.applications import Starlette
-    from starlette.routing import Route
+def application(pulse: Pulse, hooks: Secrets, wake: Callable[[str], None], door: Door | None = None) -> FastAPI:
+    """`wake` is told the source that somebody pushed to; `door`: what `/api/v1` reads."""
+    from fastapi import FastAPI
+    from starlette.routing import Mount, Route
 
     doors = _Doors(pulse, hooks, wake)
-    return Starlette(
-        routes=[
-            Route("/healthz", doors.healthz),
-            Route("/readyz", doors.readyz),
-            Route("/hooks/git/{source}", doors.push, methods=["POST"]),
-        ]
-    )
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.router.routes += [
+        Route("/healthz", doors.healthz),
+        Route("/readyz", doors.readyz),
+        Route("/hooks/git/{source}", doors.push, methods=["POST"]),
+    ]
+    if door is not None:
+        from reconciler.api.v1.app import PREFIX, interface
+
+        app.router.routes.append(Mount(PREFIX, interface(door)))
+    return app
 
 
 class _Doors:

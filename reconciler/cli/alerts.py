@@ -10,9 +10,9 @@ from reconciler.cli.complete import refs as complete_refs
 from reconciler.cli.options import Format, Globals, Output, given, width
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
-    from reconciler.alerting.values import Alert, Delivery, Silence
+    from reconciler.alerting.values import Alert, Delivery
     from reconciler.errors import UsageError
     from reconciler.house import House
     from reconciler.state import AuditEntry
@@ -63,6 +63,7 @@ def alerts(
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
     from reconciler.report.alerts import Overview, alerts_json, alerts_text
+    from reconciler.views.alerts import silences
 
     asked, now = given(ctx), datetime.now(UTC)
     house = open_for(asked, read_only=True)
@@ -72,7 +73,7 @@ def alerts(
     seen = Overview(
         alerts=found,
         deliveries=_about(house.store.deliveries.listed(month), found, whole=not (asked.project or kinds)),
-        silences=_silences(house, now),
+        silences=silences(house, now),
         policies=len(house.store.alerts.policies()),
         now=now,
     )
@@ -216,15 +217,6 @@ def _is_asked(each: Alert, asked: Globals, kinds: set[str]) -> bool:
 def _about(deliveries: list[Delivery], alerts: list[Alert], *, whole: bool) -> list[Delivery]:
     known = {each.id for each in alerts}
     return [each for each in deliveries if whole or any(part.subject in known for part in each.parts)]
-
-
-def _silences(house: House, now: datetime) -> list[Silence]:
-    """Those of people, then those that manifests declare and that are not over."""
-    from reconciler.alerting.routing import declared
-    from reconciler.alerting.values import Mark, Policy
-
-    policies = [Policy(name, spec, now, Mark(now, 0)) for name, spec in house.store.alerts.policies().items()]
-    return [*house.store.alerts.silences(), *(each for policy in policies for each in declared(policy) if each.until > now)]
 
 
 def _spec(name: str, house: House, asked: Globals) -> AlertPolicySpec:

@@ -13,7 +13,6 @@ from reconciler.cli.options import All, Detailed, Format, Globals, Output, Statu
 if TYPE_CHECKING:
     from reconciler.house import House
     from reconciler.model import Ref, Status
-    from reconciler.report.status import Overview
     from reconciler.state import AuditEntry
 
 _ALL = 1_000_000
@@ -50,6 +49,7 @@ def status(
     from reconciler.report.json import status_json
     from reconciler.report.page import status_html, status_markdown
     from reconciler.report.status import about_value, one_text, status_text
+    from reconciler.views.overview import overview
 
     asked = given(ctx)
     house = open_for(asked, read_only=True)
@@ -148,31 +148,6 @@ def declared(house: House, asked: Globals, *, labels: bool = False) -> set[Ref]:
     if wanted and not found:
         raise no_label(wanted)
     return found
-
-
-def overview(house: House) -> Overview:
-    """Of what the statuses are, and how the services are now."""
-    from reconciler.cli.services import service_words
-    from reconciler.environment import standing
-    from reconciler.looks import bounds, looks
-    from reconciler.report.status import Overview
-    from reconciler.source.follow import standings
-
-    last = house.store.last_change()
-    platform = next((each.applied for ref, each in house.store.inventory().items() if ref.kind == "Platform"), {})
-    return Overview(
-        installation=str(platform.get("installation", "")),
-        environment=standing(house.store, {}) or "",
-        revision=house.store.meta("applied_revision") or "",
-        applied_at=last.at if last else None,
-        applied_by=last.actor if last else "",
-        tools=service_words(house),
-        sources=tuple(standings(house.settings.state).values()),
-        quarantined=house.store.rulings.quarantined(),
-        looked=looks(house.store),
-        every=bounds(house.store),
-        watched=house.store.current_leader() is not None,
-    )
 
 
 def _entries(house: House, asked: Globals, ref: Ref | None, limit: int) -> list[AuditEntry]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import ReconcilerError, UsageError
+from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from reconciler.cli.options import Globals
@@ -74,20 +74,3 @@ def told(statuses: Mapping[str, ServiceStatus]) -> dict[str, dict[str, object]]:
         name: {"state": each.state, "url": each.url, "pid": each.pid, "version": each.version, "message": each.message}
         for name, each in statuses.items()
     }
-
-
-def service_words(house: House) -> dict[str, str]:
-    """Service -> `ok` or its state, for the last line of the status table; never raises."""
-    from reconciler.house import context
-    from reconciler.platform.shared import Shared
-    from reconciler.secret import secret
-
-    try:
-        found = context(house, {}, house.store.inventory())
-        if found is None:
-            return {}
-        report = Shared(found.platform, house.settings.state, secret).report()
-    except (ReconcilerError, OSError) as error:
-        return {"services": f"not known ({error})"}
-    words = {name: "ok" if each["state"] in ("running", "external") else str(each["state"]) for name, each in report.items()}
-    return {name: word for name, word in words.items() if word != "stopped" or name in found.wanted}  # what nothing needs may be stopped

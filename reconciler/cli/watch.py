@@ -16,6 +16,7 @@ from reconciler.cli.exit import Exit
 from reconciler.cli.options import Format, Globals, Output, given
 
 if TYPE_CHECKING:
+    from reconciler.board import Board
     from reconciler.errors import ReconcilerError
     from reconciler.house import House
     from reconciler.loop import Report
@@ -38,7 +39,9 @@ def watch(
     every: Annotated[str, typer.Option(metavar="DURATION", help="How often to look at the tools although nothing was saved.")] = "30s",
     listen: Annotated[
         int | None,
-        typer.Option(metavar="PORT", help="Answer /healthz and /readyz, and take pushes, at this port of 127.0.0.1 (0 = a free one)."),
+        typer.Option(
+            metavar="PORT", help="Answer /api/v1, /healthz, /readyz, and take pushes, at this port of 127.0.0.1 (0 = a free one)."
+        ),
     ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="K/N", help="Look after a part of the projects: this is loop K of N, which run side by side.")
@@ -57,6 +60,7 @@ def watch(
       reconcile watch --env prod --listen 8480
       reconcile watch --shard 2/3
     """
+    from reconciler.board import Board
     from reconciler.cli.output import tell
     from reconciler.cli.pass_ import stop_on_signal, timeout_seconds
     from reconciler.leader import lead
@@ -70,7 +74,7 @@ def watch(
     seconds = timeout_seconds(every)
     keep_log(house)
     told = _Told(output, house, Account(lambda kind: tool_of(house, kind)))
-    pulse = Pulse(seconds)
+    pulse, board = Pulse(seconds), Board()
     sources = Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
 
     def loop(over: threading.Event) -> None:
@@ -85,11 +89,12 @@ def watch(
             pulse=pulse,
             sources=sources,
             on_news=told.news,
+            board=board,
         )
 
     env = f" in environment {selection.env}" if selection.env else ""
     tell(f"Watching {', '.join(str(each) for each in selection.paths)}{env}; Ctrl-C ends it. Runs and services go on without it.")
-    with stop_on_signal() as stop, _answering(listen, pulse, sources), _logged(house, seconds):
+    with stop_on_signal() as stop, _answering(listen, pulse, sources, house, board), _logged(house, seconds):
         lead(house, pulse, stop, loop, on_standby=told.standby, on_lead=told.leads)
     raise typer.Exit(Exit.OK)
 
@@ -206,15 +211,20 @@ def _where_possible() -> Iterator[None]:
 
 
 @contextmanager
-def _answering(port: int | None, pulse: Pulse, sources: Followings) -> Iterator[None]:
+def _answering(port: int | None, pulse: Pulse, sources: Followings, house: House, board: Board) -> Iterator[None]:
     """Answers over HTTP, if that is asked for."""
     if port is None:
         yield
         return
     from reconciler.api.app import application
     from reconciler.api.serve import HOST, listening
+    from reconciler.api.v1.door import open_door
     from reconciler.cli.output import tell
 
-    with listening(application(pulse, sources.hooks, sources.wake), port) as found:
-        tell(f"Answering at http://{HOST}:{found}: /healthz, /readyz, /hooks/git/SOURCE.")
-        yield
+    door = open_door(house, board)
+    with listening(application(pulse, sources.hooks, sources.wake, door), port) as found:
+        tell(f"Answering at http://{HOST}:{found}: /api/v1, /healthz, /readyz, /hooks/git/SOURCE.")
+        try:
+            yield
+        finally:
+            door.close()
