@@ -32,6 +32,8 @@ class Oidc(Strict):
     """As its tokens spell it; its keys are found through `ISSUER/.well-known/openid-configuration`."""
     audience: Annotated[str, StringConstraints(min_length=1)]
     """That its tokens must be for."""
+    username: Annotated[str, StringConstraints(min_length=1)] = "sub"
+    """Claim that names people in the audit log, and as owners of rules: one that they cannot choose themselves."""
     jwks: Url | None = None
     """Address of its keys, where it has no such page."""
     roles: Annotated[tuple[OidcRole, ...], Field(min_length=1)]

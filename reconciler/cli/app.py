@@ -30,6 +30,7 @@ from reconciler.cli import (
     service,
     serving,
     simulate,
+    tokens,
     watch,
     worker,
 )
@@ -168,6 +169,7 @@ for module in (*_LOOKING, day_two, import_, apply, review, approve, rollback, ru
 backup.register(platform.app)
 app.add_typer(platform.app, name="platform")
 app.add_typer(keys.app, name="keys")
+app.add_typer(tokens.app, name="token")
 app.add_typer(policy.app, name="policy")
 app.add_typer(service.app, name="service")
 

@@ -53,12 +53,13 @@ class Authenticator:
 
     def who(self, request: Request) -> Asker:
         """Raises Problem 401 without a good credential, 429 for one that asks too often."""
-        found = self.credential(request.headers.get("authorization", ""), _address(request), request)
+        found = self.identify(request)
         (self._rates.read if request.method in READS else self._rates.write)(found.key)
         return found
 
-    def credential(self, header: str, address: str, request: Request) -> Asker:
-        """Raises Problem 401, and 429 for an address that tried too many that are not good."""
+    def identify(self, request: Request) -> Asker:
+        """Raises Problem 401, and 429 for an address that tried too many credentials that are not good."""
+        header, address = request.headers.get("authorization", ""), _address(request)
         if not header:
             return self._anybody(request, address)
         scheme, _, text = header.partition(" ")

@@ -37,14 +37,19 @@ class Filter:
 
     def lets(self, each: Status, kinds: Kinds, labels: Callable[[Ref], Mapping[str, str]]) -> bool:
         """Whether this resource is asked for."""
-        ref = each.ref
+        return (
+            (not self.healths or str(each.health) in self.healths)
+            and (self.ready is None or each.ready == self.ready)
+            and self.lets_ref(each.ref, kinds, labels, each.message)
+        )
+
+    def lets_ref(self, ref: Ref, kinds: Kinds, labels: Callable[[Ref], Mapping[str, str]], message: str = "") -> bool:
+        """The same of what has no health, such as a line of the audit log."""
         return (
             (not self.kinds or ref.kind in {kinds.canonical(kind) for kind in self.kinds})
             and (not self.projects or ref.owner in self.projects)
-            and (not self.healths or str(each.health) in self.healths)
-            and (self.ready is None or each.ready == self.ready)
             and (self.children or not ref.key)
-            and (not self.q or self.q in str(ref).lower() or self.q in each.message.lower())
+            and (not self.q or self.q in str(ref).lower() or self.q in message.lower())
             and (not self.labels or self.labels.items() <= labels(ref).items())
         )
 

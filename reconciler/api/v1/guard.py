@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reconciler.api.v1.authenticate import READS, is_known_host
@@ -61,6 +62,8 @@ class Guard:
             await self._app(scope, body, noted)
         except _TooLarge:
             await Problem(413, f"a body may have {self._door.limits.body} bytes").response()(scope, receive, safe)
+        except ClientDisconnect:
+            return
         except Exception as error:
             self._door.house.log.aside.warning("api_failed", path=str(scope.get("path")), error=repr(error), pid=os.getpid())
             if not began:

@@ -59,7 +59,7 @@ class Issuer:
         grants = tuple(Grant(each.role, frozenset(each.projects)) for each in self.told.roles if _has(claims, each.claim, each.value))
         if not grants:
             raise Problem(403, "the token grants no role here")
-        name = str(claims.get("preferred_username") or claims.get("email") or claims["sub"])
+        name = str(claims.get(self.told.username) or claims["sub"])
         return Asker(name[:200], f"oidc {claims['sub']}"[:300], grants, datetime.fromtimestamp(int(claims["exp"]), UTC))
 
     def _key(self, id_: str) -> jwt.PyJWK:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -128,22 +129,18 @@ def _seen(value: dict[str, Any], who: Asker) -> dict[str, Any]:
     """What of a plan may be seen: of others' projects nothing, nor what concerns the whole installation."""
     if who.everywhere:
         return value
-    mine = [each for each in value["actions"] if who.may("read", _owner(each))]
+    mine = [each for each in value["actions"] if who.may("read", _owner(each["ref"]))]
+    actions = [{**each, "after": [ref for ref in each["after"] if who.may("read", _owner(ref))]} for each in mine]
     approvals = [each for each in value["approvals"] if who.may("read", each["project"])]
-    none: dict[str, Any] = {
-        "policies": [],
-        "orphans": [],
-        "diagnostics": [],
-        "sources": [],
-        "quotas": None,
-        "against": None,
-        "admission": None,
-    }
-    return {**value, **none, "actions": mine, "approvals": approvals}
+    kept = ("number", "at", "outcome", "digest", "installation", "environment")
+    counted = dict(Counter(each["action"] for each in mine))
+    return {**{name: value[name] for name in kept}, "totals": counted, "actions": actions, "approvals": approvals}
 
 
-def _owner(action: dict[str, Any]) -> str:
-    return str(action["project"] or (action["name"] if action["kind"] == "Project" else ""))
+def _owner(ref: str) -> str:
+    """The project that a Ref as text belongs to."""
+    kind, *rest = ref.partition("#")[0].split("/")
+    return rest[0] if len(rest) > 1 or kind == "project" else ""
 
 
 @router.get("/approvals", operation_id="listApprovals", response_model=shapes.Approvals, tags=["plan"])
