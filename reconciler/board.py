@@ -1,4 +1,4 @@
-"""What the loop knows and no Store keeps, for whoever reads beside it: the plan of its last whole pass."""
+"""What passes between the loop and whoever answers beside it: the plan of its last whole pass, and that somebody wants one now."""
 
 from __future__ import annotations
 
@@ -22,11 +22,22 @@ class Planned:
 
 
 class Board:
-    """Written by the loop's thread, read by others."""
+    """Safe to use from several threads. Plans come from the loop's alone."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last: Planned | None = None
+        self._asked = threading.Event()
+
+    def ask(self) -> None:
+        """Somebody gave an order: a whole pass now, however much of the time passes have taken lately."""
+        self._asked.set()
+
+    def asked(self) -> bool:
+        """Whether somebody did since this said so the last time."""
+        asked = self._asked.is_set()
+        self._asked.clear()
+        return asked
 
     def pin(self, proposal: Proposal, at: datetime) -> None:
         """A whole pass has ended."""

@@ -123,12 +123,13 @@ class _Loop:
 
     def __post_init__(self) -> None:
         self.looks = Looks(self.every)
+        self.watch.note_start(self.house.settings.state)
 
     def turn(self) -> None:
         """Do the one thing that is due, if any. Raises what a pass raises."""
         began, watch = time.monotonic(), self.watch
         changed = watch.changed()
-        if self.report is None or watch.wants_pass(quiet=self.quiet):
+        if self.report is None or self.board.asked() or watch.wants_pass(quiet=self.quiet):
             self.files.take()
             self._whole(began)
         elif self.files.is_set():

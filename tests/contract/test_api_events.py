@@ -104,7 +104,8 @@ def test_a_change_is_heard_soon_and_a_filter_leaves_out_the_rest(lab: Lab) -> No
             operator.post("/resources/widget/p/new/suspend", json={"reason": "by hand"}).raise_for_status()
             until(lambda: any(name == "audit" and data["action"] == "suspend" for _, name, data in list(all_.events)), "the suspension")
             assert time.monotonic() - began < SOON
-            until(lambda: any(name == "status" and data["health"] == "Suspended" for _, name, data in list(all_.events)), "its health")
+            lab.widget("p", "new", "size: 7")
+            until(lambda: any(data.get("health") == "Suspended" for _, name, data in list(all_.events) if name == "status"), "its health")
 
 
 def test_who_comes_again_gets_what_he_missed_once(lab: Lab) -> None:

@@ -117,8 +117,8 @@ def test_a_token_opens_until_it_is_revoked_or_over_and_only_its_hash_is_kept(tmp
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", "mlt_", "mlt_000000000000_" + "A" * 43, "mlt_zzz_" + "A" * 43, "A" * 9000, "a.b.c", "null", "\x00"],
-    ids=["empty", "x", "head", "nobodys", "malformed", "long", "jwt", "null", "nul"],
+    ["x", "mlt_", "mlt_000000000000_" + "A" * 43, "mlt_zzz_" + "A" * 43, "A" * 9000, "a.b.c", "null", "\x00"],
+    ids=["x", "head", "nobodys", "malformed", "long", "jwt", "null", "nul"],
 )
 def test_what_is_no_token_is_refused_alike(login: Lab, text: str) -> None:
     raw = f"Bearer {text}".encode("latin-1")

@@ -43,10 +43,13 @@ def test_reconcile_now_finds_what_was_changed_by_hand(lab: Lab) -> None:
 def test_what_is_suspended_is_not_written_until_it_is_resumed(lab: Lab) -> None:
     with lab.client(lab.token("operator", name="ci")) as client:
         assert client.post("/resources/widget/q/w/suspend", json={"reason": "by hand"}).status_code == 200
+        lab.widget("q", "w", "size: 5")
         until(lambda: client.get("/resources/widget/q/w").json()["health"] == "Suspended", "suspended")
+        assert [each.fields["size"] for each in lab.tool.things()] == [1]
         assert client.get("/resources/widget/q/w").json()["suspended"]["actor"] == "ci"
         assert client.post("/resources/widget/q/w/resume").status_code == 200
         until(lambda: client.get("/resources/widget/q/w").json()["health"] == "Healthy", "resumed")
+        assert [each.fields["size"] for each in lab.tool.things()] == [5]
         problem(client.post("/resources/widget/q/w/resume"), 409)
     assert lines(lab, "suspend") == lines(lab, "resume") == [("ci", "widget/q/w")]
 

@@ -55,19 +55,22 @@ class Guard:
         began: MutableMapping[str, Any] = {}
 
         async def noted(message: Message) -> None:
-            began["it"] = True
-            await safe(message)
+            if not body.too_long:  # whatever the framework makes of a body that was cut off
+                began["it"] = True
+                await safe(message)
 
         try:
             await self._app(scope, body, noted)
-        except _TooLarge:
-            await Problem(413, f"a body may have {self._door.limits.body} bytes").response()(scope, receive, safe)
+        except _TooLong:
+            pass
         except ClientDisconnect:
             return
         except Exception as error:
             self._door.house.log.aside.warning("api_failed", path=str(scope.get("path")), error=repr(error), pid=os.getpid())
             if not began:
                 await Problem(500, "this is a defect of the reconciler; its log tells more").response()(scope, receive, safe)
+        if body.too_long and not began:
+            await Problem(413, f"a body may have {self._door.limits.body} bytes").response()(scope, receive, safe)
 
     def _refused(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)
@@ -89,7 +92,7 @@ class Guard:
         return None
 
 
-class _TooLarge(Exception):
+class _TooLong(Exception):
     pass
 
 
@@ -98,10 +101,12 @@ class _Bounded:
 
     def __init__(self, receive: Receive, most: int) -> None:
         self._receive, self._left = receive, most
+        self.too_long = False
 
     async def __call__(self) -> Message:
         message = await self._receive()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise _TooLarge
+            self.too_long = True
+            raise _TooLong
         return message

@@ -58,6 +58,7 @@ def once(door: Door, request: Request, who: Asker, key: str | None, body: shapes
 
 
 def _done(door: Door, what: str, status: int = 200) -> Response:
+    door.board.ask()
     return answer({"what": what, "after": door.house.store.last_line()}, status=status)
 
 
@@ -73,6 +74,7 @@ def reconcile(request: Request, door: TheDoor, who: Operator, idempotency_key: I
         after = store.last_line()
         store.audit([AuditEntry(at=now, actor=who.name, ref=None, action="reconcile")])
         wake(door.house.settings.state)
+        door.board.ask()
         return answer({"what": "the loop makes a pass", "after": after}, status=202)
 
     return once(door, request, who, idempotency_key, None, do)
@@ -168,6 +170,7 @@ def _ordered(door: Door, who: Asker, kind: str, project: str, name: str, key: st
 def _order(door: Door, ref: Ref, action: Literal["run", "rollback"], who: Asker, detail: dict[str, Any]) -> Response:
     found = door.house.store.doors.order(ref, action, who.name, detail)
     wake(door.house.settings.state)
+    door.board.ask()
     return answer(_order_value(found), status=202)
 
 
