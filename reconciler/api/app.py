@@ -33,7 +33,9 @@ def application(pulse: Pulse, hooks: Secrets, wake: Callable[[str], None], door:
     ]
     if door is not None:
         from reconciler.api.v1.app import PREFIX, interface
+        from reconciler.api.v1.problems import handle
 
+        handle(app)  # a path with a line break in it is below no prefix
         app.router.routes.append(Mount(PREFIX, interface(door)))
     return app
 

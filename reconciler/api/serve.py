@@ -41,6 +41,7 @@ def listening(app: ASGIApp, port: int) -> Iterator[int]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
+            listener.listen()  # from now on nobody is refused, although it takes a moment until somebody answers
         except OSError as error:
             raise UsageError(
                 f"port {port} cannot be had: {error.strerror}", hint="name another one with --listen, 0 for a free one"

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from reconciler.api.v1.asker import Asker
 from reconciler.api.v1.problems import MEDIA_TYPE
 from reconciler.api.v1.shapes import ProblemDetails
+from reconciler.secret import masked
 
 BOOT = uuid.uuid4().hex[:8]
 """Versions count from the beginning of this process."""
@@ -60,9 +61,10 @@ def tagged(request: Request, who: Asker, version: object, make: Any) -> Response
 
 def _text(value: Any) -> bytes:
     try:
-        return json.dumps(value, default=str, allow_nan=False, separators=(",", ":")).encode()
+        text = json.dumps(value, default=str, allow_nan=False, separators=(",", ":"))
     except ValueError:  # a number that JSON has no word for, from a tool
-        return json.dumps(_finite(value), default=str, separators=(",", ":")).encode()
+        text = json.dumps(_finite(value), default=str, separators=(",", ":"))
+    return masked(text).encode()
 
 
 def _finite(value: Any) -> Any:

@@ -73,9 +73,17 @@ def door_of(request: Request) -> Door:
 TheDoor = Annotated[Door, Depends(door_of)]
 
 
+SEVERAL = frozenset({"kind", "project", "health", "selector", "event"})
+"""Parameters of a query that may be given more than once."""
+
+
 def asking(request: Request, door: TheDoor) -> Asker:
-    """Who asks. Raises Problem 401, 403, 429."""
-    return door.authenticator.who(request)
+    """Who asks. Raises Problem 401, 403, 429; and 422 for a query that could be meant in two ways."""
+    who = door.authenticator.who(request)
+    names = [name for name, _ in request.query_params.multi_items() if name not in SEVERAL]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise Problem(422, f"`{twice[0][:50]}` is given more than once")
+    return who
 
 
 Asking = Annotated[Asker, Depends(asking)]

@@ -60,9 +60,15 @@ def resource(request: Request, door: TheDoor, who: Asking, kind: KindPart, proje
 def visible(door: Door, picture: Picture, who: Asker, kind: str, project: str, name: str, key: str = "") -> Ref:
     """The resource that a path names. Raises Problem 404 where there is none, or it may not be seen."""
     ref = Ref(door.house.kinds.canonical(kind) or kind, None if project == NONE else project, name, key)
-    if not who.sees(ref) or (ref not in picture.by_ref and ref not in picture.owned):
+    if not who.sees(ref) or not (ref in picture.by_ref or ref in picture.owned or _is_in_the_books(door, ref)):
         raise not_found("resource of that name")
     return ref
+
+
+def _is_in_the_books(door: Door, ref: Ref) -> bool:
+    """Whether it waits for room, or has some, and no pass has told of it yet."""
+    leases, waiting = door.house.store.work.books()
+    return any(each.ref == ref for each in leases) or any(each.ref == ref for each in waiting)
 
 
 def one_value(door: Door, picture: Picture, ref: Ref) -> dict[str, Any]:

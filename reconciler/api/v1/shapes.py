@@ -354,7 +354,10 @@ class Leaderboard(Shape):
 
 
 class Leaderboards(Shape):
+    """`trouble`: why nothing can be said of runs at the moment; empty = all is known."""
+
     items: list[Leaderboard]
+    trouble: str
 
 
 # --- orders and tokens ---------------------------------------------------------------------------------------------
@@ -406,7 +409,7 @@ class NewToken(Closed):
         list[Annotated[str, StringConstraints(pattern=r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$")]], Field(min_length=1, max_length=200)
     ] = ["*"]
     """`*` = all, and what belongs to none."""
-    expires_in_days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    expires_in_days: Annotated[float, Field(gt=0, le=3650)] | None = None
 
 
 class TokenShape(Shape):

@@ -19,6 +19,7 @@ from reconciler.api.v1.filters import LIMIT, Limit
 from reconciler.api.v1.problems import Problem
 from reconciler.api.v1.resources import Key, KindPart, NamePart, ProjectPart, visible
 from reconciler.board import Planned
+from reconciler.errors import ReconcilerError
 from reconciler.model import Ref
 from reconciler.report.alerts import Overview, alerts_value
 from reconciler.report.json import history_value, plan_value
@@ -170,6 +171,10 @@ def leaderboards(
     """The finished runs of every experiment, the best first; half a minute old at most."""
     resources = last_plan(door).proposal.resources
     whole = [each for ref, each in resources.items() if not ref.key]
-    boards = kept(door, "leaderboards", lambda: ranked(door.house, resources, whole, focused=False), RANKED)
+    trouble = ""
+    try:
+        boards = kept(door, "leaderboards", lambda: ranked(door.house, resources, whole, focused=False), RANKED)
+    except ReconcilerError as error:  # a tool that is away costs what it knows, not the page
+        boards, trouble = [], str(error)
     mine = [each for each in boards if who.sees(each.ref) and (not project or each.ref.owner in project)]
-    return answer({"items": [board_value(each, top) for each in mine]})
+    return answer({"items": [board_value(each, top) for each in mine], "trouble": trouble})
