@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, String, and_, cast, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, Integer, String, cast, delete, func, insert, select, tuple_, update
 
 from reconciler.model import JSON, Fields, Owned, Ref, Status
 from reconciler.state import encode, tables
@@ -18,6 +18,7 @@ from reconciler.state.database import Database, Remembered, upsert
 from reconciler.state.deliveries import Deliveries
 from reconciler.state.doors import Doors
 from reconciler.state.lease import LEADER, Lease, leader_slot
+from reconciler.state.lines import lines_of, numbered
 from reconciler.state.merge import is_transition, merged
 from reconciler.state.records import DELETING, AuditEntry, Intent, Suspension, Writer
 from reconciler.state.rulings import Rulings
@@ -173,6 +174,28 @@ class Store:
         """Where everything stood after the last pass that looked at it."""
         return {each.ref: each for each in self._statuses.values()}
 
+    def status_list(self) -> list[Status]:
+        """The same in an order of the Store's own, in which what is changed stays in its place; what is as it was is the same object."""
+        return self._statuses.values()
+
+    def owned_of(self, refs: Collection[Ref]) -> dict[Ref, Owned]:
+        """Those of `inventory` that are named; for a few of many."""
+        if not refs:
+            return {}
+        names = [tuple(encode.ref_row(ref).values()) for ref in refs]
+        statement = select(tables.inventory).where(tuple_(*tables.ref_columns(tables.inventory)).in_(names))
+        return {each.ref: each for each in self._database.decoded(statement, encode.owned_from)}
+
+    def owned_of_kind(self, kind: str) -> dict[Ref, Owned]:
+        """Those of `inventory` that are of this kind."""
+        statement = select(tables.inventory).where(tables.inventory.c.kind == kind)
+        return {each.ref: each for each in self._database.decoded(statement, encode.owned_from)}
+
+    def declared_of(self, ref: Ref) -> Fields | None:
+        """That of `manifests` of one of them."""
+        statement = select(tables.manifests).where(tables.is_ref(tables.manifests, ref))
+        return next((said for _, said in self._database.decoded(statement, encode.declared_from)), None)
+
     def put_statuses(self, statuses: Iterable[Status], gone: Iterable[Ref] = ()) -> list[Status]:
         """Keep them; drop those that are gone; alerts turn with them. Writes only what differs, nothing at all when nothing does.
 
@@ -216,7 +239,7 @@ class Store:
         self, ref: Ref | None = None, project: str | None = None, since: datetime | None = None, limit: int = 200
     ) -> list[AuditEntry]:
         """Audit lines, the newest first. `ref` without a key brings its children's lines too; `project` those of the Project itself."""
-        wanted = _lines_of(ref, None if project is None else [project], since)
+        wanted = lines_of(ref, None if project is None else [project], since)
         statement = select(tables.audit).where(*wanted).order_by(tables.audit.c.id.desc()).limit(limit)
         return list(self._database.decoded(statement, encode.audit_from))
 
@@ -225,13 +248,13 @@ class Store:
     ) -> list[tuple[int, AuditEntry]]:
         """The same with the lines' numbers; of these `projects` only, and of lines `before` this number."""
         earlier = [tables.audit.c.id < before] if before is not None else []
-        statement = select(tables.audit).where(*_lines_of(ref, projects, since), *earlier).order_by(tables.audit.c.id.desc()).limit(limit)
-        return self._database.decoded(statement, _numbered)
+        statement = select(tables.audit).where(*lines_of(ref, projects, since), *earlier).order_by(tables.audit.c.id.desc()).limit(limit)
+        return self._database.decoded(statement, numbered)
 
     def history_after(self, number: int, limit: int) -> list[tuple[int, AuditEntry]]:
         """Numbers and lines of the audit log after this number, the oldest first."""
         statement = select(tables.audit).where(tables.audit.c.id > number).order_by(tables.audit.c.id).limit(limit)
-        return self._database.decoded(statement, _numbered)
+        return self._database.decoded(statement, numbered)
 
     def last_line(self) -> int:
         """Number of the newest line of the audit log; 0 = there is none."""
@@ -358,23 +381,6 @@ class Store:
     def _append(connection: Connection, entries: Iterable[AuditEntry]) -> None:
         if rows := [encode.audit_row(each) for each in entries]:
             connection.execute(insert(tables.audit), rows)
-
-
-def _lines_of(ref: Ref | None, projects: Collection[str] | None, since: datetime | None) -> list[ColumnElement[bool]]:
-    table = tables.audit.c
-    wanted: list[ColumnElement[bool]] = []
-    if ref is not None:
-        wanted.append(tables.is_ref(tables.audit, ref, family=not ref.key))
-    if projects is not None:
-        own = and_(table.kind == "Project", table.project == "", table.name.in_(projects))
-        wanted.append(or_(table.project.in_(projects), own))
-    if since is not None:
-        wanted.append(table.at >= since)
-    return wanted
-
-
-def _numbered(row: Sequence[Any]) -> tuple[int, AuditEntry]:
-    return int(row[0]), encode.audit_from(row)
 
 
 def _count_up(connection: Connection) -> None:

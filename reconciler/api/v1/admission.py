@@ -108,7 +108,7 @@ def hardware(door: TheDoor, who: Asking) -> Response:
     """This machine, and one look at all of its sensors, two seconds old at most."""
 
     def ask() -> dict[str, Any]:
-        platform = door.pictures.now().platform
+        platform = door.pictures.platform()
         if platform is None:
             raise Problem(404, "no Platform was applied yet, which says what sensors are asked")
         return hardware_value(detect(door.house.settings.state), door.house.sensors(platform).sample())
@@ -146,4 +146,4 @@ def _needed(door: Door) -> dict[Ref, tuple[Ref, ...]]:
     """What each resource refers to: as the loop read it last, else as it was applied."""
     if (last := door.board.last) is not None:
         return {ref: (*each.references, *each.requires) for ref, each in last.proposal.resources.items()}
-    return {ref: each.references for ref, each in door.pictures.now().owned.items()}
+    return {ref: each.references for ref, each in door.pictures.inventory().items()}

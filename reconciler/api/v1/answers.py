@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import uuid
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +20,8 @@ from reconciler.secret import masked
 
 BOOT = uuid.uuid4().hex[:8]
 """Versions count from the beginning of this process."""
+MOST_BODIES, LARGEST = 64, 256 << 10
+"""Answers that are kept, and the bytes of one: 16 MiB in all, at most."""
 _WORDS = {
     400: "It is not a request that can be read.",
     401: "No token, or not a good one.",
@@ -56,7 +60,34 @@ def tagged(request: Request, who: Asker, version: object, make: Any) -> Response
     given = {each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")}
     if tag in given or "*" in given:
         return Response(status_code=304, headers=headers)
-    return answer(make(), headers=headers)
+    bodies: Bodies = request.app.state.door.bodies
+    if (body := bodies.get(tag)) is None:
+        body = _text(make())
+        bodies.put(tag, body)
+    return Response(body, headers=headers, media_type="application/json")
+
+
+class Bodies:
+    """Answers that were made lately, by their tags: what many look at is made once for all who may see the same."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+
+    def get(self, tag: str) -> bytes | None:
+        """None = it has to be made."""
+        with self._lock:
+            if tag in self._kept:
+                self._kept.move_to_end(tag)
+            return self._kept.get(tag)
+
+    def put(self, tag: str, body: bytes) -> None:
+        """Large ones are not kept."""
+        with self._lock:
+            if len(body) <= LARGEST:
+                self._kept[tag] = body
+            while len(self._kept) > MOST_BODIES:
+                self._kept.popitem(last=False)
 
 
 def _text(value: Any) -> bytes:

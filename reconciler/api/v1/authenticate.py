@@ -77,7 +77,7 @@ class Authenticator:
         """Whose token this is, or whose JWT; None = nobody's. Raises Problem 401, 503."""
         if text.startswith("mlt_"):
             return self._token(text)
-        platform = self._pictures.now().platform
+        platform = self._pictures.platform()
         if platform is None or platform.api.oidc is None or text.count(".") != 2:
             return None
         from reconciler.api.v1.oidc import Issuer
@@ -97,7 +97,7 @@ class Authenticator:
 
     def _anybody(self, request: Request, address: str) -> Asker:
         """Whoever is on this machine may read, where the Platform lets him."""
-        platform = self._pictures.now().platform
+        platform = self._pictures.platform()
         local = is_loopback(address) and is_local_name(request.headers.get("host", ""))
         open_ = platform is None or platform.api.anonymous_read
         if local and open_ and request.method in READS and not any(name in request.headers for name in FORWARDED):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from reconciler.api.v1.answers import Bodies
 from reconciler.api.v1.asker import Act, Asker
 from reconciler.api.v1.authenticate import Authenticator
 from reconciler.api.v1.kept import pool
@@ -36,6 +37,7 @@ class Door:
     asks: ThreadPoolExecutor = field(default_factory=pool)
     closing: threading.Event = field(default_factory=threading.Event)
     """Set when the process ends: streams are to end by themselves."""
+    bodies: Bodies = field(default_factory=Bodies)
     shared: dict[str, Any] = field(default_factory=dict)
     """Answers that are kept, by name."""
 

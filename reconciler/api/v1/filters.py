@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 from fastapi import Depends, Query
 
 from reconciler.api.v1.asker import Asker
-from reconciler.api.v1.door import Door
+from reconciler.api.v1.door import Door, TheDoor
 from reconciler.api.v1.picture import Picture
-from reconciler.model import Fields, Ref, Status
-from reconciler.registry import Kinds
+from reconciler.model import Ref, Status
 
 from .shapes import HealthName
 
@@ -35,18 +34,18 @@ class Filter:
     labels: Mapping[str, str] | None = None
     children: bool = True
 
-    def lets(self, each: Status, kinds: Kinds, labels: Callable[[Ref], Mapping[str, str]]) -> bool:
+    def lets(self, each: Status, labels: Callable[[Ref], Mapping[str, str]]) -> bool:
         """Whether this resource is asked for."""
         return (
             (not self.healths or str(each.health) in self.healths)
             and (self.ready is None or each.ready == self.ready)
-            and self.lets_ref(each.ref, kinds, labels, each.message)
+            and self.lets_ref(each.ref, labels, each.message)
         )
 
-    def lets_ref(self, ref: Ref, kinds: Kinds, labels: Callable[[Ref], Mapping[str, str]], message: str = "") -> bool:
+    def lets_ref(self, ref: Ref, labels: Callable[[Ref], Mapping[str, str]], message: str = "") -> bool:
         """The same of what has no health, such as a line of the audit log."""
         return (
-            (not self.kinds or ref.kind in {kinds.canonical(kind) for kind in self.kinds})
+            (not self.kinds or ref.kind in self.kinds)
             and (not self.projects or ref.owner in self.projects)
             and (self.children or not ref.key)
             and (not self.q or self.q in str(ref).lower() or self.q in message.lower())
@@ -55,6 +54,7 @@ class Filter:
 
 
 def filters(
+    door: TheDoor,
     kind: Annotated[list[Text], Query(max_length=20, description="Only this kind; repeatable.")] = [],  # noqa: B006 - FastAPI copies it
     project: Annotated[list[Text], Query(max_length=100, description="Only this project; repeatable.")] = [],  # noqa: B006
     health: Annotated[list[HealthName], Query(max_length=6, description="Only with this health; repeatable.")] = [],  # noqa: B006
@@ -68,7 +68,10 @@ def filters(
 ) -> Filter:
     """From the query."""
     labels = dict(_pair(each) for each in selector)
-    return Filter(frozenset(kind), frozenset(project), frozenset(health), ready, q.lower(), labels, children)
+    canonical = door.house.kinds.canonical
+    return Filter(
+        frozenset(canonical(each) or each for each in kind), frozenset(project), frozenset(health), ready, q.lower(), labels, children
+    )
 
 
 Filtered = Annotated[Filter, Depends(filters)]
@@ -79,23 +82,19 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def labels_of(declared: Mapping[Ref, Fields]) -> Callable[[Ref], Mapping[str, str]]:
+def labels_of(labels: Mapping[Ref, Mapping[str, str]]) -> Callable[[Ref], Mapping[str, str]]:
     """The labels of a Ref; a child has those of what it belongs to."""
-
-    def labels(ref: Ref) -> Mapping[str, str]:
-        found: Any = declared.get(ref) or declared.get(Ref(ref.kind, ref.project, ref.name)) or {}
-        return dict(found.get("labels") or {})
-
-    return labels
+    nothing: Mapping[str, str] = {}
+    return lambda ref: labels.get(ref) or (labels.get(replace(ref, key="")) if ref.key else None) or nothing
 
 
 def chosen(door: Door, picture: Picture, who: Asker, wanted: Filter) -> list[Status]:
     """What is asked for and may be seen, by Ref."""
-    labels = labels_of(door.pictures.declared() if wanted.labels else {})
+    labels = labels_of(door.pictures.labels() if wanted.labels else {})
     seen = picture.statuses if who.everywhere else [each for each in picture.statuses if who.sees(each.ref)]
     if wanted == Filter(labels={}):
         return list(seen)
-    return [each for each in seen if wanted.lets(each, door.house.kinds, labels)]
+    return [each for each in seen if wanted.lets(each, labels)]
 
 
 def page(found: Sequence[Status], after: str | None, limit: int) -> tuple[Sequence[Status], str | None]:

@@ -76,7 +76,7 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         try:
-            platform = self._door.pictures.now().platform
+            platform = self._door.pictures.platform()
         except ReconcilerError as error:
             return Problem(503, str(error), headers={"retry-after": "5"})
         if not is_known_host(host, platform.api.hosts if platform is not None else ()):

@@ -17,7 +17,7 @@ from reconciler.api.v1.filters import LIMIT, After, Filter, Filtered, Limit, cho
 from reconciler.api.v1.kept import Kept
 from reconciler.api.v1.picture import Picture
 from reconciler.api.v1.problems import not_found
-from reconciler.model import Health, Ref, Status
+from reconciler.model import Health, Owned, Ref, Status
 from reconciler.report.json import status_value
 from reconciler.report.models import listed, model_value
 from reconciler.report.page import status_html, status_markdown
@@ -39,28 +39,35 @@ Key = Annotated[str, Query(max_length=253, description="Of a child, such as a ru
 @router.get("/resources", operation_id="listResources", response_model=shapes.Resources)
 def resources(request: Request, door: TheDoor, who: Asking, wanted: Filtered, limit: Limit = LIMIT, after: After = None) -> Response:
     """Every resource, by Ref, children included."""
-    picture = door.pictures.now()
+    version, picture = seen(door)
 
     def make() -> dict[str, Any]:
         found = chosen(door, picture, who, wanted)
         some, next_ = page(found, after, limit)
-        return {"items": [status_value(each, picture.owned.get(each.ref)) for each in some], "next": next_, "total": len(found)}
+        owned = door.pictures.owned([each.ref for each in some])
+        return {"items": [status_value(each, owned.get(each.ref)) for each in some], "next": next_, "total": len(found)}
 
-    return tagged(request, who, (picture.version, door.house.store.changes() if wanted.labels else 0), make)
+    return tagged(request, who, version, make)
 
 
 @router.get("/resources/{kind}/{project}/{name}", operation_id="getResource", response_model=shapes.OneResource)
 def resource(request: Request, door: TheDoor, who: Asking, kind: KindPart, project: ProjectPart, name: NamePart, key: Key = "") -> Response:
     """One resource: status with conditions, its manifest as it was applied last, what was applied, and its children."""
-    picture = door.pictures.now()
+    version, picture = seen(door)
     ref = visible(door, picture, who, kind, project, name, key)
-    return tagged(request, who, door.house.store.changes(), lambda: one_value(door, picture, ref))
+    return tagged(request, who, version, lambda: one_value(door, picture, ref))
+
+
+def seen(door: Door) -> tuple[int, Picture]:
+    """How the Store is, and a number that is as old: what is made of both may be newer than the number says, and never older."""
+    version = door.house.store.changes()
+    return version, door.pictures.now()
 
 
 def visible(door: Door, picture: Picture, who: Asker, kind: str, project: str, name: str, key: str = "") -> Ref:
     """The resource that a path names. Raises Problem 404 where there is none, or it may not be seen."""
     ref = Ref(door.house.kinds.canonical(kind) or kind, None if project == NONE else project, name, key)
-    if not who.sees(ref) or not (ref in picture.by_ref or ref in picture.owned or _is_in_the_books(door, ref)):
+    if not who.sees(ref) or not (ref in picture.by_ref or door.pictures.owned([ref]) or _is_in_the_books(door, ref)):
         raise not_found("resource of that name")
     return ref
 
@@ -73,12 +80,12 @@ def _is_in_the_books(door: Door, ref: Ref) -> bool:
 
 def one_value(door: Door, picture: Picture, ref: Ref) -> dict[str, Any]:
     """All that the Store knows of one resource."""
-    owned, suspension = picture.owned.get(ref), picture.suspended.get(ref)
+    owned, suspension = door.pictures.owned([ref]).get(ref), door.house.store.suspensions().get(ref)
     status = picture.by_ref.get(ref) or Status(ref, Health.UNKNOWN, (), message="no pass has looked at it yet")
     children = [each.ref for each in family(picture, ref)] if not ref.key else []
     return {
         **status_value(status, owned),
-        "declared": door.pictures.declared().get(ref),
+        "declared": door.pictures.declared(ref),
         "applied": dict(owned.applied) if owned is not None else None,
         "digest": owned.digest if owned is not None else None,
         "references": [str(each) for each in owned.references] if owned is not None else [],
@@ -103,7 +110,7 @@ def family(picture: Picture, ref: Ref) -> list[Status]:
 @router.get("/status", operation_id="getStatus", response_model=shapes.StatusShape)
 def status(request: Request, door: TheDoor, who: Asking, wanted: Filtered) -> Response:
     """The installation, how its services are, and its resources counted by health, project and kind."""
-    picture, about = door.pictures.now(), about_of(door)
+    (version, picture), about = seen(door), about_of(door)
     told = about_value(about)
     if not who.everywhere:
         told |= {"sources": [], "quarantined": []}
@@ -114,7 +121,7 @@ def status(request: Request, door: TheDoor, who: Asking, wanted: Filtered) -> Re
         counted = {"ready": ready, "total": len(found), "totals": totals(found), "byKind": list(_by_kind(found))}
         return {"at": rfc3339(picture.at), **told, **counted}
 
-    return tagged(request, who, (picture.version, door.house.store.changes(), str(sorted(about.tools.items()))), make)
+    return tagged(request, who, (version, sorted(about.tools.items())), make)
 
 
 def about_of(door: Door) -> Overview:
@@ -135,22 +142,25 @@ def _by_kind(found: Iterable[Status]) -> Iterable[dict[str, Any]]:
 @router.get("/projects", operation_id="listProjects", response_model=shapes.Projects)
 def projects(request: Request, door: TheDoor, who: Asking) -> Response:
     """Every project in numbers: resources by health and kind, alerts that fire, and what waits for a yes."""
-    picture = door.pictures.now()
+    version, picture = seen(door)
 
     def make() -> dict[str, Any]:
         fires: dict[str, int] = defaultdict(int)
         for each in door.house.store.alerts.listed():
             fires[each.ref.owner] += 1
-        grouped: dict[str, list[Status]] = {ref.name: [] for ref in picture.owned if ref.kind == "Project"}
+        owned = door.house.store.owned_of_kind("Project")
+        grouped: dict[str, list[Status]] = {ref.name: [] for ref in owned}
         for status in picture.statuses:
             if status.ref.owner:
                 grouped.setdefault(status.ref.owner, []).append(status)
-        return {"items": [_project(name, some, picture, fires[name]) for name, some in sorted(grouped.items()) if who.may("read", name)]}
+        return {
+            "items": [_project(name, some, picture, owned, fires[name]) for name, some in sorted(grouped.items()) if who.may("read", name)]
+        }
 
-    return tagged(request, who, door.house.store.changes(), make)
+    return tagged(request, who, version, make)
 
 
-def _project(name: str, found: list[Status], picture: Picture, fires: int) -> dict[str, Any]:
+def _project(name: str, found: list[Status], picture: Picture, owned: Mapping[Ref, Owned], fires: int) -> dict[str, Any]:
     kinds: dict[str, int] = defaultdict(int)
     for each in found:
         kinds[each.ref.kind] += not each.ref.key
@@ -163,7 +173,7 @@ def _project(name: str, found: list[Status], picture: Picture, fires: int) -> di
         "health": str(max((each.health for each in found), default=Health.UNKNOWN)),
         "totals": totals(found),
         "kinds": {kind: number for kind, number in sorted(kinds.items()) if number},
-        "resource": status_value(picture.by_ref[own], picture.owned.get(own)) if own in picture.by_ref else None,
+        "resource": status_value(picture.by_ref[own], owned.get(own)) if own in picture.by_ref else None,
         "awaitingApproval": len(waits),
         "alerts": fires,
     }
@@ -175,14 +185,15 @@ def _project(name: str, found: list[Status], picture: Picture, fires: int) -> di
 @router.get("/models", operation_id="listModels", response_model=shapes.Models)
 def models(request: Request, door: TheDoor, who: Asking, wanted: Filtered, limit: Limit = LIMIT, after: After = None) -> Response:
     """The registered models of all projects with every version, as the last pass saw them."""
-    picture = door.pictures.now()
+    version, picture = seen(door)
 
     def make() -> dict[str, Any]:
         some, next_, total = _of_kind(door, picture, who, wanted, "Model", after, limit)
-        values = [model_value(listed(ref, picture.owned[ref].outputs, picture.by_ref.get(ref))) for ref in some if ref in picture.owned]
+        owned = door.pictures.owned(some)
+        values = [model_value(listed(ref, owned[ref].outputs, picture.by_ref.get(ref))) for ref in some if ref in owned]
         return {"items": values, "next": next_, "total": total}
 
-    return tagged(request, who, door.house.store.changes(), make)
+    return tagged(request, who, version, make)
 
 
 def _of_kind(
@@ -196,13 +207,13 @@ def _of_kind(
 def _route(kind: str, path: str, title: str) -> None:
     @router.get(f"/{path}", operation_id=f"list{path.capitalize()}", response_model=shapes.OfKindPage, description=title)
     def found(request: Request, door: TheDoor, who: Asking, wanted: Filtered, limit: Limit = LIMIT, after: After = None) -> Response:
-        picture = door.pictures.now()
+        version, picture = seen(door)
 
         def make() -> dict[str, Any]:
             some, next_, total = _of_kind(door, picture, who, wanted, kind, after, limit)
             return {"items": [_with_below(door, picture, ref) for ref in some], "next": next_, "total": total}
 
-        return tagged(request, who, door.house.store.changes(), make)
+        return tagged(request, who, version, make)
 
 
 def _with_below(door: Door, picture: Picture, ref: Ref) -> Mapping[str, Any]:
@@ -241,7 +252,8 @@ def report(
     if format_ == "markdown":
         return PlainTextResponse(status_markdown(found, about, now), media_type="text/markdown")
     if format_ == "json":
-        values = [status_value(each, picture.owned.get(each.ref)) for each in found]
+        owned = door.pictures.inventory()
+        values = [status_value(each, owned.get(each.ref)) for each in found]
         return answer({"at": rfc3339(now), **about_value(about), "totals": totals(found), "resources": values})
     style = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
     return HTMLResponse(status_html(found, about, now), headers=style)

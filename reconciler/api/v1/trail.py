@@ -70,12 +70,14 @@ def of_resource(
 def _page(
     request: Request, door: Door, who: Asker, ref: Ref | None, projects: frozenset[str] | None, before: int | None, limit: int
 ) -> Response:
+    newest = door.house.store.last_line()
+
     def make() -> dict[str, Any]:
         lines = door.house.store.history_page(ref=ref, projects=projects, since=None, before=before, limit=limit + 1)
         shown = lines[:limit]
         return {"items": [entry_value(*each) for each in shown], "next": shown[-1][0] if len(lines) > limit else None}
 
-    return tagged(request, who, door.house.store.last_line(), make)
+    return tagged(request, who, newest, make)
 
 
 @router.get("/alerts", operation_id="listAlerts", response_model=shapes.Alerts, tags=["alerts"])

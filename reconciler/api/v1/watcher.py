@@ -145,10 +145,10 @@ class Watcher:
             return event.name == "resync" or event.name in stream.names
         if event.name not in stream.names or not (stream.who.everywhere if event.ref is None else stream.who.sees(event.ref)):
             return False
-        wanted, labels = stream.wanted, labels_of(self._door.pictures.declared() if stream.wanted.labels else {})
+        wanted, labels = stream.wanted, labels_of(self._door.pictures.labels() if stream.wanted.labels else {})
         if event.status is not None:
-            return wanted.lets(event.status, self._door.house.kinds, labels)
-        return wanted == Filter(labels={}) if event.ref is None else wanted.lets_ref(event.ref, self._door.house.kinds, labels)
+            return wanted.lets(event.status, labels)
+        return wanted == Filter(labels={}) if event.ref is None else wanted.lets_ref(event.ref, labels)
 
     # --- what happened -------------------------------------------------------------------------------------------
 
@@ -173,9 +173,10 @@ class Watcher:
             yield self._event("plan", {"number": last.number, "at": rfc3339(last.at), "writes": len(last.proposal.plan.writes)})
 
     def _turned(self, before: Picture, now: Picture) -> Iterator[Event]:
-        for status in now.statuses:
-            if before.by_ref.get(status.ref) is not status:
-                yield self._event("status", status_value(status, now.owned.get(status.ref)), status.ref, status)
+        turned = [each for each in now.statuses if before.by_ref.get(each.ref) is not each]
+        owned = self._door.pictures.owned([each.ref for each in turned]) if len(turned) <= REPLAYED else self._door.pictures.inventory()
+        for each in turned:
+            yield self._event("status", status_value(each, owned.get(each.ref)), each.ref, each)
         for ref in sorted(before.by_ref.keys() - now.by_ref.keys()):
             yield self._event("gone", ref_value(ref), ref)
 
