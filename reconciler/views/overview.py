@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError
@@ -11,8 +12,8 @@ if TYPE_CHECKING:
     from reconciler.report.status import Overview
 
 
-def overview(house: House) -> Overview:
-    """Of what the statuses are, and how the services are now."""
+def overview(house: House, tools: Mapping[str, str] | None = None) -> Overview:
+    """Of what the statuses are, and how the services are: as `tools` says, or None = they are asked now."""
     from reconciler.environment import standing
     from reconciler.looks import bounds, looks
     from reconciler.report.status import Overview
@@ -26,7 +27,7 @@ def overview(house: House) -> Overview:
         revision=house.store.meta("applied_revision") or "",
         applied_at=last.at if last else None,
         applied_by=last.actor if last else "",
-        tools=service_words(house),
+        tools=service_words(house) if tools is None else tools,
         sources=tuple(standings(house.settings.state).values()),
         quarantined=house.store.rulings.quarantined(),
         looked=looks(house.store),

@@ -151,7 +151,8 @@ def test_each_operation_has_a_name_a_summary_and_its_refusals() -> None:
     for each in operations:
         assert each["description"] or each["summary"]
         assert {"401", "403", "404", "429", "503"} <= each["responses"].keys()
-        assert "application/problem+json" in each["responses"]["404"]["content"]
+        assert each["responses"]["404"] == {"$ref": "#/components/responses/Refusal404"}
+    assert "application/problem+json" in document["components"]["responses"]["Refusal404"]["content"]
     assert "HTTPValidationError" not in json.dumps(document)
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from reconciler.admission.decide import decide
 from reconciler.admission.ledger import look
 from reconciler.admission.values import Snapshot, Verdict
-from reconciler.api.v1 import shapes
+from reconciler.api.v1 import standing
 from reconciler.api.v1.answers import answer
 from reconciler.api.v1.asker import Asker
 from reconciler.api.v1.door import Asking, Door, TheDoor
@@ -68,7 +68,7 @@ def decided(door: Door) -> Decided:
         raise Problem(404, str(error)) from None
 
 
-@router.get("/queue", operation_id="getQueue", response_model=shapes.Queue)
+@router.get("/queue", operation_id="getQueue", response_model=standing.Queue)
 def queue(door: TheDoor, who: Asking, project: Of = []) -> Response:  # noqa: B006 - FastAPI copies it
     """What runs and what waits: reason, what is in the way, expected start."""
     found = decided(door)
@@ -77,7 +77,7 @@ def queue(door: TheDoor, who: Asking, project: Of = []) -> Response:  # noqa: B0
     return answer(queue_value(taken, verdicts, warnings=found.warnings if who.everywhere else (), aside=aside))
 
 
-@router.get("/quotas", operation_id="getQuotas", response_model=shapes.Quotas)
+@router.get("/quotas", operation_id="getQuotas", response_model=standing.Quotas)
 def quotas(door: TheDoor, who: Asking, project: Of = []) -> Response:  # noqa: B006
     """Who uses what: the machines, and each project's quota with what it borrows and lends."""
     found = decided(door)
@@ -103,7 +103,7 @@ def _discreet(verdict: Verdict, who: Asker) -> Verdict:
     return verdict if blockers == verdict.blockers else replace(verdict, blockers=blockers, message=WORDS[verdict.reason])
 
 
-@router.get("/hardware", operation_id="getHardware", response_model=shapes.Hardware)
+@router.get("/hardware", operation_id="getHardware", response_model=standing.Hardware)
 def hardware(door: TheDoor, who: Asking) -> Response:
     """This machine, and one look at all of its sensors, two seconds old at most."""
 
@@ -116,7 +116,7 @@ def hardware(door: TheDoor, who: Asking) -> Response:
     return answer(kept(door, "hardware", ask))
 
 
-@router.get("/hardware/history", operation_id="getHardwareHistory", response_model=shapes.Points)
+@router.get("/hardware/history", operation_id="getHardwareHistory", response_model=standing.Points)
 def history(door: TheDoor, who: Asking, minutes: Annotated[int, Query(ge=1, le=60, description="How far back.")] = 60) -> Response:
     """Power and heat of the last hour, as the loop's sampler keeps them. Reads no sensor."""
     points = keep.load(door.house.settings.state / "sensors.json").history
@@ -125,7 +125,7 @@ def history(door: TheDoor, who: Asking, minutes: Annotated[int, Query(ge=1, le=6
     return answer({"items": [{"at": rfc3339(at), "watts": watts, "headroomUsed": used} for at, watts, used in moments]})
 
 
-@router.get("/resources/{kind}/{project}/{name}/why", operation_id="explainResource", response_model=shapes.Why, tags=["resources"])
+@router.get("/resources/{kind}/{project}/{name}/why", operation_id="explainResource", response_model=standing.Why, tags=["resources"])
 def why(door: TheDoor, who: Asking, kind: KindPart, project: ProjectPart, name: NamePart, key: Key = "") -> Response:
     """Why it waits, runs, fails or is blocked; and what would let it start now."""
     ref = visible(door, door.pictures.now(), who, kind, project, name, key)

@@ -12,7 +12,7 @@ from reconciler.api.v1 import admission, events, orders, resources, tokens, trai
 from reconciler.api.v1.answers import ALWAYS
 from reconciler.api.v1.door import Door
 from reconciler.api.v1.guard import Guard
-from reconciler.api.v1.problems import handle
+from reconciler.api.v1.problems import MEDIA_TYPE, handle
 from reconciler.api.v1.shapes import ProblemDetails
 
 ABOUT = """What `reconcile` shows, for programs: resources and their conditions, plans, queue, quotas, hardware, history, alerts, live
@@ -63,8 +63,20 @@ def description(app: FastAPI) -> dict[str, Any]:
         found["servers"] = [{"url": PREFIX}]
         for name in ("HTTPValidationError", "ValidationError"):
             parts["schemas"].pop(name, None)
+        parts["responses"] = _once(found["paths"])
         app.openapi_schema = found
     return app.openapi_schema
+
+
+def _once(paths: dict[str, Any]) -> dict[str, Any]:
+    """The refusals, which all routes have in common, once; the routes refer to them."""
+    said: dict[str, Any] = {}
+    for operation in (each for methods in paths.values() for each in methods.values()):
+        for status, response in operation["responses"].items():
+            if MEDIA_TYPE in response.get("content", {}):
+                said[f"Refusal{status}"] = response
+                operation["responses"][status] = {"$ref": f"#/components/responses/Refusal{status}"}
+    return dict(sorted(said.items()))
 
 
 def _flat(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:

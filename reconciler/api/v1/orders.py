@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Path, Request
 from starlette.responses import Response
 
-from reconciler.api.v1 import shapes
+from reconciler.api.v1 import bodies, shapes
 from reconciler.api.v1.answers import answer, refusals
 from reconciler.api.v1.asker import Asker
 from reconciler.api.v1.door import Asking, Door, TheDoor, must, somewhere
@@ -36,7 +36,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-def once(door: Door, request: Request, who: Asker, key: str | None, body: shapes.Closed | None, do: Callable[[], Response]) -> Response:
+def once(door: Door, request: Request, who: Asker, key: str | None, body: bodies.Closed | None, do: Callable[[], Response]) -> Response:
     """Carry it out, or answer as the first time. Raises Problem 409 for a name that was given to something else, or is under way."""
     if key is None:
         return do()
@@ -88,7 +88,7 @@ def suspend_one(
     kind: KindPart,
     project: ProjectPart,
     name: NamePart,
-    body: shapes.Reason,
+    body: bodies.Reason,
     key: Key = "",
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -132,7 +132,7 @@ def run(
     kind: KindPart,
     project: ProjectPart,
     name: NamePart,
-    body: shapes.Conf,
+    body: bodies.Conf,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Start a run of a workflow: the loop does, at the beginning of its next pass."""
@@ -151,7 +151,7 @@ def roll_back(
     kind: KindPart,
     project: ProjectPart,
     name: NamePart,
-    body: shapes.Reason,
+    body: bodies.Reason,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Back to the last good one, and keep the other out: the loop does, at the beginning of its next pass."""
@@ -194,7 +194,7 @@ def approve(
     door: TheDoor,
     who: Asking,
     project: ProjectPart,
-    body: shapes.Yes,
+    body: bodies.Yes,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Say yes to exactly what was seen: `digest` as `/approvals` shows it. What the manifests ask for later waits again."""

@@ -17,8 +17,6 @@ from schemas.platform import PlatformSpec
 class Picture:
     """Frozen: what changes is another picture."""
 
-    version: int
-    """Grows with each picture that differs from the one before; of this process."""
     at: datetime
     """When the Store was read."""
     statuses: tuple[Status, ...]
@@ -104,7 +102,7 @@ class Pictures:
         for place, at in enumerate(order):
             self._places[at] = place
         ordered, refs = tuple(now[at] for at in order), tuple(texts[at] for at in order)
-        return Picture(1 if before is None else before.version + 1, self._house.now(), ordered, refs, {each.ref: each for each in now})
+        return Picture(self._house.now(), ordered, refs, {each.ref: each for each in now})
 
     def _changed(self, before: Picture, moved: Collection[int]) -> Picture:
         """The same resources, some of which stand otherwise."""
@@ -112,4 +110,4 @@ class Pictures:
         for at in moved:
             each = self._list[at]
             ordered[self._places[at]] = by_ref[each.ref] = each
-        return Picture(before.version + 1, self._house.now(), tuple(ordered), before.refs, by_ref)
+        return Picture(self._house.now(), tuple(ordered), before.refs, by_ref)

@@ -23,7 +23,7 @@ from reconciler.report.models import listed, model_value
 from reconciler.report.page import status_html, status_markdown
 from reconciler.report.show import rfc3339
 from reconciler.report.status import Overview, about_value
-from reconciler.views.overview import overview
+from reconciler.views.overview import overview, service_words
 
 router = APIRouter(tags=["resources"])
 FRESH, BOUND = 5.0, 10.0
@@ -126,8 +126,10 @@ def status(request: Request, door: TheDoor, who: Asking, wanted: Filtered) -> Re
 
 def about_of(door: Door) -> Overview:
     """How the services are is asked for rarely, whoever wants to know it."""
-    kept: Kept[Overview] = door.shared.setdefault("overview", Kept(door.asks, lambda: overview(door.house), seconds=FRESH, bound=BOUND))
-    return kept()
+    kept: Kept[dict[str, str]] = door.shared.setdefault(
+        "services", Kept(door.asks, lambda: service_words(door.house), seconds=FRESH, bound=BOUND)
+    )
+    return overview(door.house, kept())
 
 
 def _by_kind(found: Iterable[Status]) -> Iterable[dict[str, Any]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 HealthName = Literal["Healthy", "Suspended", "Progressing", "Unknown", "Missing", "Degraded"]
@@ -19,10 +19,9 @@ class Shape(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow")
 
 
-class Closed(BaseModel):
-    """What is sent to us: unknown fields are refused."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", strict=True)
+def _shown(example: dict[str, Any]) -> ConfigDict:
+    """With an example in the description."""
+    return ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", json_schema_extra={"examples": [example]})
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------
@@ -35,6 +34,8 @@ class Mistake(Shape):
 
 class ProblemDetails(Shape):
     """RFC 9457. `type` is left out: the status says all that there is."""
+
+    model_config = _shown({"title": "Not Found", "status": 404, "detail": "there is no resource of that name here that you may see"})
 
     title: str
     status: int
@@ -63,6 +64,25 @@ class ConditionShape(Shape):
 
 class Resource(Shape):
     """Where one resource stands after the last pass that looked at it."""
+
+    model_config = _shown(
+        {
+            "ref": "experiment/vision/rank-sweep",
+            "kind": "Experiment",
+            "project": "vision",
+            "name": "rank-sweep",
+            "key": None,
+            "ready": False,
+            "health": "Progressing",
+            "message": "6 of 8 runs finished, 1 running, 1 waiting for memory",
+            "observedDigest": "3f9c2e1ab04d",
+            "externalId": "12",
+            "source": "root",
+            "outputs": {"id": "12"},
+            "location": {"file": "manifests/vision/runs.yaml", "line": 3, "column": None},
+            "conditions": [{"type": "Ready", "status": "False", "reason": "Progressing", "message": "", "since": "2026-03-01T12:00:00Z"}],
+        }
+    )
 
     ref: str = Field(examples=["experiment/vision/rank-sweep"])
     kind: str
@@ -197,11 +217,25 @@ class Models(Page):
     items: list[Model]
 
 
-# --- history, why, admission ---------------------------------------------------------------------------------------
+# --- history ---------------------------------------------------------------------------------------
 
 
 class Entry(Shape):
     """One line of the audit log."""
+
+    model_config = _shown(
+        {
+            "number": 118,
+            "at": "2026-03-01T12:00:00Z",
+            "actor": "ci",
+            "ref": "deployment/vision/search",
+            "action": "suspend",
+            "result": "done",
+            "revision": "",
+            "location": "",
+            "detail": {"reason": "labels are being corrected by hand"},
+        }
+    )
 
     number: int
     at: datetime
@@ -219,89 +253,6 @@ class Entries(Shape):
 
     items: list[Entry]
     next: int | None
-
-
-class Why(Shape):
-    """As `reconcile why -o json`."""
-
-    ref: str
-    state: Literal["waiting", "running", "unknown", "ready", "notReady"]
-    waiting: dict[str, Any] | None
-    remedies: list[dict[str, Any]]
-    running: dict[str, Any] | None
-    why_stopped: str | None
-    status: Resource | None
-    causes: list[dict[str, Any]]
-    suspended: str | None
-    output: dict[str, Any] | None
-
-
-class Node(Shape):
-    name: str
-    capacity: dict[str, Any]
-    reserve: dict[str, Any]
-    services: dict[str, Any]
-    other_programs: dict[str, Any]
-    leased: dict[str, Any]
-    heat: str
-    headroom_used: float | None
-    watts: float | None
-    heat_source: str | None
-    memory_pressure: str
-
-
-class Queue(Shape):
-    """As `reconcile queue -o json`."""
-
-    at: datetime
-    nodes: list[Node]
-    running: list[dict[str, Any]]
-    waiting: list[dict[str, Any]]
-    aside: list[dict[str, Any]]
-    warnings: list[str]
-
-
-class QuotaProject(Shape):
-    project: str
-    cohort: str | None
-    running: int
-    waiting: int
-    share: float | None
-    resources: dict[str, dict[str, float | None]]
-
-
-class Quotas(Shape):
-    """As `reconcile top -o json`: who borrows, and who lends."""
-
-    at: datetime
-    nodes: list[Node]
-    projects: list[QuotaProject]
-    warnings: list[str]
-
-
-class Hardware(Shape):
-    """As `reconcile doctor --hardware -o json`, less the probes."""
-
-    at: datetime
-    note: str
-    machine: dict[str, Any]
-    heat: dict[str, Any]
-    memory: dict[str, Any]
-    load: float
-    watts: float | None
-    joules: float | None
-
-
-class Point(Shape):
-    at: datetime
-    watts: float | None
-    headroom_used: float | None
-
-
-class Points(Shape):
-    """The oldest first; one each ten seconds, of an hour at most."""
-
-    items: list[Point]
 
 
 class Alerts(Shape):
@@ -362,28 +313,11 @@ class Leaderboards(Shape):
 
 # --- orders and tokens ---------------------------------------------------------------------------------------------
 
-Words = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
-
-
-class Reason(Closed):
-    reason: Words = Field(examples=["labels are being corrected by hand"])
-
-
-class Yes(Closed):
-    """A yes to exactly what was seen."""
-
-    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")] = Field(examples=["3f9c2e1ab04d"])
-    refs: Annotated[list[Annotated[str, StringConstraints(max_length=500)]], Field(max_length=500)] | None = None
-    """Only these; unset = all that waits."""
-
-
-class Conf(Closed):
-    conf: Annotated[dict[Annotated[str, StringConstraints(min_length=1, max_length=200)], Words], Field(max_length=100)] = {}
-    """What the tasks see as `${conf.KEY}`."""
-
 
 class Done(Shape):
     """`after`: the number of the newest line of the audit log; what comes of it has a greater one."""
+
+    model_config = _shown({"what": "the loop makes a pass", "after": 118})
 
     what: str
     after: int
@@ -400,16 +334,6 @@ class OrderShape(Shape):
     state: Literal["waiting", "done", "failed"]
     result: str
     finished: datetime | None
-
-
-class NewToken(Closed):
-    name: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._@+-]+$")] = Field(examples=["ci"])
-    role: RoleName = "viewer"
-    projects: Annotated[
-        list[Annotated[str, StringConstraints(pattern=r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$")]], Field(min_length=1, max_length=200)
-    ] = ["*"]
-    """`*` = all, and what belongs to none."""
-    expires_in_days: Annotated[float, Field(gt=0, le=3650)] | None = None
 
 
 class TokenShape(Shape):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path
 from starlette.responses import Response
 
-from reconciler.api.v1 import shapes
+from reconciler.api.v1 import bodies, shapes
 from reconciler.api.v1.answers import answer, refusals
 from reconciler.api.v1.asker import Asker
 from reconciler.api.v1.authenticate import new_token
@@ -38,7 +38,7 @@ def tokens(door: TheDoor, who: Admin) -> Response:
 
 
 @router.post("/tokens", operation_id="createToken", response_model=shapes.MadeToken, status_code=201, responses=refusals(415))
-def create(door: TheDoor, who: Admin, body: shapes.NewToken) -> Response:
+def create(door: TheDoor, who: Admin, body: bodies.NewToken) -> Response:
     """Make a token. Its text is in this answer and nowhere else."""
     projects = frozenset(body.projects)
     if not _theirs(projects, who):

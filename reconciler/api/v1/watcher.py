@@ -17,7 +17,6 @@ from reconciler.api.v1.filters import Filter, labels_of
 from reconciler.api.v1.picture import Picture
 from reconciler.api.v1.problems import busy
 from reconciler.api.v1.trail import entry_value
-from reconciler.errors import ReconcilerError
 from reconciler.model import Ref, Status
 from reconciler.report.json import ref_value, status_value
 from reconciler.report.show import rfc3339
@@ -115,8 +114,8 @@ class Watcher:
             began = time.monotonic()
             try:
                 await self._look()
-            except ReconcilerError as error:  # the Store is busy or away: the next look finds all that happened
-                self._door.house.log.aside.warning("events_not_read", error=str(error))
+            except Exception as error:  # the Store is busy or away, or a defect: the next look finds all that happened
+                self._door.house.log.aside.warning("events_not_read", error=repr(error))
             took = time.monotonic() - began
 
     async def _look(self) -> None:
