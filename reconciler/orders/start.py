@@ -30,14 +30,15 @@ def can_roll_back(house: House, kind: str) -> RollsBack:
     return controller
 
 
-def start(house: House, ref: Ref, conf: Mapping[str, str], actor: str) -> str:
-    """Start a run now; its id. Raises StalePlan and WriterBusy while somebody else writes."""
+def start(house: House, ref: Ref, conf: Mapping[str, str], actor: str, run: str = "") -> str:
+    """Start a run now; its id, which is `run` where that is given: then it is safe to repeat. Raises StalePlan and WriterBusy while
+    somebody else writes."""
     ref = replace(ref, key="")
     controller, here = can_start(house, ref.kind), _here(house)
     with writing(house, house.memos.follow(house.store)):
-        run = controller.start(ref, here, dict(conf), actor)
-        house.store.audit([AuditEntry(at=house.now(), actor=actor, ref=ref, action="run", detail={"run": run})])
-    return run
+        started = controller.start(ref, here, dict(conf), actor, run)
+        house.store.audit([AuditEntry(at=house.now(), actor=actor, ref=ref, action="run", detail={"run": started})])
+    return started
 
 
 def roll_back(house: House, ref: Ref, reason: str, actor: str) -> str:

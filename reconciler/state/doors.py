@@ -82,11 +82,14 @@ class Doors:
         """The one of this number; None = there is none."""
         return next(iter(self._database.decoded(select(tables.orders).where(tables.orders.c.number == number), _order)), None)
 
-    def settle(self, order: Order, state: str, result: str) -> None:
-        """It was done, or cannot be done: a failure is told in the audit log, what is done tells itself there."""
+    def settle(self, order: Order, state: Literal["waiting", "begun", "done", "failed"], result: str) -> None:
+        """How it stands now: a failure is told in the audit log, what is done tells itself there."""
+        if state == "waiting" and order.result == result and order.action == "run":
+            return  # it waits on, for what it waited for
         now, table = self._now(), tables.orders
+        finished = now if state in ("done", "failed") else None
         with self._write() as connection:
-            connection.execute(update(table).where(table.c.number == order.number).values(state=state, result=result, finished=now))
+            connection.execute(update(table).where(table.c.number == order.number).values(state=state, result=result, finished=finished))
             if state == "failed":
                 detail = {"order": order.number, "error": result}
                 _append(connection, AuditEntry(now, order.actor, order.ref, order.action, "failed", detail=detail))

@@ -205,7 +205,8 @@ class Order:
     actor: str
     action: Literal["run", "rollback"]
     detail: Mapping[str, JSON] = field(default_factory=dict)
-    state: Literal["waiting", "done", "failed"] = "waiting"
+    state: Literal["waiting", "begun", "done", "failed"] = "waiting"
+    """`begun`: it is under way, or the loop ended in the middle of it; it is not tried again."""
     result: str = ""
     """What came of it, or why it failed, in words."""
     finished: datetime | None = None

@@ -8,8 +8,35 @@ from typing import Any
 
 import pytest
 
-from reconciler.testing import Recorder
+from reconciler.controller import Context
+from reconciler.errors import Terminal, Transient
+from reconciler.model import Ref
+from reconciler.testing import FakeTool, Recorder, WidgetController
 from tests.contract.api_lab import Lab, problem, until
+
+
+class Startable(WidgetController):
+    """Widgets that can be started by hand, and go back, as workflows and deployments do."""
+
+    def __init__(self, tool: FakeTool) -> None:
+        super().__init__(tool)
+        self.started: list[tuple[str, str, dict[str, Any], str]] = []
+        self.trouble: Exception | None = None
+
+    def start(self, ref: Ref, ctx: Context, conf: Any, by: str, run: str = "") -> str:
+        if self.trouble is not None:
+            raise self.trouble
+        self.started.append((str(ref), run, dict(conf), by))
+        return run
+
+    def ended(self, ref: Ref, run: str, ctx: Context) -> None:
+        return None
+
+    def roll_back(self, ref: Ref, ctx: Context, why: str, by: str) -> str:
+        if self.trouble is not None:
+            raise self.trouble
+        self.started.append((str(ref), "back", {"why": why}, by))
+        return "back at version 1"
 
 
 @pytest.fixture
@@ -23,6 +50,14 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
             until(lambda: client.get("/status").json()["ready"] == 4, "everything is Ready")
         yield found
     found.house.store.close()
+
+
+@pytest.fixture
+def startable(lab: Lab) -> Startable:
+    """The controller of the widgets, from now on."""
+    found = Startable(lab.tool)
+    lab.house.kinds.controllers["Widget"] = found  # type: ignore[index]
+    return found
 
 
 def lines(lab: Lab, action: str) -> list[tuple[str, str]]:
@@ -93,3 +128,37 @@ def test_a_request_with_a_name_is_carried_out_once(lab: Lab) -> None:
         )
     with lab.client(lab.token("operator", name="other")) as client:
         assert client.post(path, json={"reason": "mine"}, headers=key).status_code == 200, "names are each asker's own"
+
+
+def test_what_takes_a_controller_is_done_by_the_loop(lab: Lab, startable: Startable) -> None:
+    with lab.client(lab.token("operator", name="ci")) as client:
+        made = client.post("/resources/widget/q/w/run", json={"conf": {"rows": "5"}})
+        assert (made.status_code, made.json()["state"]) == (202, "waiting")
+        number = made.json()["number"]
+        until(lambda: client.get(f"/orders/{number}").json()["state"] == "done", "the run is started")
+        assert startable.started == [("widget/q/w", f"order-{number}", {"rows": "5"}, "ci")]
+        back = client.post("/resources/widget/q/w/rollback", json={"reason": "bad"}).json()["number"]
+        until(lambda: client.get(f"/orders/{back}").json()["state"] == "done", "it went back")
+        assert client.get(f"/orders/{back}").json()["result"] == "back at version 1"
+        assert startable.started[-1] == ("widget/q/w", "back", {"why": "bad"}, "ci")
+        assert lines(lab, "run") == lines(lab, "rollback") == [("ci", "widget/q/w")]
+    with lab.client(lab.token("viewer", "p")) as other:
+        problem(other.get(f"/orders/{number}"), 404)
+
+
+def test_an_order_that_cannot_be_done_says_so_and_one_that_cannot_be_done_now_waits(lab: Lab, startable: Startable) -> None:
+    with lab.client(lab.token("operator", name="ci")) as client:
+        startable.trouble = Terminal("it is paused")
+        number = client.post("/resources/widget/q/w/run", json={}).json()["number"]
+        until(lambda: client.get(f"/orders/{number}").json()["state"] == "failed", "it says so")
+        assert client.get(f"/orders/{number}").json()["result"] == "it is paused"
+        startable.trouble = Transient("the tool is away")
+        number = client.post("/resources/widget/q/w/rollback", json={"reason": "bad"}).json()["number"]
+        until(lambda: client.get(f"/orders/{number}").json()["result"] == "the tool is away", "it waits")
+        assert client.get(f"/orders/{number}").json()["state"] == "waiting"
+        startable.trouble = RuntimeError("a defect")
+        client.post("/reconcile").raise_for_status()
+        until(lambda: client.get(f"/orders/{number}").json()["state"] == "failed", "a defect costs the order alone")
+        startable.trouble = None
+        number = client.post("/resources/widget/q/w/run", json={}).json()["number"]
+        until(lambda: client.get(f"/orders/{number}").json()["state"] == "done", "and nothing else")

@@ -331,7 +331,7 @@ class OrderShape(Shape):
     ref: str
     actor: str
     action: Literal["run", "rollback"]
-    state: Literal["waiting", "done", "failed"]
+    state: Literal["waiting", "begun", "done", "failed"]
     result: str
     finished: datetime | None
 
