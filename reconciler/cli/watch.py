@@ -216,11 +216,15 @@ def _answering(port: int | None, pulse: Pulse, sources: Followings, house: House
     if port is None:
         yield
         return
-    from reconciler.api.app import application
-    from reconciler.api.serve import HOST, listening
-    from reconciler.api.v1.door import open_door
     from reconciler.cli.output import tell
+    from reconciler.errors import UsageError
 
+    try:
+        from reconciler.api.app import application
+        from reconciler.api.serve import HOST, listening
+        from reconciler.api.v1.door import open_door
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--listen needs the Python package {error.name}", hint="install mlops-reconciler[api]") from None
     door = open_door(house, board)
     with listening(application(pulse, sources.hooks, sources.wake, door), port) as found:
         tell(f"Answering at http://{HOST}:{found}: /api/v1, /healthz, /readyz, /hooks/git/SOURCE.")
