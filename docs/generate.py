@@ -1,4 +1,5 @@
-"""Writes docs/reference/ from the code: the command line from --help, the kinds and the JSON Schemas from the schemas, the metrics.
+"""Writes docs/reference/ from the code: the command line from --help, the kinds and the JSON Schemas from the schemas, the metrics, the
+REST API.
 
 `python -m docs.generate` writes; `--check` writes nothing and fails, naming the files, when one is stale."""
 
@@ -55,12 +56,20 @@ def files() -> Mapping[Path, str]:
     return {
         REFERENCE / "cli.md": cli_page(),
         REFERENCE / "metrics.md": metrics_page(),
+        REFERENCE / "openapi.json": _json(api()),
         REFERENCE / "kinds" / "README.md": kinds_page(kinds),
         REFERENCE / "schema" / "manifest.schema.json": _json(any_schema(kinds.values())),
         **{REFERENCE / "schema" / f"{name}.schema.json": _json(of(kinds.values())) for name, of in DOCUMENTS.items()},
         **{REFERENCE / "kinds" / f"{name.lower()}.md": kind_page(info) for name, info in kinds.items()},
         **{REFERENCE / "schema" / f"{name.lower()}.schema.json": _json(kind_schema(info)) for name, info in kinds.items()},
     }
+
+
+def api() -> Mapping[str, Any]:
+    """The description of the REST API, as it is served below /api/v1/openapi.json."""
+    from reconciler.api.v1.app import framework
+
+    return framework().openapi()
 
 
 def _json(schema: Mapping[str, Any]) -> str:

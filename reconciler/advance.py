@@ -168,9 +168,15 @@ class Watch:
     def __post_init__(self) -> None:
         self.states = self._unmoved({})
 
+    def note_start(self, state_dir: Path) -> None:
+        """Before the first pass: whoever asks for a pass while that one runs is heard after it."""
+        self.states = {GATEWAY: str(_modified(wake_file(state_dir)))}
+
     def changed(self) -> bool:
         """Whether a job started, ended, was paused or was reported, the gateway asked for more, or a service died or came back, since this
         was asked the last time."""
+        if self.ctx is None:  # no pass has told yet where to look
+            return False
         now, before = self._look(), self.states
         moved = {name for name in now.keys() | before.keys() if now.get(name) != before.get(name)}
         tasks = {name for name in moved if name == TASKS or name.startswith(exchange.PREFIX)}

@@ -15,12 +15,14 @@ from reconciler import allocator
 from reconciler.advance import LOOK, SHARE, Watch, advance, heard, looked, saved
 from reconciler.alerting.courier import telling
 from reconciler.attending import attending
+from reconciler.board import Board
 from reconciler.converge import converge, outdated, soon
 from reconciler.errors import ReconcilerError, StalePlan
 from reconciler.house import House, platform_in
 from reconciler.looks import Looks
 from reconciler.loop import Report
 from reconciler.model import Ref
+from reconciler.orders.carry import carry_out_orders
 from reconciler.pulse import Pulse
 from reconciler.secret import secret
 from reconciler.selection import Selection
@@ -51,17 +53,29 @@ def run_forever(
     sources: Followings | None = None,
     on_news: Callable[[Standing], None] = lambda _: None,
     around: Callable[[], AbstractContextManager[None]] = nullcontext,
+    board: Board | None = None,
 ) -> None:
     """Reconcile until `stop` is set: at once when a watched file changes, every `every` seconds (drift made by hand; of kinds that the
     Platform gives a time of their own, as often as that says), and when runs end.
 
     A pass that raises is told to `on_trouble` with the seconds until the next try; nothing but `stop` ends the loop. `pulse` is kept,
     `around` is entered for each turn.
-    Repositories are followed by `sources`, which the Platform fills; `on_news` is told what came of each new commit."""
+    Repositories are followed by `sources`, which the Platform fills; `on_news` is told what came of each new commit. The plan of each
+    whole pass is pinned to `board`."""
     allocator.steady()
     files, pulse, failures = Changed(), pulse or Pulse(every), 0
     sources = sources or Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
-    loop = _Loop(selection, house.paced(lambda: loop.may_give_way and files.is_set()), every, stop, on_report, files, pulse, sources)
+    loop = _Loop(
+        selection,
+        house.paced(lambda: loop.may_give_way and files.is_set()),
+        every,
+        stop,
+        on_report,
+        files,
+        pulse,
+        sources,
+        board or Board(),
+    )
     house = loop.house
     if house.backoff is not None:
         pulse.circuits = house.backoff.breaker.open
@@ -104,6 +118,7 @@ class _Loop:
     files: Changed
     pulse: Pulse
     sources: Followings
+    board: Board
     watch: Watch = field(default_factory=lambda: Watch(None))
     report: Report | None = None
     quiet: float = 0.0
@@ -122,6 +137,7 @@ class _Loop:
 
     def __post_init__(self) -> None:
         self.looks = Looks(self.every)
+        self.watch.note_start(self.house.settings.state)
         with suppress(ReconcilerError):  # a Store that is busy: the first pass tells
             platform = platform_in({}, self.house.store.inventory())
             self.rules = platform.policy.rules if platform is not None else ()
@@ -130,7 +146,7 @@ class _Loop:
         """Do the one thing that is due, if any. Raises what a pass raises."""
         began, watch = time.monotonic(), self.watch
         changed = watch.changed()
-        if self.report is None or watch.wants_pass(quiet=self.quiet):
+        if self.report is None or self.board.asked() or watch.wants_pass(quiet=self.quiet):
             self.files.take()
             self._whole(began)
         elif self.files.is_set():
@@ -155,10 +171,12 @@ class _Loop:
         self.pulse.pass_begins()
         self.may_give_way = self.report is not None and not self.report.interrupted
         try:
+            carry_out_orders(self.house, self._read)
             self.report = converge(self.selection, self.house, stop=self.stop, newer=self.files.is_set)
         finally:
             self.may_give_way = False
         self.pulse.pass_ends()
+        self.board.pin(self.report.proposal, self.house.now())
         if (ctx := self.report.proposal.context) is not None:
             if self.house.shard is None or self.house.shard.number == 1:  # one fetches for all
                 self.sources.take(ctx.platform, own=True)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from schemas.api import Api
+from schemas.api import check as api_check
 from schemas.base import DnsLabel, Duration, Immutable, KindInfo, Quantity, RelativePath, SecretRef, Spec, Strict, duration_value
 from schemas.gitsource import Follow, Git
 from schemas.gitsource import check as git_check
@@ -185,6 +187,7 @@ class PlatformSpec(Spec):
     evidently: Evidently = Evidently()
     admission: Admission = Admission()
     policy: Policy = Policy()
+    api: Api = Api()
 
 
 def check(spec: PlatformSpec) -> Iterator[tuple[str, str]]:
@@ -199,6 +202,7 @@ def check(spec: PlatformSpec) -> Iterator[tuple[str, str]]:
         yield "airflow.endpoint", "`managed: false` needs the address of an existing Airflow"
     if spec.airflow.managed and spec.airflow.endpoint is not None:
         yield "airflow.managed", "`endpoint` names an existing Airflow: set `managed: false` with it"
+    yield from ((f"api.{field}", why) for field, why in api_check(spec.api))
     for number, source in enumerate(spec.sources):
         if source.git is None and source.path == ".":
             yield f"sources.{number}.path", "is the root itself: name the folder of this source"

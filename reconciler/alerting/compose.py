@@ -11,8 +11,8 @@ from reconciler.alerting.due import due
 from reconciler.alerting.values import Due, Message, Part, Policy, ReportMark
 from reconciler.errors import StoreError
 from reconciler.house import House
-from reconciler.overview import overview
 from reconciler.report.bulletin import Facts, bulletin, is_wanted, of_projects, said
+from reconciler.views.overview import overview
 from schemas.statusreport import StatusReport
 
 GROUP = "report"

@@ -1,4 +1,4 @@
-"""The application: whether the loop lives, whether it is ready, its metrics, and the door that forges knock at."""
+"""The application: whether the loop lives, whether it is ready, its metrics, the door that forges knock at, and the API."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from reconciler.api.hooks import MOST_BYTES, genuine
 from reconciler.pulse import Pulse
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from fastapi import FastAPI
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from reconciler.api.v1.door import Door
     from reconciler.telemetry.exposition import Metrics
 
 Secrets = Callable[[], Mapping[str, Callable[[], str]]]
@@ -22,20 +23,29 @@ Secrets = Callable[[], Mapping[str, Callable[[], str]]]
 NO_METRICS = "metrics need the Python package prometheus-client: install mlops-reconciler[metrics] and start the loop again\n"
 
 
-def application(pulse: Pulse, hooks: Secrets, wake: Callable[[str], None], metrics: Metrics | None = None) -> Starlette:
-    """`wake` is told the source that somebody pushed to. `metrics` is None where what they need is not installed."""
-    from starlette.applications import Starlette
-    from starlette.routing import Route
+def application(
+    pulse: Pulse, hooks: Secrets, wake: Callable[[str], None], metrics: Metrics | None = None, door: Door | None = None
+) -> FastAPI:
+    """`wake` is told the source that somebody pushed to. `metrics` is None where what they need is not installed; `door`: what `/api/v1`
+    reads."""
+    from fastapi import FastAPI
+    from starlette.routing import Mount, Route
 
     doors = _Doors(pulse, hooks, wake, metrics)
-    return Starlette(
-        routes=[
-            Route("/healthz", doors.healthz),
-            Route("/readyz", doors.readyz),
-            Route("/metrics", doors.metrics),
-            Route("/hooks/git/{source}", doors.push, methods=["POST"]),
-        ]
-    )
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.router.routes += [
+        Route("/healthz", doors.healthz),
+        Route("/readyz", doors.readyz),
+        Route("/metrics", doors.metrics),
+        Route("/hooks/git/{source}", doors.push, methods=["POST"]),
+    ]
+    if door is not None:
+        from reconciler.api.v1.app import PREFIX, interface
+        from reconciler.api.v1.problems import handle
+
+        handle(app)  # a path with a line break in it is below no prefix
+        app.router.routes.append(Mount(PREFIX, interface(door)))
+    return app
 
 
 class _Doors:

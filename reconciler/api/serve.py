@@ -13,7 +13,7 @@ from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     import uvicorn
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
 HOST = "127.0.0.1"
 """A forge elsewhere reaches it through a reverse proxy, which brings TLS."""
@@ -33,7 +33,7 @@ def _quiet(server: uvicorn.Server) -> uvicorn.Server:
 
 
 @contextmanager
-def listening(app: Starlette, port: int) -> Iterator[int]:
+def listening(app: ASGIApp, port: int) -> Iterator[int]:
     """Serve `app`; yields the port (a free one for 0). Raises UsageError when it is taken."""
     import uvicorn
 
@@ -41,6 +41,7 @@ def listening(app: Starlette, port: int) -> Iterator[int]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
+            listener.listen()  # from now on nobody is refused, although it takes a moment until somebody answers
         except OSError as error:
             raise UsageError(
                 f"port {port} cannot be had: {error.strerror}", hint="name another one with --listen, 0 for a free one"

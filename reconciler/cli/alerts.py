@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
 
-    from reconciler.alerting.values import Alert, Delivery, ReportMark, Silence
+    from reconciler.alerting.values import Alert, Delivery, ReportMark
     from reconciler.errors import UsageError
     from reconciler.house import House
     from reconciler.report.alerts import Scheduled
@@ -62,6 +62,7 @@ def alerts(
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
     from reconciler.report.alerts import Overview, alerts_json, alerts_text
+    from reconciler.views.alerts import silences
 
     asked, now = given(ctx), datetime.now(UTC)
     house = open_for(asked, read_only=True)
@@ -72,7 +73,7 @@ def alerts(
     seen = Overview(
         alerts=found,
         deliveries=_about(house.store.deliveries.listed(month), found, whole=not (asked.project or kinds)),
-        silences=_silences(house, now),
+        silences=silences(house, now),
         policies=len(policies),
         now=now,
         reports=_reports(policies, house.store.reports.marks(), now),
@@ -229,15 +230,6 @@ def _is_asked(each: Alert, asked: Globals, kinds: set[str]) -> bool:
 def _about(deliveries: list[Delivery], alerts: list[Alert], *, whole: bool) -> list[Delivery]:
     known = {each.id for each in alerts}
     return [each for each in deliveries if whole or any(part.subject in known for part in each.parts)]
-
-
-def _silences(house: House, now: datetime) -> list[Silence]:
-    """Those of people, then those that manifests declare and that are not over."""
-    from reconciler.alerting.routing import declared
-    from reconciler.alerting.values import Mark, Policy
-
-    policies = [Policy(name, spec, now, Mark(now, 0)) for name, spec in house.store.alerts.policies().items()]
-    return [*house.store.alerts.silences(), *(each for policy in policies for each in declared(policy) if each.until > now)]
 
 
 def _reports(policies: Mapping[str, AlertPolicySpec], marks: Mapping[tuple[str, str], ReportMark], now: datetime) -> list[Scheduled]:

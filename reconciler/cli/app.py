@@ -31,6 +31,7 @@ from reconciler.cli import (
     service,
     serving,
     simulate,
+    tokens,
     undo,
     watch,
     worker,
@@ -181,6 +182,7 @@ for module in (*_LOOKING, day_two, import_, apply, undo, review, approve, rollba
 backup.register(platform.app)
 app.add_typer(platform.app, name="platform")
 app.add_typer(keys.app, name="keys")
+app.add_typer(tokens.app, name="token")
 app.add_typer(policy.app, name="policy")
 app.add_typer(service.app, name="service")
 

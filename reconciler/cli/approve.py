@@ -51,6 +51,7 @@ def approve(
     from reconciler.environment import refuse_other
     from reconciler.errors import UsageError
     from reconciler.loop import propose
+    from reconciler.orders import approve as order
     from reconciler.report.text import chosen_text
 
     asked = given(ctx)
@@ -66,49 +67,39 @@ def approve(
     found = _project(project, proposal, waiting, house)
     chosen = _chosen(found, refs or [], waiting, house)
     digest = waiting.digests.get(found.owner, "")
-    if plan_digest is not None and plan_digest != digest:
-        now = f"now it is {digest}" if digest else "now nothing waits"
-        raise UsageError(f"what waits in {found} is not what {plan_digest} names; {now}", hint="look at `reconcile --dry-run` again")
+    if plan_digest is not None:
+        order.must_be_seen(found, plan_digest, waiting)
     if not chosen:
         say(f"Nothing of {found} waits for approval.")
         return
-    _must_count(chosen, waiting, house)
+    order.must_count(chosen, waiting, house.actor)
     say(chosen_text(only(proposal, chosen), color=asked.color(), width=width()))
     say("\n".join([*_asked_by(chosen, proposal, house), f"Its digest is {digest}."]))
     if not yes and plan_digest is None and not typer.confirm("Approve this?", err=True):
         raise typer.Exit(1)
-    _keep(chosen, waiting, proposal, house)
+    order.approve(chosen, waiting, proposal, house, house.actor)
     say(f"Approved {len(chosen)} of {found}.\nNext: `reconcile` carries it out; a running `reconcile watch` does by itself.")
 
 
 def _project(text: str, proposal: Proposal, waiting: Asked, house: House) -> Ref:
     """The project that is meant, or what belongs to none. Raises UsageError for one that asks nobody."""
-    from reconciler.approval import required
     from reconciler.cli.refs import parse_ref
     from reconciler.errors import UsageError
+    from reconciler.orders.approve import asks
 
     known = {ref for ref in (*proposal.resources, *proposal.inventory) if ref.kind == "Project"}
     found = parse_ref(text, house.kinds, known | {ref for ref in waiting.waiting if not ref.owner})
-    asking = required(proposal.resources, proposal.inventory) | {ref.owner for ref in waiting.wants}
-    if found.owner not in asking:
+    if not asks(found, proposal, waiting):
         raise UsageError(f"{found} asks nobody for approval", hint="spec.sync.approval of its manifest decides about that, and rules do")
     return found
 
 
-def _must_count(chosen: frozenset[Ref], waiting: Asked, house: House) -> None:
-    """Raise UsageError where a rule wants the yes of somebody else: kept, it would change nothing."""
-    from reconciler.errors import UsageError
-
-    for ref in sorted(chosen):
-        if (want := waiting.wants.get(ref)) is not None and not want.may(house.actor):
-            raise UsageError(f"{ref}: {want.told}; you are {house.actor}", hint="name those that you may say yes to: PROJECT REF...")
-
-
 def _chosen(project: Ref, refs: list[str], waiting: Asked, house: House) -> frozenset[Ref]:
     from reconciler.cli.refs import parse_ref
+    from reconciler.orders.approve import waits
 
-    here = {ref for ref in waiting.waiting if ref.owner == project.owner and (ref.owner or ref == project)}
-    return frozenset(parse_ref(each, house.kinds, here) for each in refs) if refs else frozenset(here)
+    here = waits(project, waiting)
+    return frozenset(parse_ref(each, house.kinds, here) for each in refs) if refs else here
 
 
 def only(proposal: Proposal, chosen: frozenset[Ref]) -> Proposal:
@@ -126,39 +117,10 @@ def only(proposal: Proposal, chosen: frozenset[Ref]) -> Proposal:
 def _asked_by(chosen: frozenset[Ref], proposal: Proposal, house: House) -> list[str]:
     """One line for each source: its commit, and who made that."""
     from reconciler.loop import author
+    from reconciler.orders.approve import source_of
     from reconciler.report.show import clean
 
-    sources = {_source(ref, proposal) for ref in chosen}
+    sources = {source_of(ref, proposal) for ref in chosen}
     found = [each for each in proposal.sources if each.name in sources]
     told = [(each, author(proposal, house, each.name)) for each in found]
     return [clean(f"Asked for by source {each.name} @ {each.revision or 'no commit'}{f' ({who})' if who else ''}.") for each, who in told]
-
-
-def _source(ref: Ref, proposal: Proposal) -> str:
-    from dataclasses import replace
-
-    from reconciler.rules import ROOT_SOURCE
-
-    known = ref if ref in proposal.resources or ref in proposal.inventory else replace(ref, key="")
-    found = proposal.resources.get(known) or proposal.inventory.get(known)
-    return found.source if found is not None else ROOT_SOURCE
-
-
-def _keep(chosen: frozenset[Ref], waiting: Asked, proposal: Proposal, house: House) -> None:
-    from reconciler.loop import author
-    from reconciler.model import NOWHERE
-    from reconciler.state import Approval, AuditEntry
-    from reconciler.wake import wake
-
-    revisions = {each.name: each.revision for each in proposal.sources}
-    who = {name: author(proposal, house, name) for name in {_source(ref, proposal) for ref in chosen}}
-    given, lines, now = [], [], house.now()
-    for ref in sorted(chosen):
-        name, digest, declared = _source(ref, proposal), waiting.waiting[ref], proposal.resources.get(ref)
-        revision, place = revisions.get(name, ""), declared.location if declared is not None else NOWHERE
-        given.append(Approval(ref, digest, house.actor, now, f"{revision} {who[name]}".strip()))
-        detail = {"digest": digest, "author": who[name]}
-        lines.append(AuditEntry(now, house.actor, ref, "approve", detail=detail, revision=revision, location=place))
-    house.store.rulings.approve(given)
-    house.store.audit(lines)
-    wake(house.settings.state)

@@ -246,6 +246,14 @@ def applies(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     return map(str, numbers(_store(ctx)))
 
 
+@_offering
+def tokens(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Ids of tokens that are good now."""
+    from datetime import UTC, datetime
+
+    return (each.id for each in _store(ctx).doors.tokens() if each.good(datetime.now(UTC)))
+
+
 def _named(kind: str, ctx: typer.Context) -> Iterator[str]:
     return (each.split("/")[1] for each in _known(ctx) if each.startswith(f"{kind}/"))
 

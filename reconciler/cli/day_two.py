@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -43,11 +43,11 @@ def suspend(
     """
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
+    from reconciler.orders.suspend import suspend as order
 
     house = open_for(given(ctx), read_only=False)
     found = _find(ref, house, given(ctx))
-    house.store.suspend(found, reason, house.actor)
-    _audit(house, found, "suspend", {"reason": reason})
+    order(house, found, reason, house.actor)
     say(f"Suspended {found}: it is looked at and never written.\nNext: `reconcile resume {found}` ends this.")
 
 
@@ -67,6 +67,7 @@ def resume(
     from reconciler.cli.refs import parse_ref
     from reconciler.cli.revisions import PREFIX, lift
     from reconciler.errors import UsageError
+    from reconciler.orders.suspend import resume as order
 
     house = open_for(given(ctx), read_only=False)
     if ref.startswith(PREFIX):
@@ -76,8 +77,7 @@ def resume(
     if not suspended:
         raise UsageError("nothing is suspended here", hint="lifecycle.suspend in a manifest is changed in that manifest")
     found = parse_ref(ref, house.kinds, suspended)
-    house.store.resume(found)
-    _audit(house, found, "resume", {"was": suspended[found].reason})
+    order(house, found, house.actor)
     say(f"Resumed {found}.\nNext: `reconcile` brings it to what its manifest says.")
 
 
@@ -151,9 +151,3 @@ def _find(text: str, house: House, asked: Globals) -> Ref:
     from reconciler.cli.inspect import find
 
     return find(text, house, asked)
-
-
-def _audit(house: House, ref: Ref, action: str, detail: dict[str, Any]) -> None:
-    from reconciler.state import AuditEntry
-
-    house.store.audit([AuditEntry(at=house.now(), actor=house.actor, ref=ref, action=action, detail=detail)])

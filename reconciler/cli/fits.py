@@ -49,9 +49,9 @@ def fits(
     from reconciler.cli.exit import Exit
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
-    from reconciler.cli.queue import learned_of, margin_of
     from reconciler.report.json import FORMAT_VERSION
     from reconciler.report.queue import item_value
+    from reconciler.views.admission import learned_of, margin_of
 
     asked = given(ctx)
     house = open_for(asked, read_only=True)

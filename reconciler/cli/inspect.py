@@ -47,10 +47,10 @@ def status(
     """
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
-    from reconciler.overview import overview
     from reconciler.report.json import status_json
     from reconciler.report.page import status_html, status_markdown
     from reconciler.report.status import about_value, one_text, status_text
+    from reconciler.views.overview import overview
 
     asked = given(ctx)
     house = open_for(asked, read_only=True)

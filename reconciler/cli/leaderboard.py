@@ -49,26 +49,14 @@ def rankings(house: House, asked: Globals) -> list[Ranking]:
     """Of everything that the manifests declare and the filters let through. Raises Transient when a tool does not answer."""
     from dataclasses import replace
 
-    from reconciler.controller import Ranks
     from reconciler.environment import standing
-    from reconciler.house import context
     from reconciler.source.read import read
+    from reconciler.views.leaderboard import ranked
 
     inventory = house.store.inventory()
     selection = asked.selection(house.settings, house.kinds)
     selection = replace(selection, env=selection.env or standing(house.store, {}) or "")
     desired = read(selection, house.kinds, house.settings, inventory, house.store.meta("root_paths") or "")
     resources = desired.graph.resources
-    ctx = context(house, resources, inventory, focused=desired.selection.partial)
-    found: list[Ranking] = []
-    for kind, controller in house.kinds.controllers.items():
-        chosen = [each for ref, each in resources.items() if ref.kind == kind and desired.selection.holds(each)]
-        if ctx is None or not chosen or not isinstance(controller, Ranks):
-            continue
-        if ctx.services.pristine(controller.services):
-            from reconciler.model.ranking import Ranking
-
-            found += [Ranking(each.ref) for each in chosen]
-        else:
-            found += controller.ranking(chosen, ctx).values()
-    return sorted(found, key=lambda each: each.ref)
+    chosen = [each for each in resources.values() if desired.selection.holds(each)]
+    return ranked(house, resources, chosen, focused=desired.selection.partial)

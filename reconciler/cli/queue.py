@@ -10,16 +10,12 @@ from reconciler.cli.complete import refs
 from reconciler.cli.options import All, Format, Globals, Output, given, width
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from reconciler.admission.values import Decision, Snapshot, Verdict
+    from reconciler.admission.values import Snapshot
     from reconciler.house import House
-    from reconciler.model import Learned, Progress, Ref
-    from reconciler.report.why import Why
-    from reconciler.state import Held, Queued
+    from reconciler.model import Ref
 
-FORECAST = 20
-"""Waiting items, the first in order, whose start is forecast when all are listed."""
 EVERY = 2.0
 """Seconds between two looks with --watch."""
 OneRef = Annotated[
@@ -48,6 +44,7 @@ def queue(ctx: typer.Context, watch: Watch = False, all_: All = False, output: O
     from reconciler.admission.ledger import look
     from reconciler.cli.pass_ import open_for
     from reconciler.report.queue import queue_json, queue_text, waits_aside
+    from reconciler.views.admission import learned_of, told
 
     asked = given(ctx)
     house = open_for(asked, read_only=True)
@@ -106,10 +103,12 @@ def why(ctx: typer.Context, ref: OneRef, output: Output = Format.TEXT) -> None:
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
     from reconciler.report.why import why_json, why_text
+    from reconciler.views.admission import reasons
 
     asked = given(ctx)
     house = open_for(asked, read_only=True)
-    found = reasons(house, asked, ref)
+    needed = needs_of(house, asked)
+    found = reasons(house, _named(ref, house, needed), needed)
     say(why_json(found, house.now()) if output is Format.JSON else why_text(found, house.now(), color=asked.color(), width=width()))
 
 
@@ -133,18 +132,6 @@ def again(show: Callable[[], str], watch: bool) -> None:
             stop.wait(EVERY)
 
 
-def told(taken: Snapshot, decision: Decision, learned: Mapping[Ref, Learned]) -> dict[Ref, Verdict]:
-    """The verdicts of all that waits; the first few with an expected start."""
-    from dataclasses import replace
-
-    from reconciler.admission.forecast import forecast
-
-    verdicts = {each.ref: decision.explain(each.ref) for each in taken.queue}
-    first = sorted((each for each in verdicts.values() if not each.admitted), key=lambda each: each.position)[:FORECAST]
-    starts = forecast(taken, decision, [each.ref for each in first], learned=learned)
-    return verdicts | {ref: replace(verdicts[ref], expected=expected) for ref, expected in starts.items()}
-
-
 def only(taken: Snapshot, asked: Globals) -> Snapshot:
     """Without what `--project` leaves out; positions and reasons stay those of the whole queue."""
     from dataclasses import replace
@@ -158,61 +145,13 @@ def only(taken: Snapshot, asked: Globals) -> Snapshot:
     )
 
 
-def learned_of(house: House) -> dict[Ref, Learned]:
-    """What earlier work of the same template was measured to need."""
-    known, (leases, waiting) = house.store.work.learned(), house.store.work.books()
-    rows: tuple[Queued | Held, ...] = (*leases, *waiting)
-    return {each.ref: known[each.template] for each in rows if each.template in known}
-
-
-def reasons(house: House, asked: Globals, text: str) -> Why:
-    """All that is known about what `text` names. Raises UsageError when it names nothing."""
-    from dataclasses import replace
-
-    from reconciler.admission.decide import decide
-    from reconciler.admission.forecast import explained
-    from reconciler.admission.ledger import look
-    from reconciler.admission.remedy import remedies
+def _named(text: str, house: House, needed: Iterable[Ref]) -> Ref:
+    """What `text` names. Raises UsageError when it names nothing."""
     from reconciler.cli.refs import parse_ref
-    from reconciler.errors import UsageError
-    from reconciler.report.why import Why, causes_of
 
-    statuses = house.store.statuses()
     leases, waiting = house.store.work.books()
-    held, queued = {each.ref: each for each in leases}, {each.ref: each for each in waiting}
-    needed = needs_of(house, asked)
-    ref = parse_ref(text, house.kinds, {*house.store.inventory(), *statuses, *held, *queued, *needed})
-    suspension = house.store.suspensions().get(ref) or house.store.suspensions().get(replace(ref, key=""))
-    found = Why(ref, statuses.get(ref), causes=causes_of(ref, statuses, needed), suspended=suspension.reason if suspension else "")
-    try:
-        taken = look(house)
-    except UsageError:  # no Platform yet: nothing can wait or run
-        return found
-    found = replace(found, progress=progress_of(house, ref), why_stopped=held[ref].why if ref in held else "")
-    if (lease := next((each for each in taken.leases if each.ref == ref), None)) is not None:
-        return replace(found, lease=lease)
-    if (item := next((each for each in taken.queue if each.ref == ref), None)) is None:
-        return found
-    learned = learned_of(house)
-    verdict = explained(taken, decide(taken), [ref], learned=learned)[ref]
-    helpful = remedies(taken, ref, learned.get(ref), margin=margin_of(house), declared=declared_of(queued[ref]))
-    return replace(found, item=item, verdict=verdict, remedies=helpful, progress=None)
-
-
-def margin_of(house: House) -> float:
-    """What admission adds to a memory request."""
-    from reconciler.house import context
-
-    ctx = context(house, {}, house.store.inventory(), focused=True)
-    return ctx.platform.admission.margin if ctx is not None else 0.0
-
-
-def declared_of(row: Queued) -> int | None:
-    """Bytes that its manifest asks for; 0 = it does not say, None = not known."""
-    asked = row.detail.get("asked")
-    if not isinstance(asked, list) or not asked or not isinstance(asked[0], int):
-        return None
-    return asked[0] if row.detail.get("declared") else 0
+    rows = {*(each.ref for each in leases), *(each.ref for each in waiting)}
+    return parse_ref(text, house.kinds, {*house.store.inventory(), *house.store.statuses(), *rows, *needed})
 
 
 def needs_of(house: House, asked: Globals) -> dict[Ref, tuple[Ref, ...]]:
@@ -224,18 +163,3 @@ def needs_of(house: House, asked: Globals) -> dict[Ref, tuple[Ref, ...]]:
         return {}
     desired = read(selection, house.kinds, house.settings, house.store.inventory())
     return {ref: (*each.references, *each.requires) for ref, each in desired.graph.resources.items()}
-
-
-def progress_of(house: House, ref: Ref) -> Progress | None:
-    """How the newest job of a run is, with the end of its output; None when there is none, or none can be looked at."""
-    from reconciler.errors import ReconcilerError
-    from reconciler.house import context
-
-    ctx = context(house, {}, house.store.inventory(), focused=True)
-    if ctx is None or ctx.jobs is None or not ref.key:
-        return None
-    try:
-        jobs = [each for each in ctx.jobs.look().values() if each.ref == str(ref)]
-    except ReconcilerError:
-        return None
-    return max(jobs, key=lambda each: each.since, default=None)

@@ -82,25 +82,13 @@ def _roll_back(ref: str, reason: str, timeout: str, asked: Globals, house: House
     from reconciler.cli.inspect import find
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import Pass, run_pass
-    from reconciler.controller import RollsBack
-    from reconciler.errors import UsageError
     from reconciler.guard.commands import Command
-    from reconciler.house import context, writing
-    from reconciler.state import AuditEntry
+    from reconciler.orders.start import can_roll_back, roll_back
 
     found = replace(find(ref, house, asked), key="")
-    controller = house.kinds.controller(found.kind)
-    if not isinstance(controller, RollsBack):
-        able = [kind for kind, each in sorted(house.kinds.controllers.items()) if isinstance(each, RollsBack)]
-        raise UsageError(f"{found.kind} cannot be rolled back", hint=f"these can: {', '.join(able) or 'none'}; else revert the commit")
-    here = context(house, {}, house.store.inventory(), focused=True)
-    if here is None:
-        raise UsageError("nothing is installed here yet", hint="`reconcile` makes the first pass")
+    can_roll_back(house, found.kind)
     said = must_be_allowed(Command("rollback", found, house.actor, reason), house, asked)
-    with writing(house, house.memos.token):
-        told = controller.roll_back(found, here, reason, house.actor)
-        detail = {"why": reason, **said}
-        house.store.audit([AuditEntry(at=house.now(), actor=house.actor, ref=found, action="rollback", detail=detail)])
+    told = roll_back(house, found, reason, house.actor, said)
     say(f"{found}: {told}")
     only = replace(asked, project=(found.owner,), kind=(found.kind,), selector=())
     raise typer.Exit(run_pass(Pass(wait=True, timeout=timeout), only))

@@ -56,30 +56,20 @@ def run(
     from reconciler.cli.inspect import find
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for, timeout_seconds
-    from reconciler.controller import Starts
     from reconciler.converge import WRITER_SECONDS
-    from reconciler.errors import StalePlan, UsageError, WriterBusy
+    from reconciler.errors import StalePlan, WriterBusy
     from reconciler.guard.commands import Command
-    from reconciler.house import context, writing
-    from reconciler.state import AuditEntry
+    from reconciler.orders.start import can_start, start
 
     asked, seconds = given(ctx), timeout_seconds(timeout)
     house = open_for(asked, read_only=False)
     found = replace(find(ref, house, asked), key="")
-    controller = house.kinds.controller(found.kind)
-    if not isinstance(controller, Starts):
-        able = [kind for kind, each in sorted(house.kinds.controllers.items()) if isinstance(each, Starts)]
-        raise UsageError(f"{found.kind} cannot be started by hand", hint=f"these can: {', '.join(able) or 'none'}")
-    here = context(house, {}, house.store.inventory(), focused=True)
-    if here is None:
-        raise UsageError("nothing is installed here yet", hint="`reconcile` makes the first pass")
+    controller = can_start(house, found.kind)
     pairs, turn = _pairs(conf or []), time.monotonic() + WRITER_SECONDS
     said = must_be_allowed(Command("start", found, house.actor, conf=pairs), house, asked)
     while True:
         try:
-            with writing(house, house.memos.follow(house.store)):
-                started = controller.start(found, here, pairs, house.actor)
-                house.store.audit([AuditEntry(at=house.now(), actor=house.actor, ref=found, action="run", detail={"run": started, **said})])
+            started = start(house, found, pairs, house.actor, said=said)
             break
         except (StalePlan, WriterBusy):  # a loop beside it writes often, and briefly
             if time.monotonic() > turn:

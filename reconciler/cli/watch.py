@@ -16,6 +16,7 @@ from reconciler.cli.exit import Exit
 from reconciler.cli.options import Format, Globals, Output, given
 
 if TYPE_CHECKING:
+    from reconciler.board import Board
     from reconciler.cli.telemetry import Telemetry
     from reconciler.errors import ReconcilerError
     from reconciler.house import House
@@ -40,7 +41,9 @@ def watch(
     every: Annotated[str, typer.Option(metavar="DURATION", help="How often to look at the tools although nothing was saved.")] = "30s",
     listen: Annotated[
         int | None,
-        typer.Option(metavar="PORT", help="Answer /healthz, /readyz, /metrics and pushes at this port of 127.0.0.1 (0 = a free one)."),
+        typer.Option(
+            metavar="PORT", help="Answer /api/v1, /healthz, /readyz, /metrics and pushes at this port of 127.0.0.1 (0 = a free one)."
+        ),
     ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="K/N", help="Look after a part of the projects: this is loop K of N, which run side by side.")
@@ -59,6 +62,7 @@ def watch(
       reconcile watch --env prod --listen 8480
       reconcile watch --shard 2/3
     """
+    from reconciler.board import Board
     from reconciler.cli.output import tell
     from reconciler.cli.pass_ import stop_on_signal, timeout_seconds
     from reconciler.cli.telemetry import telemetry
@@ -72,7 +76,7 @@ def watch(
     house, selection = _opened(given(ctx), shard)
     seconds = timeout_seconds(every)
     keep_log(house)
-    told, pulse = _Told(output, house, Account(lambda kind: tool_of(house, kind))), Pulse(seconds)
+    told, pulse, board = _Told(output, house, Account(lambda kind: tool_of(house, kind))), Pulse(seconds), Board()
     sources = Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
 
     def loop(over: threading.Event) -> None:
@@ -88,6 +92,7 @@ def watch(
             sources=sources,
             on_news=told.news,
             around=telling.around,
+            board=board,
         )
 
     env = f" in environment {selection.env}" if selection.env else ""
@@ -95,7 +100,7 @@ def watch(
     with (
         stop_on_signal() as stop,
         telemetry(house, selection.env, pulse if listen is not None else None) as telling,
-        _answering(listen, pulse, sources, telling.metrics),
+        _answering(listen, pulse, sources, telling.metrics, house, board),
         _logged(house, seconds),
     ):
         told.telemetry = telling
@@ -220,15 +225,24 @@ def _where_possible() -> Iterator[None]:
 
 
 @contextmanager
-def _answering(port: int | None, pulse: Pulse, sources: Followings, metrics: Metrics | None) -> Iterator[None]:
+def _answering(port: int | None, pulse: Pulse, sources: Followings, metrics: Metrics | None, house: House, board: Board) -> Iterator[None]:
     """Answers over HTTP, if that is asked for."""
     if port is None:
         yield
         return
-    from reconciler.api.app import application
-    from reconciler.api.serve import HOST, listening
     from reconciler.cli.output import tell
+    from reconciler.errors import UsageError
 
-    with listening(application(pulse, sources.hooks, sources.wake, metrics), port) as found:
-        tell(f"Answering at http://{HOST}:{found}: /healthz, /readyz, /metrics, /hooks/git/SOURCE.")
-        yield
+    try:
+        from reconciler.api.app import application
+        from reconciler.api.serve import HOST, listening
+        from reconciler.api.v1.door import open_door
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--listen needs the Python package {error.name}", hint="install mlops-reconciler[api]") from None
+    door = open_door(house, board)
+    with listening(application(pulse, sources.hooks, sources.wake, metrics, door), port) as found:
+        tell(f"Answering at http://{HOST}:{found}: /api/v1, /healthz, /readyz, /metrics, /hooks/git/SOURCE.")
+        try:
+            yield
+        finally:
+            door.close()

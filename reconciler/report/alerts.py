@@ -165,10 +165,13 @@ def _next(firing: Sequence[Alert], seen: Overview, all_: bool) -> str:
 
 def alerts_json(seen: Overview, *, all_: bool = False) -> str:
     """The same for programs: see docs/alerts.md."""
+    return json.dumps({"formatVersion": FORMAT_VERSION, "kind": "alerts", **alerts_value(seen, all_=all_)}, indent=2, ensure_ascii=True)
+
+
+def alerts_value(seen: Overview, *, all_: bool = False) -> dict[str, Any]:
+    """The same as plain values."""
     told = told_of(seen.deliveries)
     value: dict[str, Any] = {
-        "formatVersion": FORMAT_VERSION,
-        "kind": "alerts",
         "at": rfc3339(seen.now),
         "alerts": [_alert_value(each, told.get(each.id, {})) for each in seen.alerts],
         "silences": [_silence_value(each) for each in seen.silences],
@@ -176,7 +179,7 @@ def alerts_json(seen: Overview, *, all_: bool = False) -> str:
     }
     if all_:
         value["deliveries"] = [_delivery_value(each) for each in seen.deliveries]
-    return json.dumps(value, indent=2, ensure_ascii=True)
+    return value
 
 
 def _alert_value(each: Alert, told: Mapping[str, str]) -> dict[str, Any]:

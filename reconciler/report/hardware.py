@@ -127,10 +127,14 @@ def _gib(size: int) -> str:
 
 def hardware_json(machine: Machine, sample: Sample, looks: Sequence[Look], *, note: str = "") -> str:
     """The same for programs; amounts in bytes, watts and joules, levels by name."""
+    told = hardware_value(machine, sample, note=note)
+    return json.dumps({"formatVersion": 1, "kind": "hardware", **told, "probes": [_look_json(each) for each in looks]}, indent=2)
+
+
+def hardware_value(machine: Machine, sample: Sample, *, note: str = "") -> dict[str, Any]:
+    """The machine and one sample as plain values."""
     heat = sample.heat
-    told: dict[str, Any] = {
-        "formatVersion": 1,
-        "kind": "hardware",
+    return {
         "note": note,
         "machine": asdict(machine),
         "heat": {"level": str(heat.level), "used": heat.used, "since": rfc3339(heat.since), "source": heat.source},
@@ -144,9 +148,7 @@ def hardware_json(machine: Machine, sample: Sample, looks: Sequence[Look], *, no
         "watts": sample.watts,
         "joules": sample.joules,
         "at": rfc3339(sample.at),
-        "probes": [_look_json(each) for each in looks],
     }
-    return json.dumps(told, indent=2)
 
 
 def _look_json(look: Look) -> dict[str, Any]:

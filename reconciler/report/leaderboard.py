@@ -64,12 +64,13 @@ def leaderboard_json(boards: Sequence[Ranking], *, top: int | None = None, at: d
         "formatVersion": FORMAT_VERSION,
         "kind": "leaderboard",
         "at": rfc3339(at),
-        "experiments": [_board(each, top) for each in boards],
+        "experiments": [board_value(each, top) for each in boards],
     }
     return json.dumps(body, indent=2, ensure_ascii=True)
 
 
-def _board(board: Ranking, top: int | None) -> dict[str, Any]:
+def board_value(board: Ranking, top: int | None) -> dict[str, Any]:
+    """One experiment's runs as plain values."""
     runs = [{"place": number if each.value is not None else None, **_run(each)} for number, each in enumerate(board.runs[:top], 1)]
     return {**ref_value(board.ref), "metric": board.metric or None, "goal": board.goal, "finished": len(board.runs), "runs": runs}
 

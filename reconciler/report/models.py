@@ -72,7 +72,7 @@ def models_text(models: Sequence[Listed], *, all_: bool = False, color: bool = F
 def models_json(models: Sequence[Listed], at: datetime | None = None) -> str:
     """All of them for programs, with every version."""
     return json.dumps(
-        {"formatVersion": FORMAT_VERSION, "kind": "models", "at": rfc3339(at), "models": [_value(each) for each in models]},
+        {"formatVersion": FORMAT_VERSION, "kind": "models", "at": rfc3339(at), "models": [model_value(each) for each in models]},
         indent=2,
         ensure_ascii=True,
     )
@@ -125,7 +125,8 @@ def _datasets(found: Mapping[str, JSON]) -> str:
     return shorten(", ".join(f"{clean(name)} {value(digest)}" for name, digest in sorted(found.items())), 40)
 
 
-def _value(model: Listed) -> dict[str, Any]:
+def model_value(model: Listed) -> dict[str, Any]:
+    """One model as plain values."""
     return {
         **ref_value(model.ref),
         "alias": model.alias,

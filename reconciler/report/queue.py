@@ -60,9 +60,17 @@ def queue_text(
 
 def queue_json(snapshot: Snapshot, verdicts: Mapping[Ref, Verdict], *, warnings: Sequence[str] = (), aside: Sequence[Status] = ()) -> str:
     """The same for programs; everything is listed."""
+    body = queue_value(snapshot, verdicts, warnings=warnings, aside=aside)
+    return json.dumps({"formatVersion": FORMAT_VERSION, "kind": "queue", **body}, indent=2)
+
+
+def queue_value(
+    snapshot: Snapshot, verdicts: Mapping[Ref, Verdict], *, warnings: Sequence[str] = (), aside: Sequence[Status] = ()
+) -> dict[str, Any]:
+    """The same as plain values."""
     items = {each.ref: each for each in snapshot.queue}
     ordered = sorted((verdicts[ref] for ref in items if ref in verdicts), key=_place)
-    body = {
+    return {
         "at": rfc3339(snapshot.now),
         "nodes": [node_value(each, snapshot) for each in snapshot.nodes],
         "running": [lease_value(each, snapshot.now) for each in by_project(snapshot.leases)],
@@ -70,7 +78,6 @@ def queue_json(snapshot: Snapshot, verdicts: Mapping[Ref, Verdict], *, warnings:
         "aside": [{"ref": str(each.ref), "project": each.ref.owner, "reason": _reason(each), "message": each.message} for each in aside],
         "warnings": list(warnings),
     }
-    return json.dumps({"formatVersion": FORMAT_VERSION, "kind": "queue", **body}, indent=2)
 
 
 # --- the machine ---------------------------------------------------------------------------------------------------

@@ -138,6 +138,12 @@ def _cells(line: Line, above: Line | None) -> tuple[str, ...]:
 
 def top_json(snapshot: Snapshot, *, projects: Sequence[str] = (), warnings: Sequence[str] = ()) -> str:
     """The same for programs: bytes, cores, devices, watts."""
+    body = top_value(snapshot, projects=projects, warnings=warnings)
+    return json.dumps({"formatVersion": FORMAT_VERSION, "kind": "top", **body}, indent=2)
+
+
+def top_value(snapshot: Snapshot, *, projects: Sequence[str] = (), warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """The same as plain values."""
     found: dict[str, dict[str, Any]] = {}
     for line in (each for each in top_lines(snapshot) if not projects or each.project in projects):
         told = found.setdefault(
@@ -158,10 +164,9 @@ def top_json(snapshot: Snapshot, *, projects: Sequence[str] = (), warnings: Sequ
             "borrowed": line.borrowed / scale if scale > 1 else line.borrowed,
             "lent": line.lent / scale if scale > 1 else line.lent,
         }
-    body = {
+    return {
         "at": rfc3339(snapshot.now),
         "nodes": [node_value(each, snapshot) for each in snapshot.nodes],
         "projects": list(found.values()),
         "warnings": list(warnings),
     }
-    return json.dumps({"formatVersion": FORMAT_VERSION, "kind": "top", **body}, indent=2)

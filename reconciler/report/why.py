@@ -241,6 +241,11 @@ def _next(why: Why, status: Status) -> str:
 
 def why_json(why: Why, now: datetime) -> str:
     """The same for programs."""
+    return json.dumps({"formatVersion": FORMAT_VERSION, "kind": "why", **why_value(why, now)}, indent=2)
+
+
+def why_value(why: Why, now: datetime) -> dict[str, Any]:
+    """The same as plain values."""
     state = (
         "waiting"
         if why.verdict
@@ -252,7 +257,7 @@ def why_json(why: Why, now: datetime) -> str:
         if why.status.ready
         else "notReady"
     )
-    body: dict[str, Any] = {
+    return {
         **ref_value(why.ref),
         "state": state,
         "waiting": item_value(why.item, why.verdict, now) if why.item and why.verdict else None,
@@ -264,7 +269,6 @@ def why_json(why: Why, now: datetime) -> str:
         "suspended": why.suspended or None,
         "output": _output_value(why.progress),
     }
-    return json.dumps({"formatVersion": FORMAT_VERSION, "kind": "why", **body}, indent=2)
 
 
 def _output_value(progress: Progress | None) -> dict[str, Any] | None:

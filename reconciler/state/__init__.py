@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.state.records import Approval, AuditEntry, Held, Intent, Quarantined, Queued, Suspension, Writer, utcnow
+from reconciler.state.records import Approval, AuditEntry, Held, Intent, Order, Quarantined, Queued, Suspension, Token, Writer, utcnow
 
 if TYPE_CHECKING:
     from reconciler.state.store import Store
@@ -19,10 +19,12 @@ __all__ = [
     "AuditEntry",
     "Held",
     "Intent",
+    "Order",
     "Quarantined",
     "Queued",
     "Store",
     "Suspension",
+    "Token",
     "Writer",
     "open_store",
     "utcnow",

@@ -165,3 +165,58 @@ class Held:
             preempted=lease.preempted + (self.preemptor is not None),
         )
         return Queued(item, template=self.template, detail=self.detail)
+
+
+Role = Literal["viewer", "operator", "approver", "admin"]
+EVERY = "*"
+"""Among the projects of a token: all of them, and what belongs to none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Somebody who may ask the API. The secret itself is kept nowhere."""
+
+    id: str
+    name: str
+    role: Role
+    projects: frozenset[str]
+    """Names of projects; EVERY = all of them."""
+    hash: str
+    """SHA-256 of the secret, as hex digits."""
+    actor: str
+    """Who made it."""
+    created: datetime
+    expires: datetime | None = None
+    """None = never."""
+    revoked: datetime | None = None
+
+    def good(self, now: datetime) -> bool:
+        """Whether it opens anything still."""
+        return self.revoked is None and (self.expires is None or now < self.expires)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Something that the loop was asked to do."""
+
+    number: int
+    at: datetime
+    ref: Ref
+    actor: str
+    action: Literal["run", "rollback"]
+    detail: Mapping[str, JSON] = field(default_factory=dict)
+    state: Literal["waiting", "begun", "done", "failed"] = "waiting"
+    """`begun`: it is under way, or the loop ended in the middle of it; it is not tried again."""
+    result: str = ""
+    """What came of it, or why it failed, in words."""
+    finished: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered to a request that named itself. `status` 0 = it is under way."""
+
+    request: str
+    """Digest of what was asked."""
+    status: int = 0
+    body: str = ""

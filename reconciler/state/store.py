@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, Integer, String, cast, delete, func, insert, select, tuple_, update
 
 from reconciler.model import JSON, Fields, Owned, Ref, Status
 from reconciler.state import encode, tables
 from reconciler.state.alerts import Alerts
 from reconciler.state.database import Database, Remembered, upsert
 from reconciler.state.deliveries import Deliveries
+from reconciler.state.doors import Doors
 from reconciler.state.lease import LEADER, Lease, leader_slot
+from reconciler.state.lines import lines_of, numbered
 from reconciler.state.merge import is_transition, merged
 from reconciler.state.readings import Readings
 from reconciler.state.records import DELETING, AuditEntry, Intent, Suspension, Writer
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 _FEW = 100
 """Up to so many Refs are looked up by name; above, reading the whole table is cheaper."""
+
+CHANGES = "changes"
+"""In `meta`: see `Store.changes`."""
 
 
 class Store:
@@ -51,6 +56,8 @@ class Store:
         """What is not as it should be, and who wants to know."""
         self.rulings = Rulings(database, self._write)
         """What people said yes and no to."""
+        self.doors = Doors(database, self._write, now)
+        """Who may ask the API, and what was asked through it."""
         self.deliveries = Deliveries(database, now)
         """What is said to whom."""
         self.reports = Reports(database, now)
@@ -183,6 +190,28 @@ class Store:
         """Where everything stood after the last pass that looked at it."""
         return {each.ref: each for each in self._statuses.values()}
 
+    def status_list(self) -> list[Status]:
+        """The same in an order of the Store's own, in which what is changed stays in its place; what is as it was is the same object."""
+        return self._statuses.values()
+
+    def owned_of(self, refs: Collection[Ref]) -> dict[Ref, Owned]:
+        """Those of `inventory` that are named; for a few of many."""
+        if not refs:
+            return {}
+        names = [tuple(encode.ref_row(ref).values()) for ref in refs]
+        statement = select(tables.inventory).where(tuple_(*tables.ref_columns(tables.inventory)).in_(names))
+        return {each.ref: each for each in self._database.decoded(statement, encode.owned_from)}
+
+    def owned_of_kind(self, kind: str) -> dict[Ref, Owned]:
+        """Those of `inventory` that are of this kind."""
+        statement = select(tables.inventory).where(tables.inventory.c.kind == kind)
+        return {each.ref: each for each in self._database.decoded(statement, encode.owned_from)}
+
+    def declared_of(self, ref: Ref) -> Fields | None:
+        """That of `manifests` of one of them."""
+        statement = select(tables.manifests).where(tables.is_ref(tables.manifests, ref))
+        return next((said for _, said in self._database.decoded(statement, encode.declared_from)), None)
+
     def put_statuses(self, statuses: Iterable[Status], gone: Iterable[Ref] = ()) -> list[Status]:
         """Keep them; drop those that are gone; alerts turn with them. Writes only what differs, nothing at all when nothing does.
 
@@ -226,16 +255,27 @@ class Store:
         self, ref: Ref | None = None, project: str | None = None, since: datetime | None = None, limit: int = 200
     ) -> list[AuditEntry]:
         """Audit lines, the newest first. `ref` without a key brings its children's lines too; `project` those of the Project itself."""
-        table = tables.audit.c
-        wanted: list[ColumnElement[bool]] = []
-        if ref is not None:
-            wanted.append(tables.is_ref(tables.audit, ref, family=not ref.key))
-        if project is not None:
-            wanted.append(or_(table.project == project, and_(table.kind == "Project", table.project == "", table.name == project)))
-        if since is not None:
-            wanted.append(table.at >= since)
-        statement = select(tables.audit).where(*wanted).order_by(table.id.desc()).limit(limit)
+        wanted = lines_of(ref, None if project is None else [project], since)
+        statement = select(tables.audit).where(*wanted).order_by(tables.audit.c.id.desc()).limit(limit)
         return list(self._database.decoded(statement, encode.audit_from))
+
+    def history_page(
+        self, *, ref: Ref | None, projects: Collection[str] | None, since: datetime | None, before: int | None, limit: int
+    ) -> list[tuple[int, AuditEntry]]:
+        """The same with the lines' numbers; of these `projects` only, and of lines `before` this number."""
+        earlier = [tables.audit.c.id < before] if before is not None else []
+        statement = select(tables.audit).where(*lines_of(ref, projects, since), *earlier).order_by(tables.audit.c.id.desc()).limit(limit)
+        return self._database.decoded(statement, numbered)
+
+    def history_after(self, number: int, limit: int) -> list[tuple[int, AuditEntry]]:
+        """Numbers and lines of the audit log after this number, the oldest first."""
+        statement = select(tables.audit).where(tables.audit.c.id > number).order_by(tables.audit.c.id).limit(limit)
+        return self._database.decoded(statement, numbered)
+
+    def last_line(self) -> int:
+        """Number of the newest line of the audit log; 0 = there is none."""
+        rows = self._database.rows(select(func.max(tables.audit.c.id)))
+        return int(rows[0][0] or 0) if rows else 0
 
     def last_change(self) -> AuditEntry | None:
         """The newest line of something that was done in a tool: those of commands and of admission carry no glyph."""
@@ -278,6 +318,11 @@ class Store:
         """Safe to repeat."""
         with self._write() as connection:
             upsert(connection, tables.meta, [{"key": key, "value": value}])
+
+    def changes(self) -> int:
+        """How often something was written, by whichever process: unchanged = all that is read here is as it was. The leases' heartbeats
+        and the messages of alerts do not count."""
+        return int(self.meta(CHANGES) or 0)
 
     # --- one writer ---
 
@@ -329,6 +374,7 @@ class Store:
         with self._database.write() as connection:
             self._lease.guard(connection)
             yield connection
+            _count_up(connection)
 
     def _statuses_of(self, refs: list[Ref]) -> dict[Ref, Status]:
         if not refs:
@@ -351,3 +397,11 @@ class Store:
     def _append(connection: Connection, entries: Iterable[AuditEntry]) -> None:
         if rows := [encode.audit_row(each) for each in entries]:
             connection.execute(insert(tables.audit), rows)
+
+
+def _count_up(connection: Connection) -> None:
+    """Last in its transaction: whoever waits for this row has nothing left to write that somebody else could wait for."""
+    meta = tables.meta.c
+    raised = update(tables.meta).where(meta.key == CHANGES).values(value=cast(cast(meta.value, Integer) + 1, String))
+    if not connection.execute(raised).rowcount:
+        upsert(connection, tables.meta, [{"key": CHANGES, "value": "1"}])

@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeDecorator
 from reconciler.model import Ref
 from reconciler.model.demand import RESOURCES
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest revision; compared without loading Alembic when the Store is opened."""
 REF = ("kind", "project", "name", "key")
 """The columns that hold a Ref."""
@@ -285,6 +285,45 @@ quarantine = Table(
 )
 """Commits that are not taken. `trees`: folder -> what git calls its content there, as JSON: the same content under another commit is
 not taken either."""
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String, primary_key=True),
+    *(Column(name, Text, nullable=False) for name in ("name", "role", "projects", "hash", "actor")),
+    Column("created", Moment, nullable=False),
+    Column("expires", Moment),
+    Column("revoked", Moment),
+)
+"""Who may ask the API. `hash`: SHA-256 of the secret, which is kept nowhere; `projects`: as JSON."""
+orders = Table(
+    "orders",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("at", Moment, nullable=False),
+    *_ref(key=False),
+    Column("actor", Text, nullable=False),
+    Column("action", String, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("state", String, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("finished", Moment),
+    Index("orders_state", "state"),
+    sqlite_autoincrement=True,
+)
+"""What somebody asked the loop to do that only a controller can."""
+answers = Table(
+    "answers",
+    metadata,
+    Column("actor", Text, primary_key=True, nullable=False),
+    Column("key", String, primary_key=True, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Index("answers_at", "at"),
+)
+"""What was answered to requests that name themselves, so that none is carried out twice. `request`: its digest; `status` 0 = under way."""
 
 
 def ref_columns(table: Table) -> list[Column[str]]:

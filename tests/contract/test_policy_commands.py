@@ -14,10 +14,12 @@ from reconciler.guard.reactions import asker_of
 from reconciler.house import House
 from reconciler.loop import carry_out, propose
 from reconciler.model import Blocked, Ref
+from reconciler.orders.carry import carry_out_orders
 from reconciler.registry import Kinds
 from reconciler.report.text import chosen_text, plan_text
 from reconciler.selection import Selection
 from reconciler.shard import Shard
+from reconciler.source.read import read
 from reconciler.state import Approval
 from tests.contract.crash_child import house_in, tool_in
 from tests.contract.test_policy_pass import PLATFORM
@@ -237,3 +239,20 @@ def test_who_is_asked_for_a_yes_sees_the_reaction(root: Path, house: House, aski
     assert rows[2].split() == ["!", "engine/p/other#start@w", "manifests/things.yaml:1"]
     assert rows[3].strip().startswith("widget/p/w calls for it (weight drifted); it needs a yes: ")
     assert "1 waiting for approval, 4 unchanged.\nPolicies: 1 waiting for approval." in plan_text(proposal, width=100)
+
+
+@pytest.mark.parametrize(("action", "said"), [("run", "is not started"), ("rollback", "is not rolled back")])
+def test_an_order_that_a_rule_denies_fails_with_the_rule_and_one_of_somebody_else_is_done(
+    root: Path, house: House, engine: Engine, action: Any, said: str
+) -> None:
+    """As the API queues them, carried out by the loop."""
+    rules(root, condition="action.by == 'eve'")
+    doors = house.store.doors
+    refused, done_ = (doors.order(OTHER, action, by, {"reason": "slow"}) for by in ("eve", "ada"))
+    carry_out_orders(house, lambda: read(whole(house), house.kinds, house.settings, house.store.inventory(), ""))
+    first, second = (doors.order_of(each.number) for each in (refused, done_))
+    assert first is not None
+    assert second is not None
+    assert first.state == "failed"
+    assert f"{OTHER} {said}: rule by-hand (policies/rules.yaml:2): engines are started by people" in first.result
+    assert (second.state, len(engine.calls)) == ("done", 1)

@@ -34,7 +34,8 @@ def test_everything_comes_back_in_either_database(place: str | Path, elsewhere: 
     with open_store(place, now=clock) as store, store.writer("x"):
         contents = store.back_up(tmp_path / "b.zip")
     assert {name: each.rows for name, each in contents.tables.items()} == dict.fromkeys(metadata.tables.keys() - {"lease"}, 3)
-    assert (contents.revision, contents.at, contents.token, contents.numbers) == (HEAD, NOON, 1, {"audit": 30, "deliveries": 30})
+    numbers = {"audit": 30, "deliveries": 30, "orders": 30}
+    assert (contents.revision, contents.at, contents.token, contents.numbers) == (HEAD, NOON, 1, numbers)
     with open_store(elsewhere, now=clock) as store:
         done = restored(store, tmp_path / "b.zip")
         assert (done.contents, done.aside, done.token) == (contents, None, 2)

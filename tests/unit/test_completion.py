@@ -171,7 +171,7 @@ FREE |= {
 FREE |= {"--api", "--repository", "--name", "--plan-digest"}
 """Options with words, numbers and ids that nobody can know before."""
 PATHS = {"--manifests", "--root", "--state-dir", "--wire-log", "--out", "--quota", "--trace", "--plot", "--data", "--to", "--sarif"}
-CHOICES = {"--output", "--generate", "--scope", "--target"}
+CHOICES = {"--output", "--generate", "--scope", "--target", "--role"}
 """Of words that the option itself lists."""
 
 

@@ -1,0 +1,1 @@
+"""What people order: the same for the command line, the API and the loop, each order one function."""
