@@ -60,10 +60,10 @@ def told(tmp_path_factory: pytest.TempPathFactory, mlflow_url: str) -> Iterator[
     here = start(folder / "root", mlflow_url, f"telemetry-{uuid.uuid4().hex[:6]}")
     here.write(
         {
-            "manifests/p.yaml": project("p"),
-            "manifests/base.yaml": experiment("base", "p"),
-            "manifests/d.yaml": dataset("d", "p", "d.csv"),
-            "code/p/d.csv": "a,b\n1,2\n",
+            "manifests/p.yaml": project("watched"),
+            "manifests/base.yaml": experiment("base", "watched"),
+            "manifests/d.yaml": dataset("d", "watched", "d.csv"),
+            "code/watched/d.csv": "a,b\n1,2\n",
         }
     )
     with collecting() as collector:
@@ -75,8 +75,8 @@ def told(tmp_path_factory: pytest.TempPathFactory, mlflow_url: str) -> Iterator[
         }
         found = Told(here, folder / "watch.txt", collector)
         with looping(here, found.log, "--listen", "0"):
-            found.ready("experiment/p/base")
-            found.ready("dataset/p/d")
+            found.ready("experiment/watched/base")
+            found.ready("dataset/watched/d")
             yield found
 
 
@@ -85,8 +85,8 @@ def test_a_change_is_seen_in_the_next_scrape(told: Told) -> None:
     assert at(before, catalogue.ACTIONS, kind="Experiment", verb="create", result="done") == 1
     assert at(before, catalogue.RESOURCES, kind="Experiment", health="Healthy") == 1
     assert {tool: at(before, catalogue.TOOL_UP, tool=tool) for tool in ("mlflow", "dvc")} == {"mlflow": 1, "dvc": 1}
-    told.here.write({"manifests/next.yaml": experiment("next", "p")})
-    told.ready("experiment/p/next")
+    told.here.write({"manifests/next.yaml": experiment("next", "watched")})
+    told.ready("experiment/watched/next")
     after = told.scrape()
     assert at(after, catalogue.ACTIONS, kind="Experiment", verb="create", result="done") == 2
     assert at(after, catalogue.RESOURCES, kind="Experiment", health="Healthy") == 2
@@ -160,13 +160,13 @@ def test_no_secret_is_in_what_is_sent(told: Told) -> None:
 
 def test_a_collector_that_refuses_costs_spans_and_nothing_else(told: Told) -> None:
     told.collector.status = 400
-    told.here.write({"manifests/last.yaml": experiment("last", "p")})
-    told.ready("experiment/p/last")
+    told.here.write({"manifests/last.yaml": experiment("last", "watched")})
+    told.ready("experiment/watched/last")
     until(lambda: "traces_lost" in told.log.read_text(), 30, told.log)
     assert told.log.read_text().count("traces_lost") == 1
     told.collector.status = 200
     before = len(told.collector.spans)
-    told.here.write({"manifests/last.yaml": experiment("last", "p", "  description: again\n")})
+    told.here.write({"manifests/last.yaml": experiment("last", "watched", "  description: again\n")})
     until(lambda: len(told.collector.spans) > before, 60, told.log)
 
 
