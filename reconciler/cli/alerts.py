@@ -11,13 +11,11 @@ from reconciler.cli.complete import refs as complete_refs
 from reconciler.cli.options import Format, Globals, Output, given, width
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
-    from reconciler.alerting.values import Alert, Delivery, ReportMark
+    from reconciler.alerting.values import Alert, Delivery
     from reconciler.errors import UsageError
     from reconciler.house import House
-    from reconciler.report.alerts import Scheduled
     from reconciler.state import AuditEntry
     from schemas.alertpolicy import AlertPolicySpec
 
@@ -62,21 +60,20 @@ def alerts(
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
     from reconciler.report.alerts import Overview, alerts_json, alerts_text
-    from reconciler.views.alerts import silences
+    from reconciler.views.alerts import scheduled, silences
 
     asked, now = given(ctx), datetime.now(UTC)
     house = open_for(asked, read_only=True)
     kinds = {kind_named(each, house.kinds) for each in asked.kind}
     month = now - timedelta(days=30)
-    policies = house.store.alerts.policies()
     found = [each for each in house.store.alerts.listed(month if all_ else None) if _is_asked(each, asked, kinds)]
     seen = Overview(
         alerts=found,
         deliveries=_about(house.store.deliveries.listed(month), found, whole=not (asked.project or kinds)),
         silences=silences(house, now),
-        policies=len(policies),
+        policies=len(house.store.alerts.policies()),
         now=now,
-        reports=_reports(policies, house.store.reports.marks(), now),
+        reports=scheduled(house, now),
     )
     say(alerts_json(seen, all_=all_) if output is Format.JSON else alerts_text(seen, all_=all_, color=asked.color(), width=width()))
 
@@ -230,20 +227,6 @@ def _is_asked(each: Alert, asked: Globals, kinds: set[str]) -> bool:
 def _about(deliveries: list[Delivery], alerts: list[Alert], *, whole: bool) -> list[Delivery]:
     known = {each.id for each in alerts}
     return [each for each in deliveries if whole or any(part.subject in known for part in each.parts)]
-
-
-def _reports(policies: Mapping[str, AlertPolicySpec], marks: Mapping[tuple[str, str], ReportMark], now: datetime) -> list[Scheduled]:
-    """Of all policies, the next one first."""
-    from reconciler.alerting.due import following, latest
-    from reconciler.report.alerts import Scheduled
-
-    found = []
-    for policy, spec in policies.items():
-        for each in spec.reports:
-            mark, newest = marks.get((policy, each.name)), latest(each, now)
-            waits = newest if mark is not None and newest > mark.due else None
-            found.append(Scheduled(policy, each, following(each, now), mark.made if mark else None, waits))
-    return sorted(found, key=lambda each: (each.next, each.policy, each.report.name))
 
 
 def _spec(name: str, house: House, asked: Globals) -> AlertPolicySpec:

@@ -62,6 +62,8 @@ def everything(root: Path) -> Lab:
                 ),
                 audit=AuditEntry(now, "test", ref, "create", glyph="+", detail={"changes": ["spec.a"]}),
             )
+        policies = {ref: each for ref, each in proposal.resources.items() if ref.kind == "AlertPolicy"}
+        store.put_memos({ref: {"policy": each.spec.model_dump(mode="json")} for ref, each in policies.items()})
         store.work.grant([replace(lease("serve", "a", 6), since=now, queued=now)])
         store.work.put_queue([Queued(replace(item("next", "a", 4, seconds=60), since=now), template="t", detail={"asked": [4, 0, 0, 0]})])
         store.put_statuses(
@@ -183,6 +185,8 @@ def test_the_command_line_says_the_same(lab: Lab) -> None:
         alerts = told("alerts")
         assert client.get("/alerts").json()["alerts"] == alerts["alerts"]
         assert client.get("/alerts").json()["silences"] == alerts["silences"]
+        assert alerts["reports"], "an example has one"
+        assert client.get("/alerts").json()["reports"] == alerts["reports"]
         why, same = client.get("/resources/experiment/a/e/why?key=next").json(), told("why", "experiment/a/e#next")
         assert why["state"] == same["state"] == "waiting"
         assert why["remedies"] == same["remedies"]

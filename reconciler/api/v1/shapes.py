@@ -261,6 +261,7 @@ class Alerts(Shape):
     at: datetime
     alerts: list[dict[str, Any]]
     silences: list[dict[str, Any]]
+    reports: list[dict[str, Any]]
     deliveries: list[dict[str, Any]] = []
 
 

@@ -21,12 +21,12 @@ from reconciler.api.v1.resources import Key, KindPart, NamePart, ProjectPart, vi
 from reconciler.board import Planned
 from reconciler.errors import ReconcilerError
 from reconciler.model import Ref
-from reconciler.report.alerts import Overview, alerts_value
+from reconciler.report.alerts import Overview, Scheduled, alerts_value
 from reconciler.report.json import history_value, plan_value
 from reconciler.report.leaderboard import board_value
 from reconciler.report.show import rfc3339
 from reconciler.state import AuditEntry
-from reconciler.views.alerts import silences
+from reconciler.views.alerts import scheduled, silences
 from reconciler.views.leaderboard import ranked
 
 router = APIRouter(tags=["history"])
@@ -95,11 +95,16 @@ def alerts(
     whole = who.everywhere and not project
     told = [each for each in store.deliveries.listed(now - MONTH) if whole or any(part.subject in known for part in each.parts)]
     held = [each for each in silences(door.house, now) if who.everywhere or _is_theirs(each, who)]
-    return answer(alerts_value(Overview(found, told, held, len(store.alerts.policies()), now), all_=over))
+    come = [each for each in scheduled(door.house, now) if who.everywhere or _is_about_theirs(each, who)]
+    return answer(alerts_value(Overview(found, told, held, len(store.alerts.policies()), now, come), all_=over))
 
 
 def _is_theirs(silence: Silence, who: Asker) -> bool:
     return bool(silence.projects) and all(who.may("read", each) for each in silence.projects)
+
+
+def _is_about_theirs(each: Scheduled, who: Asker) -> bool:
+    return bool(each.report.projects) and all(who.may("read", project) for project in each.report.projects)
 
 
 # --- the loop's plan -----------------------------------------------------------------------------------------------
