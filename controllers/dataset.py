@@ -18,7 +18,7 @@ from controllers.tools.dvc_content import change, fact_notes, recorded_facts, sa
 from controllers.tools.dvc_files import pointer, refuse_pointer
 from controllers.tools.dvc_obtain import Obtained, Want, moved_on, nested, obtain, own_place, whole
 from controllers.tools.dvc_open import open_dvc
-from reconciler.controller import Context, Drift
+from reconciler.controller import Context
 from reconciler.diff import compare
 from reconciler.errors import Conflict, ReconcilerError, Terminal, Transient
 from reconciler.model import (
@@ -29,6 +29,7 @@ from reconciler.model import (
     Create,
     Diff,
     Done,
+    Drift,
     Fields,
     Health,
     HealthReport,

@@ -16,7 +16,7 @@ from controllers.runs.releasing import let_go_all, rename_all
 from controllers.runs.standing import Tag, superseded
 from controllers.tools.mlflow import FEW, ExperimentInfo, Mlflow, connect
 from controllers.tools.mlflow_runs import search
-from reconciler.controller import Context, Drift
+from reconciler.controller import Context
 from reconciler.diff import compare
 from reconciler.errors import Conflict, Terminal, Transient
 from reconciler.model import (
@@ -27,6 +27,7 @@ from reconciler.model import (
     Create,
     Diff,
     Done,
+    Drift,
     Fields,
     Health,
     HealthReport,

@@ -22,7 +22,7 @@ from controllers.tools import mlflow_registry as registry
 from controllers.tools import mlflow_runs
 from controllers.tools.mlflow import FEW, Mlflow, connect
 from controllers.tools.mlflow_registry import ModelInfo, VersionInfo
-from reconciler.controller import Context, Drift
+from reconciler.controller import Context
 from reconciler.diff import compare, without_ignored
 from reconciler.errors import Conflict, Terminal, Transient
 from reconciler.model import (
@@ -34,6 +34,7 @@ from reconciler.model import (
     Demand,
     Diff,
     Done,
+    Drift,
     Fields,
     HealthReport,
     Mark,

@@ -14,7 +14,7 @@ from controllers.workflows import asking, looking, seeing, starting, telling
 from controllers.workflows.compiling import dag_id, pool_name, scripts
 from controllers.workflows.looking import Sight, sight
 from reconciler import delivery, exchange
-from reconciler.controller import Context, Drift
+from reconciler.controller import Context
 from reconciler.errors import Conflict, Terminal
 from reconciler.exchange import Answer
 from reconciler.model import (
@@ -25,6 +25,7 @@ from reconciler.model import (
     Demand,
     Diff,
     Done,
+    Drift,
     Fields,
     Health,
     HealthReport,

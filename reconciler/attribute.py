@@ -9,8 +9,8 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from reconciler.controller import Attributes, Context, Drift
-from reconciler.model import Attribution, Diff, Observation, Present, Ref, Resource, canonical
+from reconciler.controller import Attributes, Context
+from reconciler.model import Attribution, Diff, Drift, Observation, Present, Ref, Resource, canonical
 from reconciler.registry import Kinds
 
 if TYPE_CHECKING:

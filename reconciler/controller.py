@@ -37,6 +37,7 @@ from reconciler.model import (
     Create,
     Demand,
     Diff,
+    Drift,
     Fields,
     Health,
     HealthReport,
@@ -351,18 +352,6 @@ class Reacts(Protocol):
 
     def reacted(self, resource: Resource[Any], reaction: Reaction, said: str, ctx: Context, *, carried_out: bool) -> None:
         """Note that it was done, or (`carried_out` False) that it will not be, with what came of it in words."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """A resource that somebody changed in the tool."""
-
-    resource: Resource[Any]
-    seen: Present
-    changes: Diff
-    """What is not any more as it was applied."""
-    since: datetime | None
-    """It was as applied then, so that what the tool tells of earlier times is not about this; None = not known."""
 
 
 @runtime_checkable

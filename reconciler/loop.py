@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -49,6 +49,7 @@ from reconciler.model import (
 from reconciler.moves import as_moved, renamed, to_move, under_old_names
 from reconciler.observe import Observed, observe, observe_children
 from reconciler.plan import plan
+from reconciler.policy import Policy
 from reconciler.proposal import Proposal, Report
 from reconciler.react import due, react
 from reconciler.record import refused, statuses, summed
@@ -100,14 +101,7 @@ def propose(selection: Selection, house: House) -> Proposal:
     made = partial(plan, bound, observed.seen, inventory, unwanted=unwanted)
     planned, admission = made(policy), None
     if ctx:
-        reactions = _reactions(bound, planned, desired, ctx, house)
-        if any(each.want for each in reactions):
-            policy = wanted(reactions, policy, part=selection.part)
-            planned = made(policy)
-        planned, policy = Governed(made, desired.graph.resources, bound.resources, observed.seen, inventory, ctx, house).plan(
-            policy, planned, part=selection.part
-        )
-        planned, policy = shown(reactions, planned, policy)
+        planned, policy = _judged(made, planned, policy, bound, observed, inventory, desired, ctx, house)
         planned, admission = consider(planned, bound.resources, inventory, policy, ctx, house)
     return Proposal(
         plan=planned,
@@ -131,6 +125,27 @@ def propose(selection: Selection, house: House) -> Proposal:
         unread=expanded.unread,
         declared=desired.graph.resources,
     )
+
+
+def _judged(
+    made: Callable[[Policy], Plan],
+    planned: Plan,
+    policy: Policy,
+    bound: Bound,
+    observed: Observed,
+    inventory: Mapping[Ref, Owned],
+    desired: Desired,
+    ctx: Context,
+    house: House,
+) -> tuple[Plan, Policy]:
+    """The plan as the rules let it be, with what resources ask to be done with others where a rule holds that."""
+    reactions, part = _reactions(bound, planned, desired, ctx, house), desired.selection.part
+    if any(each.want for each in reactions):
+        policy = wanted(reactions, policy, part=part)
+        planned = made(policy)
+    governed = Governed(made, desired.graph.resources, bound.resources, observed.seen, inventory, ctx, house)
+    planned, policy = governed.plan(policy, planned, part=part)
+    return shown(reactions, planned, policy)
 
 
 def _reactions(bound: Bound, planned: Plan, desired: Desired, ctx: Context, house: House) -> list[Judged]:

@@ -65,18 +65,8 @@ def run_forever(
     allocator.steady()
     files, pulse, failures = Changed(), pulse or Pulse(every), 0
     sources = sources or Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
-    loop = _Loop(
-        selection,
-        house.paced(lambda: loop.may_give_way and files.is_set()),
-        every,
-        stop,
-        on_report,
-        files,
-        pulse,
-        sources,
-        board or Board(),
-    )
-    house = loop.house
+    house = house.paced(lambda: loop.may_give_way and files.is_set())
+    loop = _Loop(selection, house, every, stop, on_report, files, pulse, sources, board or Board())
     if house.backoff is not None:
         pulse.circuits = house.backoff.breaker.open
     with (
@@ -97,11 +87,8 @@ def run_forever(
                 loop.watch.pending = True
             except Exception as error:  # a defect costs one pass, not the loop
                 failures += 1
-                loop.watch.pending = True
-                pause, told = pause_after(failures), _told(error, house)
-                pulse.pass_fails(str(told))
-                on_trouble(told, pause)
-                files.take()  # what was saved until now is part of the whole pass that comes next: only news cuts the pause short
+                pause = pause_after(failures)
+                on_trouble(loop.failed(error), pause)
                 _sleep(pause, files, stop)
             _sleep(LOOK, files, stop)
 
@@ -166,6 +153,14 @@ class _Loop:
         elif refs := self._again(self.report):
             self.report, done = saved(self.report, refs, self.selection, self.house, self.stop)
             self._noted(began, done)
+
+    def failed(self, error: Exception) -> ReconcilerError:
+        """A pass could not be made; why, for people."""
+        told = _told(error, self.house)
+        self.watch.pending = True
+        self.pulse.pass_fails(str(told))
+        self.files.take()  # what was saved until now is part of the whole pass that comes next: only news cuts the pause short
+        return told
 
     def _whole(self, began: float) -> None:
         self.pulse.pass_begins()

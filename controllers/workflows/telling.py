@@ -10,9 +10,8 @@ from typing import Any
 from controllers.tools.airflow import EventInfo
 from controllers.workflows.compiling import dag_id, described, digest_in
 from controllers.workflows.graph import graphed
-from reconciler.controller import Drift
 from reconciler.diff import compare
-from reconciler.model import JSON, KNOWN_AFTER_APPLY, Attribution, Change, Diff, Health, HealthReport, Present, Ref, Resource, output
+from reconciler.model import JSON, KNOWN_AFTER_APPLY, Attribution, Change, Diff, Drift, Health, HealthReport, Present, Ref, Resource, output
 from schemas.workflow import WorkflowSpec
 
 FIRED = "fired"

@@ -52,14 +52,12 @@ def review(
       reconcile review --base origin/main --dry-run
     """
     from reconciler.cli.exit import Exit, of_proposal
-    from reconciler.cli.output import say, tell
+    from reconciler.cli.output import say
     from reconciler.cli.pass_ import link_base, open_for, save
-    from reconciler.errors import ReconcilerError
     from reconciler.loop import against, propose
     from reconciler.replay import replay
     from reconciler.review.annotations import commands, remarks
     from reconciler.review.annotations import sarif as as_sarif
-    from reconciler.review.forge import publish
 
     asked = given(ctx)
     place = None if dry_run else _place(forge, api, repository, number, commit)
@@ -78,13 +76,21 @@ def review(
     if out is not None:
         save(out, proposal, house)
     code = of_proposal(proposal, detailed=False)
-    if place is not None:
-        try:
-            tell(f"{place.repository} #{place.number}: {publish(place, said)}; status {said.state}.")
-        except ReconcilerError as error:  # the plan is printed, and in the summary; that nobody is told there is an error all the same
-            tell(f"error: nothing was published: {error}")
-            code = Exit.ERROR
-    raise typer.Exit(code)
+    raise typer.Exit(code if place is None or _published(place, said) else Exit.ERROR)
+
+
+def _published(place: Place, said: Review) -> bool:
+    """Whether the forge took it. The plan is printed, and in the summary; that nobody is told there is an error all the same."""
+    from reconciler.cli.output import tell
+    from reconciler.errors import ReconcilerError
+    from reconciler.review.forge import publish
+
+    try:
+        tell(f"{place.repository} #{place.number}: {publish(place, said)}; status {said.state}.")
+    except ReconcilerError as error:
+        tell(f"error: nothing was published: {error}")
+        return False
+    return True
 
 
 def _place(forge: str | None, api: str | None, repository: str | None, number: str | None, commit: str | None) -> Place:

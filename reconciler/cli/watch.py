@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -79,21 +80,11 @@ def watch(
     told, pulse, board = _Told(output, house, Account(lambda kind: tool_of(house, kind))), Pulse(seconds), Board()
     sources = Followings(house.settings.root, house.settings.state, secret, house.store.rulings.quarantined)
 
+    forever = partial(run_forever, selection, every=seconds, pulse=pulse, sources=sources, board=board)
+
     def loop(over: threading.Event) -> None:
         told.account.statuses = house.store.statuses()
-        run_forever(
-            selection,
-            telling.house,
-            every=seconds,
-            stop=over,
-            on_report=told.report,
-            on_trouble=told.trouble,
-            pulse=pulse,
-            sources=sources,
-            on_news=told.news,
-            around=telling.around,
-            board=board,
-        )
+        forever(telling.house, stop=over, on_report=told.report, on_trouble=told.trouble, on_news=told.news, around=telling.around)
 
     env = f" in environment {selection.env}" if selection.env else ""
     tell(f"Watching {', '.join(str(each) for each in selection.paths)}{env}; Ctrl-C ends it. Runs and services go on without it.")

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from reconciler.model.actions import Action, Adopt, Blocked, Change, Create, Delete, Diff, Glyph, Keep, Move, Plan, Replace, Update, Write
-from reconciler.model.attribution import Attribution
+from reconciler.model.attribution import Attribution, Drift
 from reconciler.model.demand import Amounts, Demand, Learned, Limits, WorkClass
 from reconciler.model.jobs import Job, JobState, Progress
 from reconciler.model.manifests import manifest
@@ -35,6 +35,7 @@ __all__ = [
     "Diagnostic",
     "Diff",
     "Done",
+    "Drift",
     "Failed",
     "Fields",
     "Glyph",

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
+
+from reconciler.model.actions import Diff
+from reconciler.model.resources import Present, Resource
 
 LONGEST = 120
 """Characters of a name or a channel: they come from outside."""
@@ -36,6 +40,18 @@ class Attribution:
             return ""
         first, last = f"{_day(self.after)} {_clock(self.after)}", f"{_day(self.until)} {_clock(self.until)}"
         return f" between {first} and {_clock(self.until) if _day(self.after) == _day(self.until) else last} UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A resource that somebody changed in the tool."""
+
+    resource: Resource[Any]
+    seen: Present
+    changes: Diff
+    """What is not any more as it was applied."""
+    since: datetime | None
+    """It was as applied then, so that what the tool tells of earlier times is not about this; None = not known."""
 
 
 def _day(at: datetime) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from reconciler.model import Ref
 from reconciler.state import encode, tables
+from reconciler.state.database import Database
 from reconciler.state.records import AuditEntry
 
 
@@ -27,6 +28,31 @@ def lines_of(ref: Ref | None, projects: Collection[str] | None, since: datetime 
     return wanted
 
 
-def numbered(row: Sequence[Any]) -> tuple[int, AuditEntry]:
+class Lines:
+    """The audit log with the numbers of its lines, for whoever pages through it or follows it. May raise StoreError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def page(
+        self, *, ref: Ref | None = None, projects: Collection[str] | None = None, before: int | None = None, limit: int
+    ) -> list[tuple[int, AuditEntry]]:
+        """Numbers and lines, the newest first; of these `projects` only, and of lines `before` this number."""
+        earlier = [tables.audit.c.id < before] if before is not None else []
+        statement = select(tables.audit).where(*lines_of(ref, projects, None), *earlier).order_by(tables.audit.c.id.desc()).limit(limit)
+        return self._database.decoded(statement, _numbered)
+
+    def after(self, number: int, limit: int) -> list[tuple[int, AuditEntry]]:
+        """Numbers and lines after this number, the oldest first."""
+        statement = select(tables.audit).where(tables.audit.c.id > number).order_by(tables.audit.c.id).limit(limit)
+        return self._database.decoded(statement, _numbered)
+
+    def last(self) -> int:
+        """Number of the newest line; 0 = there is none."""
+        rows = self._database.rows(select(func.max(tables.audit.c.id)))
+        return int(rows[0][0] or 0) if rows else 0
+
+
+def _numbered(row: Sequence[Any]) -> tuple[int, AuditEntry]:
     """A row of the audit log with its number."""
     return int(row[0]), encode.audit_from(row)

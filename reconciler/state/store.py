@@ -18,7 +18,7 @@ from reconciler.state.database import Database, Remembered, upsert
 from reconciler.state.deliveries import Deliveries
 from reconciler.state.doors import Doors
 from reconciler.state.lease import LEADER, Lease, leader_slot
-from reconciler.state.lines import lines_of, numbered
+from reconciler.state.lines import Lines, lines_of
 from reconciler.state.merge import is_transition, merged
 from reconciler.state.readings import Readings
 from reconciler.state.records import DELETING, AuditEntry, Intent, Suspension, Writer
@@ -60,6 +60,8 @@ class Store:
         """Who may ask the API, and what was asked through it."""
         self.deliveries = Deliveries(database, now)
         """What is said to whom."""
+        self.lines = Lines(database)
+        """The audit log by the numbers of its lines."""
         self.reports = Reports(database, now)
         """What is said by schedule."""
         self.readings = Readings(database)
@@ -258,24 +260,6 @@ class Store:
         wanted = lines_of(ref, None if project is None else [project], since)
         statement = select(tables.audit).where(*wanted).order_by(tables.audit.c.id.desc()).limit(limit)
         return list(self._database.decoded(statement, encode.audit_from))
-
-    def history_page(
-        self, *, ref: Ref | None, projects: Collection[str] | None, since: datetime | None, before: int | None, limit: int
-    ) -> list[tuple[int, AuditEntry]]:
-        """The same with the lines' numbers; of these `projects` only, and of lines `before` this number."""
-        earlier = [tables.audit.c.id < before] if before is not None else []
-        statement = select(tables.audit).where(*lines_of(ref, projects, since), *earlier).order_by(tables.audit.c.id.desc()).limit(limit)
-        return self._database.decoded(statement, numbered)
-
-    def history_after(self, number: int, limit: int) -> list[tuple[int, AuditEntry]]:
-        """Numbers and lines of the audit log after this number, the oldest first."""
-        statement = select(tables.audit).where(tables.audit.c.id > number).order_by(tables.audit.c.id).limit(limit)
-        return self._database.decoded(statement, numbered)
-
-    def last_line(self) -> int:
-        """Number of the newest line of the audit log; 0 = there is none."""
-        rows = self._database.rows(select(func.max(tables.audit.c.id)))
-        return int(rows[0][0] or 0) if rows else 0
 
     def last_change(self) -> AuditEntry | None:
         """The newest line of something that was done in a tool: those of commands and of admission carry no glyph."""

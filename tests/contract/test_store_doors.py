@@ -87,11 +87,11 @@ def test_what_is_written_counts_and_what_is_not_does_not(store: Store, place: st
 def test_lines_come_in_pages_with_their_numbers(store: Store) -> None:
     store.audit([entry(Ref("Experiment", each, "e"), str(number)) for number, each in enumerate("pqpqp")])
     store.audit([entry(None, "reconcile"), entry(Ref("Project", None, "p"), "own")])
-    first = store.history_page(ref=None, projects=None, since=None, before=None, limit=2)
-    rest = store.history_page(ref=None, projects=None, since=None, before=first[-1][0], limit=99)
+    first = store.lines.page(limit=2)
+    rest = store.lines.page(before=first[-1][0], limit=99)
     assert [each.action for _, each in (*first, *rest)] == ["own", "reconcile", "4", "3", "2", "1", "0"]
-    mine = store.history_page(ref=None, projects=frozenset({"p"}), since=None, before=None, limit=99)
+    mine = store.lines.page(projects=frozenset({"p"}), limit=99)
     assert [each.action for _, each in mine] == ["own", "4", "2", "0"]
-    assert store.history_page(ref=None, projects=frozenset(), since=None, before=None, limit=99) == []
-    newest = store.last_line()
-    assert [number for number, _ in store.history_after(newest - 2, 99)] == [newest - 1, newest]
+    assert store.lines.page(projects=frozenset(), limit=99) == []
+    newest = store.lines.last()
+    assert [number for number, _ in store.lines.after(newest - 2, 99)] == [newest - 1, newest]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from reconciler.attribute import Attributions
-from reconciler.controller import Context, Drift
+from reconciler.controller import Context
 from reconciler.drift import FIGHT
-from reconciler.model import Attribution, Change, Observation, Ref
+from reconciler.model import Attribution, Change, Drift, Observation, Ref
 from reconciler.registry import Kinds
 from reconciler.source.revision import last_change
 from reconciler.testing.context import Lines, make_context

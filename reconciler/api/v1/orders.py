@@ -59,7 +59,7 @@ def once(door: Door, request: Request, who: Asker, key: str | None, body: bodies
 
 def _done(door: Door, what: str, status: int = 200) -> Response:
     door.board.ask()
-    return answer({"what": what, "after": door.house.store.last_line()}, status=status)
+    return answer({"what": what, "after": door.house.store.lines.last()}, status=status)
 
 
 Operator = Annotated[Asker, Depends(somewhere("operate"))]
@@ -71,7 +71,7 @@ def reconcile(request: Request, door: TheDoor, who: Operator, idempotency_key: I
 
     def do() -> Response:
         store, now = door.house.store, door.house.now()
-        after = store.last_line()
+        after = store.lines.last()
         store.audit([AuditEntry(at=now, actor=who.name, ref=None, action="reconcile")])
         wake(door.house.settings.state)
         door.board.ask()

@@ -70,10 +70,10 @@ def of_resource(
 def _page(
     request: Request, door: Door, who: Asker, ref: Ref | None, projects: frozenset[str] | None, before: int | None, limit: int
 ) -> Response:
-    newest = door.house.store.last_line()
+    newest = door.house.store.lines.last()
 
     def make() -> dict[str, Any]:
-        lines = door.house.store.history_page(ref=ref, projects=projects, since=None, before=before, limit=limit + 1)
+        lines = door.house.store.lines.page(ref=ref, projects=projects, before=before, limit=limit + 1)
         shown = lines[:limit]
         return {"items": [entry_value(*each) for each in shown], "next": shown[-1][0] if len(lines) > limit else None}
 

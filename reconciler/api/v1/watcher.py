@@ -155,12 +155,12 @@ class Watcher:
         """What happened since the last look; at the first one, nothing."""
         store = self._door.house.store
         if self._picture is None:
-            self._line, self._picture = store.last_line(), self._door.pictures.now()
+            self._line, self._picture = store.lines.last(), self._door.pictures.now()
             self._plan = self._door.board.last.number if self._door.board.last is not None else 0
             return
         if (changes := store.changes()) != self._changes:
             self._changes = changes
-            while lines := store.history_after(self._line, REPLAYED):
+            while lines := store.lines.after(self._line, REPLAYED):
                 for number, entry in lines:
                     self._line = number
                     yield self._event("audit", entry_value(number, entry), entry.ref)
@@ -196,7 +196,7 @@ class Watcher:
             return [each for each in self._events if each.number > int(number)]
         found: list[Event] = []
         if line.isdecimal() and len(line) < 18:
-            lines = await asyncio.to_thread(self._door.house.store.history_after, int(line), REPLAYED + 1)
+            lines = await asyncio.to_thread(self._door.house.store.lines.after, int(line), REPLAYED + 1)
             told = lines if len(lines) <= REPLAYED else []
             found = [self._replayed("audit", at, entry_value(at, entry), entry.ref) for at, entry in told if at <= self._line]
         why = "what happened since then is not remembered as a whole: read the lists again"
