@@ -24,10 +24,10 @@ NO_METRICS = "metrics need the Python package prometheus-client: install mlops-r
 
 
 def application(
-    pulse: Pulse, hooks: Secrets, wake: Callable[[str], None], metrics: Metrics | None = None, door: Door | None = None
+    pulse: Pulse, hooks: Secrets, wake: Callable[[str], None], metrics: Metrics | None = None, door: Door | None = None, pages: bool = False
 ) -> FastAPI:
     """`wake` is told the source that somebody pushed to. `metrics` is None where what they need is not installed; `door`: what `/api/v1`
-    reads."""
+    reads; `pages`: with the dashboard, whose packages have to be there."""
     from fastapi import FastAPI
     from starlette.routing import Mount, Route
 
@@ -44,7 +44,12 @@ def application(
         from reconciler.api.v1.problems import handle
 
         handle(app)  # a path with a line break in it is below no prefix
-        app.router.routes.append(Mount(PREFIX, interface(door)))
+        api = interface(door)
+        app.router.routes.append(Mount(PREFIX, api))
+        if pages:
+            from reconciler.dashboard.app import Dashboard
+
+            Dashboard(door, api).put_on(app, door)
     return app
 
 

@@ -46,7 +46,7 @@ def listening(app: ASGIApp, port: int) -> Iterator[int]:
             raise UsageError(
                 f"port {port} cannot be had: {error.strerror}", hint="name another one with --listen, 0 for a free one"
             ) from error
-        settings = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=5)
+        settings = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", server_header=False, timeout_graceful_shutdown=5)
         server = _quiet(uvicorn.Server(settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
         thread.start()

@@ -221,6 +221,8 @@ def _answering(port: int | None, pulse: Pulse, sources: Followings, metrics: Met
     if port is None:
         yield
         return
+    from importlib.util import find_spec
+
     from reconciler.cli.output import tell
     from reconciler.errors import UsageError
 
@@ -230,9 +232,10 @@ def _answering(port: int | None, pulse: Pulse, sources: Followings, metrics: Met
         from reconciler.api.v1.door import open_door
     except ModuleNotFoundError as error:
         raise UsageError(f"--listen needs the Python package {error.name}", hint="install mlops-reconciler[api]") from None
-    door = open_door(house, board)
-    with listening(application(pulse, sources.hooks, sources.wake, metrics, door), port) as found:
-        tell(f"Answering at http://{HOST}:{found}: /api/v1, /healthz, /readyz, /metrics, /hooks/git/SOURCE.")
+    door, pages = open_door(house, board), find_spec("nicegui") is not None
+    with listening(application(pulse, sources.hooks, sources.wake, metrics, door, pages), port) as found:
+        also = "/dashboard" if pages else "no dashboard (install mlops-reconciler[dashboard])"
+        tell(f"Answering at http://{HOST}:{found}: {also}, /api/v1, /healthz, /readyz, /metrics, /hooks/git/SOURCE.")
         try:
             yield
         finally:
