@@ -1,0 +1,15 @@
+"""One file for each page; the list of them all."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from reconciler.dashboard.frame import View
+from reconciler.dashboard.pages import overview, resource, resources
+
+PAGES: tuple[tuple[str, str, Callable[[View], Awaitable[None]]], ...] = (
+    ("/", "Overview", overview.draw),
+    ("/resources", "Resources", resources.draw),
+    ("/resource/{kind}/{project}/{name}", "Resource", resource.draw),
+)
+"""Path, title and what draws it."""
