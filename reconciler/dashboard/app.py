@@ -42,8 +42,8 @@ class Dashboard:
 
         pages.add_static_files("/assets", str(ASSETS))
         version = max(int(each.stat().st_mtime) for each in ASSETS.iterdir())
-        head = f'<link rel="stylesheet" href="{BASE}/assets/dashboard.css?{version}"><script defer src="{BASE}/assets/dashboard.js?{version}"></script>'
-        ui.add_head_html(head, shared=True)
+        head = '<link rel="stylesheet" href="{0}.css?{1}"><script defer src="{0}.js?{1}"></script>'
+        ui.add_head_html(head.format(f"{BASE}/assets/dashboard", version), shared=True)
         for path, title, draw in PAGES:
             self._add(path, title, draw)
         ui.run_with(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from nicegui import ui
 from starlette.requests import Request
 
@@ -25,8 +25,15 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("", (("/audit", "Audit"),)),
 )
 """The ways that lead everywhere."""
-KEYS = (("g then a letter", "go: o overview, r resources, l lineage, p plan, q queue, h hardware, w workflows, e experiments, c techniques, "
-    "m models, d deployments, n monitors, a alerts, u audit"), ("/", "search"), ("?", "these keys"))
+KEYS = (
+    (
+        "g then a letter",
+        "go: o overview, r resources, l lineage, p plan, q queue, h hardware, w workflows, e experiments, c techniques, "
+        "m models, d deployments, n monitors, a alerts, u audit",
+    ),
+    ("/", "search"),
+    ("?", "these keys"),
+)
 Draw = Callable[..., Any]
 
 
@@ -157,9 +164,9 @@ def button(text: str, do: Callable[[], Awaitable[Any]], *, main: bool = False, w
     """`why_not`: why it cannot be pressed; empty = it can."""
     made = ui.element("button").classes("act main" if main else "act").props("type=button")
     with made:
-        ui.html(str(marks.escape(text)), sanitize=False, tag="span")
+        ui.html(str(escape(text)), sanitize=False, tag="span")
     if why_not:
-        made.props(f'disabled title="{marks.escape(why_not)}"')
+        made.props(f'disabled title="{escape(why_not)}"')
     else:
         made.on("click", do)
     return made
@@ -168,7 +175,7 @@ def button(text: str, do: Callable[[], Awaitable[Any]], *, main: bool = False, w
 def chart(label: str, options: Mapping[str, Any]) -> ui.echart:
     """`label` says what it shows, for who does not see it; the values stand in a table beside or below it."""
     made = ui.echart({"aria": {"enabled": True}, "textStyle": {"color": "#7a8896"}, **options}).classes("chart")
-    return made.props(f'role=img aria-label="{marks.escape(label)}"')
+    return made.props(f'role=img aria-label="{escape(label)}"')
 
 
 async def framed(view: View, request: Request, title: str, draw: Callable[[View], Awaitable[None]]) -> None:
@@ -178,10 +185,10 @@ async def framed(view: View, request: Request, title: str, draw: Callable[[View]
     projects = await view.reader.get("/projects")
     ui.page_title(f"{title} · mlops-reconciler")
     html(marks.link("#main", "Skip to the content", "skip"))
-    with ui.element("div").classes("frame").props(f'data-query="{marks.escape(query)}"'):
+    with ui.element("div").classes("frame").props(f'data-query="{escape(query)}"'):
         _header(view, path, projects)
         _ways(path, query)
-        with ui.element("main").props("id=main tabindex=-1"):
+        with ui.element("div").classes("page").props("id=main tabindex=-1"):  # NiceGUI has put a main around it
             heading(title, 1)
             await draw(view)
     _keys()
@@ -194,7 +201,7 @@ def _header(view: View, path: str, projects: Any) -> None:
     for each in names:
         chosen = Markup(" selected") if each == view.project else ""
         options.append(Markup('<option value="{}"{}>{}</option>').format(each, chosen, each))
-    form = '<form method="get" action="{}"><label><span class="hidden">Project</span><select id="project" name="project">{}</select></label></form>'
+    form = '<form method="get" action="{}"><select id="project" name="project" aria-label="Project">{}</select></form>'
     where = path if not path.startswith("/resource/") else "/resources"
     who = marks.link(f"{marks.BASE}/login", "Log in")
     if view.logged_in:
@@ -222,5 +229,8 @@ def _ways(path: str, query: str) -> None:
 
 
 def _keys() -> None:
-    mark = '<dialog id="keys" aria-labelledby="keys-title"><h2 id="keys-title">Keys</h2>{}<form method="dialog"><button class="act">Close</button></form></dialog>'
+    mark = (
+        '<dialog id="keys" aria-labelledby="keys-title"><h2 id="keys-title">Keys</h2>{}'
+        '<form method="dialog"><button class="act">Close</button></form></dialog>'
+    )
     html(Markup(mark).format(marks.facts(KEYS)))

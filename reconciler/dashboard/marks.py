@@ -42,7 +42,10 @@ def away(href: str, text: Cell) -> Markup:
     """To a tool's page: in a tab of its own, which is told nothing of this one. Only http and https are links."""
     if not href.startswith(("http://", "https://")):
         return escape(text)
-    mark = '<a href="{}" target="_blank" rel="noopener noreferrer">{}<span aria-hidden="true"> ↗</span><span class="hidden"> (new tab)</span></a>'
+    mark = (
+        '<a href="{}" target="_blank" rel="noopener noreferrer">{}<span aria-hidden="true"> ↗</span>'
+        '<span class="hidden"> (new tab)</span></a>'
+    )
     return Markup(mark).format(href, text)
 
 
@@ -120,7 +123,8 @@ def when(text: str | None, now: datetime | None = None) -> Markup:
 
 
 def table(caption: str, heads: Sequence[Cell], rows: Sequence[Sequence[Cell]], empty: Cell = "Nothing here.") -> Markup:
-    """The first cell of a row is its head. On a phone each row is a card, whose cells say what they are."""
+    """The first cell of a row is its head; the caption is read aloud, and not shown. On a phone each row is a card, whose cells say
+    what they are."""
     if not rows:
         return nothing(empty)
     top = Markup("").join(Markup('<th scope="col">{}</th>').format(each) for each in heads)
@@ -132,7 +136,10 @@ def table(caption: str, heads: Sequence[Cell], rows: Sequence[Sequence[Cell]], e
             for head, each in zip(heads[1:], rest, strict=True)
         )
         lines.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(first, cells))
-    mark = '<div class="scroll" tabindex="0" role="region" aria-label="{}"><table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
+    mark = (
+        '<div class="scroll" tabindex="0" role="region" aria-label="{}"><table><caption>{}</caption>'
+        "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
+    )
     return Markup(mark).format(caption, caption, top, Markup("").join(lines))
 
 

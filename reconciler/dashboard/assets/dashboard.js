@@ -49,7 +49,7 @@
       const part = document.querySelector(`[data-part="${last.part}"]`);
       const same = part && [...part.querySelectorAll(last.tag)].find((each) => each.getAttribute("href") === last.href && each.textContent === last.text);
       if (same) same.focus({ preventScroll: true });
-    }).observe(document.querySelector("main"), { childList: true, subtree: true });
+    }).observe(document.querySelector("#main"), { childList: true, subtree: true });
   }
   begin();
 })();

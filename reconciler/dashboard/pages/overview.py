@@ -29,10 +29,10 @@ def _head(status: dict[str, Any]) -> Markup:
     )
     figure = marks.tag("div", f"{status['ready']:,} of {status['total']:,}", class_="figure")
     cards = (
-        marks.tag("div", marks.tag("h3", "Ready"), figure, marks.totals(status["totals"]), class_="card"),
+        marks.tag("div", marks.tag("h2", "Ready"), figure, marks.totals(status["totals"]), class_="card"),
         marks.tag(
             "div",
-            marks.tag("h3", "Installation"),
+            marks.tag("h2", "Installation"),
             marks.code(status["installation"]),
             " ",
             status["environment"] or "",
@@ -42,7 +42,7 @@ def _head(status: dict[str, Any]) -> Markup:
             applied,
             class_="card",
         ),
-        marks.tag("div", marks.tag("h3", "Services"), services or "None is run here.", class_="card"),
+        marks.tag("div", marks.tag("h2", "Services"), services or "None is run here.", class_="card"),
     )
     return marks.tag("div", *cards, class_="cards")
 

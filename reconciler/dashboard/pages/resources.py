@@ -25,7 +25,9 @@ async def draw(view: View) -> None:
             (marks.resource(each["ref"]), marks.health(each["health"]), each["message"], _where(each["location"]))
             for each in value["items"]
         ]
-        told = marks.table(f"{value['total']:,} resources", ("Resource", "Health", "Why", "Manifest"), rows, "No resource is like that.")
+        told = marks.tag("p", f"{value['total']:,} resources", class_="small") + marks.table(
+            "Resources", ("Resource", "Health", "Why", "Manifest"), rows, "No resource is like that."
+        )
         ways = []
         if view.query.get("after"):
             ways.append(marks.link(marks.url("/resources", project=view.project, **chosen), "First page"))
