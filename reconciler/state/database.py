@@ -24,6 +24,9 @@ from reconciler.state.schema import SchemaState, migrate, missing_tables, state_
 T = TypeVar("T")
 BUSY_SECONDS = 30.0
 """How long a statement waits for another process' write before it gives up."""
+ASLEEP_SECONDS = 5.0
+"""How long PostgreSQL keeps a transaction open whose process sends nothing: one that was suspended in the middle of a write must not hold
+off those who are to take over."""
 CONNECT_SECONDS = 10
 """How long PostgreSQL may take to answer."""
 
@@ -97,6 +100,7 @@ class Database:
         with self._reading() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execution_options(isolation_level="REPEATABLE READ")  # SQLite reads from one moment anyway
+                connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))  # it holds nobody off, and may take long
             yield connection
 
     @contextmanager
@@ -289,7 +293,8 @@ def _postgresql(url: URL, read_only: bool) -> Engine:
     place = shown(url)
     if url.get_backend_name() != "postgresql":
         raise StoreError(f"the Store cannot live in {place}", hint=FORMS)
-    options = {} if "options" in url.query else {"options": f"-c lock_timeout={BUSY_SECONDS:.0f}s"}
+    bounds = f"-c lock_timeout={BUSY_SECONDS:.0f}s -c idle_in_transaction_session_timeout={ASLEEP_SECONDS:.0f}s"
+    options = {} if "options" in url.query else {"options": bounds}
     try:
         return create_engine(
             url,

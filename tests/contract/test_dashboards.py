@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -25,7 +26,7 @@ from reconciler.state import Queued
 from reconciler.telemetry import catalogue
 from schemas.platform import PlatformSpec
 from tests.contract.crash_child import house_in, tool_in
-from tests.contract.metrics_lab import declared, enlarge, looping
+from tests.contract.metrics_lab import FRESH, declared, enlarge, looping
 from tests.contract.promql import parsed
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -63,6 +64,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         site.metrics.meters.trouble(ReconcilerError("no"))
         site.end()
         _filled(site.house)
+        time.sleep(FRESH)  # an answer from before is given until then
         found = site.scraped()
     return {name: frozenset(key for key, _ in labels) for name, labels in found}
 

@@ -217,3 +217,31 @@ def test_the_other_driver_works_too(place: str) -> None:
     with open_store(place, read_only=True) as store:
         assert store.inventory() == {EXPERIMENT: OWNED}
         assert store.history() == [entry()]
+
+
+SLEEPER = """
+import sys, time
+from reconciler.state import open_store
+with open_store(sys.argv[1]) as store, store.writer("asleep", ttl=1.0), store._database.write() as connection:
+    store._lease.guard(connection)
+    print("in the middle of a write", flush=True)
+    time.sleep(120)
+"""
+
+
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+def test_who_was_suspended_in_the_middle_of_a_write_holds_nobody_off(place: str) -> None:
+    with open_store(place):
+        pass
+    asleep = subprocess.Popen([sys.executable, "-c", SLEEPER, place], stdout=subprocess.PIPE, text=True)
+    assert asleep.stdout is not None
+    assert asleep.stdout.readline() == "in the middle of a write\n"
+    asleep.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(1.5)  # its lease has run out
+        began = time.monotonic()
+        with open_store(place) as store, store.writer("awake"):
+            assert time.monotonic() - began < 10
+    finally:
+        asleep.kill()
+        asleep.wait()
