@@ -37,7 +37,8 @@ class Api:
         until(lambda: "Answering at" in self.out.read_text())
         found = re.search(r"http://127\.0\.0\.1:\d+", self.out.read_text())
         assert found is not None
-        self.url = f"{found[0]}/api/v1"
+        self.base = found[0]
+        self.url = f"{self.base}/api/v1"
         self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=30)
         threading.Thread(target=self._hear, daemon=True).start()
 
@@ -73,9 +74,14 @@ def api(tmp_path_factory: pytest.TempPathFactory, mlflow_url: str) -> Iterator[A
         until(lambda: found.client.get("/status").json()["ready"] == 4)
         yield found
     finally:
-        if found.process.poll() is None:
-            found.process.send_signal(signal.SIGTERM)
-            found.process.wait(60)
+        end(found)
+
+
+def end(api: Api) -> None:
+    """Of the loop."""
+    if api.process.poll() is None:
+        api.process.send_signal(signal.SIGTERM)
+        api.process.wait(60)
 
 
 def test_it_says_what_the_command_line_says(api: Api) -> None:
