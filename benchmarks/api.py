@@ -58,7 +58,7 @@ def main() -> None:
         house = open_house(Settings(root=root, state_dir=root / "state"))
         fill(house)
         door = open_door(house, Board(), FREELY)
-        with listening(application(Pulse(30.0), dict, lambda _: None, door), 0) as port:
+        with listening(application(Pulse(30.0), dict, lambda _: None, door=door), 0) as port:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", trust_env=False, timeout=60) as client:
                 measure(client, house)
             door.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from reconciler.api.v1.door import Door
 from reconciler.errors import ReconcilerError
@@ -18,13 +19,15 @@ class News:
         self._door = door
         self._seen: tuple[int, int] | None = None
         self._looking = False
+        self._looked = 0.0
         self.number = 0
 
     async def look(self) -> None:
-        """A look that is under way is enough."""
-        if self._looking:
+        """One look in a tick is enough for all pages."""
+        now = time.monotonic()
+        if self._looking or now - self._looked < 0.9 * TICK:
             return
-        self._looking = True
+        self._looking, self._looked = True, now
         try:
             changes = await asyncio.to_thread(self._door.house.store.changes)
         except ReconcilerError:

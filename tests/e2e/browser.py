@@ -63,7 +63,7 @@ class Tab:
     def open(self, path: str) -> Page:
         """A page of the dashboard, with its first data."""
         self.page.goto(f"{self.base}/dashboard{path}")
-        self.page.wait_for_selector("h1")
+        self.page.wait_for_selector("body[data-ready] h1")
         return self.page
 
     def calm(self) -> None:

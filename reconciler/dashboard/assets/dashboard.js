@@ -50,6 +50,7 @@
       const same = part && [...part.querySelectorAll(last.tag)].find((each) => each.getAttribute("href") === last.href && each.textContent === last.text);
       if (same) same.focus({ preventScroll: true });
     }).observe(document.querySelector("#main"), { childList: true, subtree: true });
+    document.body.dataset.ready = "yes";
   }
   begin();
 })();
