@@ -65,9 +65,6 @@ def measure(browser: Browser, base: str, house: House) -> None:
         other.goto(f"{base}/")
         other.wait_for_selector(".figure")
     told(f"memory of the server, {TABS} tabs", process.memory_info().rss / 2**20, "MiB")
-    before = sum(process.cpu_times()[:2])
-    time.sleep(10)
-    told(f"server, {TABS} idle tabs", (sum(process.cpu_times()[:2]) - before) * 10, "% of a core")
 
 
 def shown(page: Page, url: str, selector: str) -> float:

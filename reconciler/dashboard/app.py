@@ -89,7 +89,7 @@ class Dashboard:
 
     def reader(self, request: Request, token: str | None = None) -> Reader:
         """The API as this browser may see it."""
-        return Reader(self._api, self.token(request) if token is None else token, request)
+        return Reader(self._api, lambda: self.token(request) if token is None else token, request)
 
 
 class _Login:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,15 +25,14 @@ class Refused:
 
 
 class Reader:
-    """One page's view of the API. An answer that has not changed is the same object as before."""
+    """One page's view of the API. An answer that has not changed is the same object as before. `token` gives the token that is good now,
+    or nothing: a page that stays open must not outlive its session."""
 
-    def __init__(self, api: ASGIApp, token: str, request: Request | None = None) -> None:
-        address = (request.client.host, request.client.port) if request is not None and request.client is not None else ("", 0)
-        headers = {"host": "127.0.0.1"}
-        if request is not None:  # where it came from decides what somebody without a token may read
-            headers |= {name: request.headers[name] for name in ("host", *FORWARDED) if name in request.headers}
-        if token:
-            headers["authorization"] = f"Bearer {token}"
+    def __init__(self, api: ASGIApp, token: Callable[[], str], request: Request) -> None:
+        address = (request.client.host, request.client.port) if request.client is not None else ("", 0)
+        # where it came from decides what somebody without a token may read
+        headers = {name: request.headers[name] for name in ("host", *FORWARDED) if name in request.headers}
+        self._token = token
         transport = httpx.ASGITransport(app=api, client=address, raise_app_exceptions=False)
         self._client = httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers, timeout=PATIENCE)
         self._known: dict[str, tuple[str, Any]] = {}
@@ -42,7 +41,7 @@ class Reader:
         """The answer to `path`, with its query; or Refused."""
         tag, value = self._known.get(path, ("", None))
         try:
-            response = await self._client.get(path, headers={"if-none-match": tag} if tag else {})
+            response = await self._client.get(path, headers=self._said() | ({"if-none-match": tag} if tag else {}))
         except (httpx.HTTPError, RuntimeError) as error:
             return Refused(503, f"the API does not answer: {error!r}")
         if response.status_code == 304:
@@ -59,10 +58,14 @@ class Reader:
     async def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Give an order; its answer, or Refused."""
         try:
-            response = await self._client.post(path, json=dict(body) if body is not None else None)
+            response = await self._client.post(path, json=dict(body) if body is not None else None, headers=self._said())
         except (httpx.HTTPError, RuntimeError) as error:
             return Refused(503, f"the API does not answer: {error!r}")
         return response.json() if response.is_success else _refused(response)
+
+    def _said(self) -> dict[str, str]:
+        token = self._token()
+        return {"authorization": f"Bearer {token}"} if token else {}
 
 
 def _refused(response: httpx.Response) -> Refused:

@@ -134,6 +134,13 @@ def test_an_operator_suspends_and_resumes(tab: Tab, api: Api, name: str) -> None
     assert cookie.get("httpOnly")
     assert cookie.get("sameSite") == "Strict"
     assert "mlt_" not in cookie.get("value", "")
+    other = page.context.new_page()  # a page that stays open does not outlive its session
+    other.goto(f"{tab.base}/dashboard/")
+    other.get_by_role("button", name="Log out").click()
+    other.wait_for_url("**/dashboard/login")
+    page.get_by_role("button", name="Suspend").click()
+    expect(page.get_by_text("send a token")).to_be_visible()
+    assert api.client.get(f"/resources/experiment/{name}/e").json()["suspended"] is None
     tab.calm()
 
 
