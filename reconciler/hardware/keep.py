@@ -26,6 +26,8 @@ class State:
     """When, and how many core-seconds had been used then."""
     carry: Mapping[str, Carry] = field(default_factory=dict)
     history: tuple[tuple[float, float | None, float | None], ...] = ()
+    memory_used: tuple[tuple[float, int], ...] = ()
+    """Seconds since 1970, and bytes in use; a point for each of `history` since this is kept."""
     source: str = ""
     """Whose state this is: of one boot, of one playback. That of another means nothing."""
 
@@ -48,6 +50,7 @@ def load(path: Path) -> State:
             busy=None if found["busy"] is None else (float(found["busy"][0]), float(found["busy"][1])),
             carry={str(name): {str(key): float(value) for key, value in each.items()} for name, each in found["carry"].items()},
             history=tuple((float(at), _number(watts), _number(used)) for at, watts, used in found["history"]),
+            memory_used=tuple((float(at), int(size)) for at, size in found.get("memoryUsed", ())),
             source=str(found["source"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
@@ -65,6 +68,7 @@ def save(path: Path, state: State) -> None:
         "busy": state.busy,
         "carry": {name: dict(each) for name, each in state.carry.items()},
         "history": [[at, watts, used] for at, watts, used in state.history],
+        "memoryUsed": [[at, size] for at, size in state.memory_used],
     }
     write_kept(path, found)
 

@@ -65,9 +65,12 @@ class Sampler:
         load = system.load(use, at, before.busy, detect().cores)
         carry: dict[str, Carry] = {each.name: look.carry for each, look in zip(self.probes, self.looks, strict=True) if look.carry}
         history = _with_point(before.history, (at, used.watts, heat.used))
-        self.state = keep.State(heat, memory, used, (at, use.busy), carry, history, before.source)
-        self._save(at, changed=heat.level != before.heat.level or memory.level != before.memory.level)
         found = self._memory(use.memory, at)
+        taken = before.memory_used
+        if history is not before.history:
+            taken = (*taken, (at, max(0, found.total - found.available)))[-POINTS:]
+        self.state = keep.State(heat, memory, used, (at, use.busy), carry, history, taken, before.source)
+        self._save(at, changed=heat.level != before.heat.level or memory.level != before.memory.level)
         self.last = Sample(
             at=moment,
             heat=Heat(heat.level, heat.used, moment - timedelta(seconds=(clock - heat.since) / self.speed), used.watts, None, heat.source),

@@ -118,11 +118,16 @@ def hardware(door: TheDoor, who: Asking) -> Response:
 
 @router.get("/hardware/history", operation_id="getHardwareHistory", response_model=standing.Points)
 def history(door: TheDoor, who: Asking, minutes: Annotated[int, Query(ge=1, le=60, description="How far back.")] = 60) -> Response:
-    """Power and heat of the last hour, as the loop's sampler keeps them. Reads no sensor."""
-    points = keep.load(door.house.settings.state / "sensors.json").history
+    """Power, heat and memory of the last hour, as the loop's sampler keeps them. Reads no sensor."""
+    state = keep.load(door.house.settings.state / "sensors.json")
+    points, taken = state.history, dict(state.memory_used)
     least = door.house.now().timestamp() - minutes * 60
-    moments = [(datetime.fromtimestamp(at, UTC), watts, used) for at, watts, used in points if at >= least]
-    return answer({"items": [{"at": rfc3339(at), "watts": watts, "headroomUsed": used} for at, watts, used in moments]})
+    moments = [
+        {"at": rfc3339(datetime.fromtimestamp(at, UTC)), "watts": watts, "headroomUsed": used, "memoryUsed": taken.get(at)}
+        for at, watts, used in points
+        if at >= least
+    ]
+    return answer({"items": moments})
 
 
 @router.get("/resources/{kind}/{project}/{name}/why", operation_id="explainResource", response_model=standing.Why, tags=["resources"])

@@ -200,6 +200,35 @@ class OfKindPage(Page):
     items: list[OfKind]
 
 
+class LineageNode(Shape):
+    """A resource, with its children counted."""
+
+    ref: str
+    kind: str
+    project: str | None
+    name: str
+    ready: bool
+    health: HealthName
+    message: str
+    below: Below
+
+
+class LineageEdge(Shape):
+    """`to` is made of `from`; or, where it is no more than `requires`, has to come after it."""
+
+    from_: str = Field(alias="from")
+    to: str
+    how: Literal["uses", "requires"]
+
+
+class Lineage(Shape):
+    """What is made of what. `total`: resources that there are; fewer are told where there are more than were asked for."""
+
+    nodes: list[LineageNode]
+    edges: list[LineageEdge]
+    total: int
+
+
 class Model(Shape):
     """As `reconcile models -o json`."""
 

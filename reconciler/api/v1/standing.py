@@ -83,6 +83,8 @@ class Point(Shape):
     at: datetime
     watts: float | None
     headroom_used: float | None
+    memory_used: int | None = None
+    """Bytes; null = not kept for that moment."""
 
 
 class Points(Shape):

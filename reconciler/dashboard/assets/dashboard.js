@@ -1,12 +1,13 @@
 "use strict";
 // Dark or light as was chosen here, else as the system has it; keys; the menu of narrow screens; the focus stays where it was when a part is
-// drawn anew.
+// drawn anew, and what was unfolded stays so.
 (() => {
   const chosen = localStorage.getItem("mlops-dark");
   const apply = (dark) => window.Quasar && Quasar.Dark.set(dark);
   const begin = () => (window.Quasar && document.querySelector(".frame") ? ready() : setTimeout(begin, 20));
   const go = { o: "/", r: "/resources", l: "/lineage", p: "/plan", q: "/queue", h: "/hardware", e: "/experiments", c: "/compare", m: "/models",
     d: "/deployments", n: "/monitors", w: "/workflows", a: "/alerts", u: "/audit" };
+  const folds = new Map();
   let waiting = false, last = null;
   const typing = (target) => target.closest("input, textarea, select, [contenteditable]");
   function ready() {
@@ -44,7 +45,13 @@
       const part = event.target.closest("[data-part]");
       last = part && { part: part.dataset.part, href: event.target.getAttribute("href"), text: event.target.textContent, tag: event.target.tagName };
     });
+    document.addEventListener("toggle", (event) => {
+      if (event.target.dataset && event.target.dataset.key) folds.set(event.target.dataset.key, event.target.open);
+    }, true);
     new MutationObserver(() => {
+      if (folds.size) document.querySelectorAll("details[data-key]").forEach((each) => {
+        if (folds.has(each.dataset.key) && folds.get(each.dataset.key) !== each.open) each.open = folds.get(each.dataset.key);
+      });
       if (!last || document.activeElement !== document.body) return;
       const part = document.querySelector(`[data-part="${last.part}"]`);
       const same = part && [...part.querySelectorAll(last.tag)].find((each) => each.getAttribute("href") === last.href && each.textContent === last.text);
