@@ -13,7 +13,18 @@ from tests.contract.api_lab import Lab, problem, until
 GONE = "404"
 """Stands for an answer that does not tell whether it is there."""
 OF_ONE = [f"/resources/widget/p/w{rest}" for rest in ("", "/history", "/why")]
-LISTS = ["/resources", "/projects", "/models", "/datasets", "/experiments", "/deployments", "/monitors", "/workflows", "/leaderboards", "/lineage"]
+LISTS = [
+    "/resources",
+    "/projects",
+    "/models",
+    "/datasets",
+    "/experiments",
+    "/deployments",
+    "/monitors",
+    "/workflows",
+    "/leaderboards",
+    "/lineage",
+]
 STANDING = ["/status", "/queue", "/quotas", "/hardware", "/hardware/history", "/history", "/alerts", "/plan", "/approvals", "/report"]
 READS = [*OF_ONE, *LISTS, *STANDING, "/me"]
 OPERATE, APPROVE, ADMINISTER = ("operator", "admin"), ("approver", "admin"), ("admin",)
