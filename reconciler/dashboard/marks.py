@@ -52,7 +52,7 @@ def away(href: str, text: Cell) -> Markup:
 def address(ref: str) -> str:
     """Path of a resource, here and below `/resources` of the API: kind/project/name with `-` for no project, and its key as query."""
     whole, _, key = ref.partition("#")
-    kind, *rest = whole.split("/")
+    kind, *rest = whole.split("/", 2)
     project, name = rest if len(rest) > 1 else ("-", *rest)
     path = "/".join(quote(each, safe="") for each in (kind, project, name))
     return f"{path}?{urlencode({'key': key})}" if key else path
