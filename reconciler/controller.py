@@ -295,6 +295,29 @@ class Ranks(Controller[Any], Protocol):
         """The finished children of each, the best first. Reads only, one batch."""
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Of the results of many runs."""
+
+    digest: str
+    """The same for the same comparison."""
+    machine: str
+    """What it was measured on, in words."""
+    metrics: Mapping[str, float]
+    """By metric and technique."""
+    runs: Sequence[str]
+    """Ids of the runs that were the best, in the tracking server."""
+    files: Mapping[str, bytes]
+
+
+@runtime_checkable
+class KeepsComparisons(Protocol):
+    """Optional: comparisons are kept where this kind's runs are; for `reconcile compare --log`."""
+
+    def keep_comparison(self, comparison: Comparison, ctx: Context) -> str:
+        """Keep it, once. Returns where it is, in words."""
+
+
 @runtime_checkable
 class RollsBack(Protocol):
     """Optional: a resource can go back to what it was before its last change, without its manifest; for `reconcile rollback`."""

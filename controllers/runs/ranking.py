@@ -29,7 +29,8 @@ def _ranking(resource: Resource[ExperimentSpec], runs: Sequence[RunInfo]) -> Ran
     ranked = [_ranked(each, name) for each in wanted]
     last = (True, 0.0)
     ordered = sorted(ranked, key=lambda each: ((False, sign * each.value) if each.value is not None else last, each.ref))
-    return Ranking(resource.ref, name, goal, tuple(ordered))
+    data = tuple(each if "/" in each else f"{resource.ref.owner}/{each}" for each in resource.spec.datasets)
+    return Ranking(resource.ref, name, goal, tuple(ordered), resource.spec.techniques, data)
 
 
 def _ranked(run: RunInfo, metric: str) -> Ranked:

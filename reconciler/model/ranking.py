@@ -38,3 +38,7 @@ class Ranking:
     goal: Literal["maximize", "minimize"] = "maximize"
     runs: tuple[Ranked, ...] = ()
     """The best first; those without the metric last."""
+    techniques: tuple[str, ...] = ()
+    """Names of the methods that its runs use."""
+    data: tuple[str, ...] = ()
+    """Datasets that its runs read, as `project/name`: values are comparable where these are the same."""

@@ -66,7 +66,7 @@ def status_html(statuses: Sequence[Status], about: Overview, now: datetime, besi
     """A page without script, picture or address outside: it can be mailed, and read in light and dark. Of `limit` characters at most."""
     wrong = [each for each in wrong_first(statuses) if not each.ready]
     body = [f"<h1>{_text(title_of(about))}</h1>", *(f"<p>{_text(each)}</p>" for each in (*beside.first, _outcome(statuses, about, now)))]
-    room = limit - len(_STYLE) - sum(map(len, body)) - _FRAME
+    room = limit - len(STYLE) - sum(map(len, body)) - _FRAME
     for title, heads, rows in (
         ("Not Ready", _HEADS, [_html_row(each) for each in wrong]),
         ("Fires", ("Resource", "Severity", "Since", "Why"), [_html_alert(each) for each in beside.fires]),
@@ -85,9 +85,7 @@ def status_html(statuses: Sequence[Status], about: Overview, now: datetime, besi
         room -= len(told)
         body.append(f"<details><summary>{summary}</summary>{_html_table(_HEADS, told, len(found) - taken)}</details>")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_text(title_of(about))}</title>'
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>{head}<style>{_STYLE}</style></head>\n<body>\n{chr(10).join(body)}\n</body>\n</html>\n'
-    )
+    return f'<!doctype html>\n<html lang="en">\n<head>{head}<style>{STYLE}</style></head>\n<body>\n{chr(10).join(body)}\n</body>\n</html>\n'
 
 
 def _markdown_row(each: Status) -> str:
@@ -98,7 +96,7 @@ def _markdown_alert(each: Alert) -> str:
     return f"| {code(str(each.ref))} | {each.severity} | {rfc3339(each.since)} | {escape(_alarm(each))} |"
 
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
 body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.4rem; margin: 0; } h2 { font-size: 1.1rem; }

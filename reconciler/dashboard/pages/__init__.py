@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from reconciler.dashboard.frame import View
-from reconciler.dashboard.pages import alerts, audit, hardware, lineage, overview, plan, queue, resource, resources
+from reconciler.dashboard.pages import alerts, audit, compare, hardware, lineage, overview, plan, queue, resource, resources
 
 PAGES: tuple[tuple[str, str, Callable[[View], Awaitable[None]]], ...] = (
     ("/", "Overview", overview.draw),
@@ -15,6 +15,7 @@ PAGES: tuple[tuple[str, str, Callable[[View], Awaitable[None]]], ...] = (
     ("/plan", "Plan and approvals", plan.draw),
     ("/queue", "Queue and quotas", queue.draw),
     ("/hardware", "Hardware", hardware.draw),
+    ("/compare", "Techniques", compare.draw),
     ("/alerts", "Alerts", alerts.draw),
     ("/audit", "Audit", audit.draw),
 )
