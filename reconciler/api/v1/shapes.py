@@ -106,6 +106,14 @@ class Suspended(Shape):
     at: datetime
 
 
+class Link(Shape):
+    """A page of a tool about one resource."""
+
+    tool: Literal["mlflow", "airflow", "ray", "evidently"]
+    title: str
+    url: str
+
+
 class OneResource(Resource):
     """With what its manifest said when it was applied last, what was applied, and what belongs to it."""
 
@@ -115,6 +123,7 @@ class OneResource(Resource):
     references: list[str]
     suspended: Suspended | None
     children: list[str]
+    links: list[Link]
 
 
 class Page(Shape):
@@ -211,6 +220,7 @@ class Model(Shape):
     health: str | None
     message: str
     versions: list[dict[str, Any]]
+    links: list[Link]
 
 
 class Models(Page):
@@ -303,6 +313,7 @@ class Leaderboard(Shape):
     goal: str
     finished: int
     runs: list[dict[str, Any]]
+    links: list[Link]
 
 
 class Leaderboards(Shape):
