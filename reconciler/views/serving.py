@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds for one answer of the gateway, which has it at hand."""
+COUNTED = ("ready", "requests", "errors", "p50Seconds", "p95Seconds", "labels", "right")
 
 
 def served(house: House, platform: PlatformSpec | None) -> tuple[dict[str, dict[str, Any]], str]:
