@@ -11,13 +11,24 @@ from reconciler.dashboard import marks
 
 SIDES = 8
 """Characters of a digest or of a run's id that tell it from others."""
+ORDER = ("Degraded", "Missing", "Unknown", "Progressing", "Suspended", "Healthy")
 VERDICTS = {"pass": "good", "fail": "bad", "hold": "warn", "quarantined": "bad"}
 WORDS = {"pass": "passes", "fail": "fails", "hold": "no verdict", "quarantined": "quarantined"}
 
 
 def links(found: Sequence[Mapping[str, Any]]) -> marks.Cell:
     """To the tools' own pages."""
-    return marks.joined(marks.away(str(each["url"]), str(each["title"])) for each in found) if found else marks.NOTHING
+    return marks.joined(unbroken(marks.away(str(each["url"]), str(each["title"]))) for each in found) if found else marks.NOTHING
+
+
+def unbroken(text: marks.Cell) -> Markup:
+    """On one line."""
+    return marks.tag("span", text, class_="nowrap")
+
+
+def worst_first(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """By health, then as they came; what has none comes before what is well."""
+    return sorted(items, key=lambda each: ORDER.index(each["health"]) if each["health"] in ORDER else ORDER.index("Unknown"))
 
 
 def verdict(word: str) -> Markup:
@@ -50,7 +61,7 @@ def split(shares: Sequence[tuple[str, int]]) -> Markup:
 def graph(needs: Mapping[str, Sequence[str]]) -> Markup:
     """Tasks in the order in which they may start, one step after the other: those of one step wait for nothing of each other."""
     steps = [
-        Markup("<li>{}</li>").format(marks.joined((marks.tag("span", marks.code(name), class_="task") for name in step)))
+        Markup("<li>{}</li>").format(marks.joined(marks.tag("span", marks.code(name), class_="task") for name in step))
         for step in levels(needs)
     ]
     return Markup('<ol class="dag">{}</ol>').format(Markup("").join(steps)) if steps else Markup("")

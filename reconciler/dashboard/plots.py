@@ -17,7 +17,7 @@ BASE: Mapping[str, Any] = {
 }
 _LINES = {
     "axisLabel": {"color": GREY, "hideOverlap": True},
-    "nameTextStyle": {"color": GREY},
+    "nameTextStyle": {"color": GREY, "align": "left"},
     "splitLine": {"lineStyle": {"opacity": 0.25}},
 }
 
@@ -41,7 +41,7 @@ def scatter(x: str, y: str, series: Sequence[tuple[str, Sequence[tuple[str, floa
         }
         for name, points in series
     ]
-    across = {**_value(x), "nameLocation": "middle", "nameGap": 28}
+    across = {**_value(x), "nameLocation": "middle", "nameGap": 28, "nameTextStyle": {"color": GREY}}
     grid = {**BASE["grid"], "bottom": 56 if len(series) > 1 else 30}
     return {**BASE, "grid": grid, "xAxis": across, "yAxis": _value(y), "series": shown, "legend": _legend([each for each, _ in series])}
 
@@ -49,7 +49,7 @@ def scatter(x: str, y: str, series: Sequence[tuple[str, Sequence[tuple[str, floa
 def bars(names: Sequence[str], values: Sequence[float | None], what: str, tones: Sequence[str] = ()) -> dict[str, Any]:
     """One bar for each name, lying, the first on top. `what`: what they measure, with its unit; `tones`: a colour for each."""
     data = [{"value": each, "itemStyle": {"color": tones[at]}} if tones else each for at, each in enumerate(values)]
-    across = {**_value(what), "scale": False, "nameLocation": "middle", "nameGap": 28}
+    across = {**_value(what), "scale": False, "nameLocation": "middle", "nameGap": 28, "nameTextStyle": {"color": GREY}}
     labels = {"color": GREY, "width": 150, "overflow": "truncate"}
     up = {"type": "category", "data": list(names), "inverse": True, "axisLabel": labels, "axisTick": {"show": False}}
     grid = {**BASE["grid"], "top": 12, "bottom": 30}

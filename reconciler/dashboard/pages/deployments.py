@@ -12,6 +12,7 @@ from reconciler.dashboard.frame import View, heading
 
 PAGE = 50
 EMPTY = "Nothing is deployed yet: commit a manifest of kind Deployment (`reconcile explain deployment`)."
+NO_VERSION = "It has no version to serve yet: its model's gate lets one through, or its manifest names one."
 IDLE = "No deployment has a route yet: the gateway gets one when a replica of its first version is to start."
 
 
@@ -38,7 +39,7 @@ def deployments(value: dict[str, Any]) -> Markup:
             each["message"],
             parts.links(each["links"]),
         )
-        for each in value["items"]
+        for each in parts.worst_first(value["items"])
     ]
     heads = ("Deployment", "State", "Serves", "Replicas by state", "Why", "In its tool")
     return marks.table("Deployments", heads, rows, EMPTY)
@@ -51,6 +52,9 @@ def traffic(value: dict[str, Any]) -> Markup:
         told += marks.tag("h3", marks.resource(each["ref"], parts.ref_path(each["ref"])))
         if each["off"]:
             told += marks.tag("p", marks.badge("off", "warn"), " ", each["off"])
+        if not each["targets"]:
+            told += Markup("") if each["off"] else marks.nothing(NO_VERSION)
+            continue
         told += marks.tag("p", parts.split([(label(one), one["weight"] or 0) for one in each["targets"]]))
         if (now := each["traffic"]) is not None:
             told += marks.tag("p", in_hand(now), class_="small")
@@ -88,7 +92,7 @@ def targets(each: Mapping[str, Any]) -> Markup:
         for one in each["targets"]
     ]
     heads = ("Version", "Of requests", "Replicas ready", "Answered", "Errors", "Median", "95th per cent", "Right", "Runtime", "Run")
-    return marks.table(f"Versions of {each['ref']}", heads, rows, "It has no version to serve yet.")
+    return marks.table(f"Versions of {each['ref']}", heads, rows, NO_VERSION)
 
 
 def failed(target: Mapping[str, Any]) -> marks.Cell:

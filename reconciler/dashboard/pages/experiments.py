@@ -44,7 +44,7 @@ def experiments(value: dict[str, Any]) -> Markup:
             marks.joined(marks.badge(word) for word in _spec(each).get("techniques") or ()),
             parts.links(each["links"]),
         )
-        for each in value["items"]
+        for each in parts.worst_first(value["items"])
     ]
     return marks.table("Experiments", ("Experiment", "State", "Runs by state", "Why", "Techniques", "In its tool"), rows, EMPTY)
 

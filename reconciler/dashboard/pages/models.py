@@ -45,7 +45,7 @@ def models(value: dict[str, Any]) -> Markup:
             each["message"],
             parts.links(each["links"]),
         )
-        for each in value["items"]
+        for each in parts.worst_first(value["items"])
     ]
     heads = ("Model", "State", "Served as", "Run", "Trained on", "The gate", "Why", "In its tool")
     return marks.table("Models", heads, rows, EMPTY)
@@ -55,7 +55,7 @@ def counted(found: list[dict[str, Any]]) -> marks.Cell:
     """Verdicts, each with how many versions have it."""
     counts = Counter(_verdict(each) for each in found)
     order = ("fail", "quarantined", "hold", "pass")
-    words = [Markup("{} {}").format(f"{counts[each]:,}", parts.verdict(each)) for each in order if counts[each]]
+    words = [parts.unbroken(Markup("{} {}").format(f"{counts[each]:,}", parts.verdict(each))) for each in order if counts[each]]
     return marks.joined(words) if words else marks.NOTHING
 
 

@@ -6,12 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
+from nicegui import ui
 
 from reconciler.dashboard import marks, parts, plots
 from reconciler.dashboard.frame import View, chart, heading, html
 
 PAGE, LINES, SHOWN = 20, 6, 20
 """Monitors on a page; columns that have a line; windows in the table."""
+UNITS = {
+    "latency": "latency, p95 (s)",
+    "errorRate": "errors (share)",
+    "requestRate": "requests (per s)",
+    "memory": "memory of a replica (bytes)",
+    "heat": "heat (level)",
+}
 EMPTY = "Nothing is watched yet: commit a manifest of kind Monitor (`reconcile explain monitor`) for a deployment or a dataset."
 NO_WINDOW = "No window has ended yet: the first is judged when its time is over, or enough predictions have come."
 
@@ -36,7 +44,7 @@ async def draw(view: View) -> None:
 def monitors(value: dict[str, Any], project: str) -> Markup:
     """One line for each."""
     rows = []
-    for each in value["items"]:
+    for each in parts.worst_first(value["items"]):
         last = each["windows"][-1] if each["windows"] else None
         name = parts.ref_path(each["ref"])
         rows.append(
@@ -90,10 +98,17 @@ def detail(value: dict[str, Any], asked: str) -> None:
             f"share of drifted columns of {one['ref']}, window by window; green passes, red fails, yellow has no verdict",
             plots.columns(times, shares, "% of columns", tones),
         )
-    for title, key in (("Scores of columns", "scores"), ("Measured", "measured")):
-        if series := lines(windows, key):
-            html(marks.tag("h3", title))
-            chart(f"{title.lower()} of {one['ref']}, window by window", plots.lines(times, series, ""))
+    if series := lines(windows, "scores"):
+        html(marks.tag("h3", "Scores of columns"))
+        chart(f"scores of columns of {one['ref']}, window by window", plots.lines(times, series, ""))
+    if series := lines(windows, "measured"):
+        html(marks.tag("h3", "Measured"))
+        with ui.element("div").classes("cards"):
+            for each in series:
+                with ui.element("div").classes("card"):
+                    chart(f"{each[0]} of {one['ref']}, window by window", plots.lines(times, [each], UNITS.get(each[0], each[0]))).classes(
+                        "low"
+                    )
     html(marks.tag("h3", "Windows") + table(one))
 
 
@@ -106,12 +121,13 @@ def share(window: Mapping[str, Any]) -> float | None:
     """Per cent of the columns that drifted; None = not known."""
     if window["driftedColumns"] is None or not window["columns"]:
         return None
-    return round(100 * float(window["driftedColumns"]) / max(window["columns"], window["driftedColumns"]), 1)
+    drifted_share: float = 100 * window["driftedColumns"] / max(window["columns"], window["driftedColumns"])
+    return round(drifted_share, 1)
 
 
 def lines(windows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[str, list[float | None]]]:
     """Those that are highest in the newest window that has any; a name in words of the monitor's own."""
-    last = next((each[key] for each in reversed(windows) if each[key]), {})
+    last: Mapping[str, float] = next((each[key] for each in reversed(windows) if each[key]), {})
     names = sorted(last, key=lambda each: (-last[each], each))[:LINES]
     return [(name, [each[key].get(name) for each in windows]) for name in names]
 

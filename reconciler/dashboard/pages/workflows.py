@@ -38,9 +38,10 @@ def cards(view: View, value: dict[str, Any], plans: dict[str, Any]) -> None:
         html(marks.nothing(EMPTY))
         return
     known = {each["ref"]: each for each in plans["items"]}
-    html(overview(value["items"], known))
+    items = parts.worst_first(value["items"])
+    html(overview(items, known))
     heading("Each of them")
-    for each in value["items"]:
+    for each in items:
         with ui.element("section").classes("card"):
             html(one(each, known.get(each["ref"])))
             _run(view, each)
@@ -85,7 +86,7 @@ def last(plan: Mapping[str, Any] | None) -> marks.Cell:
     if run is None:
         return "has not run yet"
     badge = marks.badge(run["state"] or "unknown", STATES.get(run["state"] or "", ""))
-    took = Markup(" in {}").format(marks.span(run["seconds"])) if run["seconds"] is not None else Markup("")
+    took = Markup(", took {}").format(marks.span(run["seconds"])) if run["seconds"] is not None else Markup("")
     return Markup("{} {}{}").format(badge, marks.when(run["ended"]), took)
 
 
@@ -137,7 +138,7 @@ def needs(spec: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 def tasks(queue: dict[str, Any]) -> Markup:
     """What of workflows has room, and what waits for some."""
-    rows = [
+    rows: list[tuple[marks.Cell, ...]] = [
         (marks.resource(each["ref"]), marks.badge("has room", "good"), marks.when(each.get("since")))
         for each in queue["running"]
         if each["ref"].startswith("workflow/")
