@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -49,7 +49,7 @@ def experiments(value: dict[str, Any]) -> Markup:
     return marks.table("Experiments", ("Experiment", "State", "Runs by state", "Why", "Techniques", "In its tool"), rows, EMPTY)
 
 
-def _spec(each: dict[str, Any]) -> dict[str, Any]:
+def _spec(each: Mapping[str, Any]) -> dict[str, Any]:
     found = (each.get("declared") or {}).get("spec")
     return found if isinstance(found, dict) else {}
 
