@@ -43,7 +43,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         for number, (kind, name) in enumerate(OF.items()):
             ref = Ref(kind, project, name)
             owned.append(_owned(ref, f"{number} {project}", declared={"spec": _spec(kind)}))
-            statuses.append(Status(ref, Health.HEALTHY, (Condition("Ready", True),), message="it is so"))
+            statuses.append(Status(ref, Health.HEALTHY, (Condition("Ready", True, ""),), message="it is so"))
         owned.append(_owned(Ref("Experiment", project, "e", "r1"), "run1"))
         notes[Ref("Monitor", project, "w")] = _watched(found.house.settings.state, project)
         notes[Ref("Workflow", project, "f")] = {"last": _run()}
@@ -234,7 +234,7 @@ def test_leaderboards_lead_to_runs(lab: Lab, monkeypatch: pytest.MonkeyPatch) ->
     ref = Ref("Experiment", "a", "e")
     board = Ranking(ref, "accuracy", runs=(Ranked(Ref("Experiment", "a", "e", "r1"), "run1", 0.9),))
     monkeypatch.setattr("reconciler.api.v1.trail.ranked", lambda *_, **__: [board])
-    lab.board.pin(cast(Any, SimpleNamespace(resources={})), lab.house.now())
+    lab.board.pin(cast("Any", SimpleNamespace(resources={})), lab.house.now())
     with lab.client() as client:
         (found,) = client.get("/leaderboards").json()["items"]
     assert found["links"][0]["url"] == "http://127.0.0.1:9/#/experiments/0%20a"

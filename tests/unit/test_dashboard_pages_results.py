@@ -148,9 +148,9 @@ def test_a_gateway_that_is_away_hides_nothing_else() -> None:
     assert 'role="alert"' in safe(text)
     assert "90 % to v2" in text
     off = {**served, "off": BAD, "targets": []}
-    text = safe(deployments.traffic({"items": [off], "trouble": ""}))
-    assert "<table" not in text
-    assert "No version gets" not in text
+    off_text = safe(deployments.traffic({"items": [off], "trouble": ""}))
+    assert "<table" not in off_text
+    assert "No version gets" not in off_text
 
 
 # --- monitors ------------------------------------------------------------------------------------------------------
