@@ -210,7 +210,7 @@ class OfKindPage(Page):
 
 
 class Model(Shape):
-    """As `reconcile models -o json`."""
+    """As `reconcile models -o json`, with its page in the tool."""
 
     ref: str
     alias: str
@@ -306,7 +306,7 @@ class Approvals(Shape):
 
 
 class Leaderboard(Shape):
-    """As `reconcile leaderboard -o json`."""
+    """As `reconcile leaderboard -o json`, with its page in the tool; each run has its `url` there, or null."""
 
     ref: str
     metric: str | None
