@@ -20,6 +20,7 @@ def standing(notes: Mapping[str, Any], spec: Mapping[str, Any], now: datetime) -
         "paused": bool(spec.get("paused")),
         "next": None if spec.get("paused") else following(spec.get("schedule"), spec.get("timezone") or "UTC", now),
         "last": _run(notes.get("last")),
+        "runs": [found for each in reversed(notes.get("runs") or ()) if (found := _run(each)) is not None],
         "triggers": [
             f"{kind}/{name}" for each in spec.get("triggers") or () if isinstance(each, Mapping) for kind, name in each.items() if name
         ],

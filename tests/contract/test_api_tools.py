@@ -46,7 +46,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             statuses.append(Status(ref, Health.HEALTHY, (Condition("Ready", True, ""),), message="it is so"))
         owned.append(_owned(Ref("Experiment", project, "e", "r1"), "run1"))
         notes[Ref("Monitor", project, "w")] = _watched(found.house.settings.state, project)
-        notes[Ref("Workflow", project, "f")] = {"last": _run()}
+        notes[Ref("Workflow", project, "f")] = {"last": _run(), "runs": [{"id": "first", "state": "success"}, _run()]}
     with found.house.store.writer("test"):
         found.house.store.record_many(owned)
         found.house.store.put_statuses(statuses)
@@ -180,6 +180,10 @@ def test_schedules_tell_the_next_run_and_the_last(lab: Lab) -> None:
     assert (found["schedule"], found["timezone"], found["triggers"]) == ("0 3 * * *", "Europe/Zurich", ["dataset/digits"])
     last = found["last"]
     assert (last["state"], last["seconds"], last["url"]) == ("failed", 90.0, "http://127.0.0.1:9/dags/4%20a/runs/scheduled%201")
+    assert [(each["id"], each["state"], each["seconds"]) for each in found["runs"]] == [
+        ("scheduled 1", "failed", 90.0),
+        ("first", "success", None),
+    ]
     assert last["failure"] == {"task": "train", "why": "exit code 1", "tail": "x"}
 
 

@@ -209,13 +209,21 @@ LAST = {
     "url": None,
     "failure": {"task": "train", "why": BAD},
 }
-PLAN: dict[str, Any] = {"last": LAST, "next": None, "paused": False, "schedule": None, "timezone": "UTC", "triggers": ["dataset/digits"]}
+PLAN: dict[str, Any] = {
+    "last": LAST,
+    "next": None,
+    "paused": False,
+    "schedule": None,
+    "timezone": "UTC",
+    "runs": [LAST] * 2,
+    "triggers": ["dataset/digits"],
+}
 
 
 def test_a_workflow_tells_its_last_run_and_its_next() -> None:
     each = of("workflow", declared={"spec": {"tasks": [{"name": "a"}, {"name": BAD, "needs": ["a"]}]}})
     text = safe(workflows.one(each, PLAN))
-    for word in ("failed", "1.5 min", "by trigger", "dataset/digits", "Why it failed"):
+    for word in ("failed", "1.5 min", "by trigger", "dataset/digits", "Why it failed", "Runs before"):
         assert word in text
     assert "paused" in workflows.following({**PLAN, "paused": True})
     assert "0 3 * * *" in workflows.following({**PLAN, "next": "2026-03-02T03:00:00Z", "schedule": "0 3 * * *"})

@@ -118,7 +118,8 @@ class WorkflowRun(Shape):
 
 
 class Schedule(Shape):
-    """`next`: when it starts by itself; null = by trigger or by hand only, or it is paused. `last`: the run that ended last."""
+    """`next`: when it starts by itself; null = by trigger or by hand only, or it is paused. `last`: the run that ended last.
+    `runs`: those that passes saw end, the newest first."""
 
     ref: str
     schedule: str | None
@@ -126,6 +127,7 @@ class Schedule(Shape):
     paused: bool
     next: datetime | None
     last: WorkflowRun | None
+    runs: list[WorkflowRun]
     triggers: list[str]
 
 

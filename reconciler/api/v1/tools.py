@@ -102,8 +102,8 @@ def _schedules(
     for ref, notes in _noted(door, some):
         spec = (door.pictures.declared(ref) or {}).get("spec")
         found = standing(notes, spec if isinstance(spec, Mapping) else {}, door.house.now())
-        if (last := found["last"]) is not None:
-            links = links_of(door, ref, bases)
-            last["url"] = f"{links[0]['url']}/runs/{quote(str(last['id']), safe='')}" if links and last["id"] else None
+        links = links_of(door, ref, bases)
+        for each in (*([found["last"]] if found["last"] is not None else []), *found["runs"]):
+            each["url"] = f"{links[0]['url']}/runs/{quote(str(each['id']), safe='')}" if links and each["id"] else None
         items.append({"ref": str(ref), **found})
     return {"items": items, "next": next_, "total": total}

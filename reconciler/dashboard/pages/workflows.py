@@ -118,9 +118,21 @@ def one(each: Mapping[str, Any], plan: Mapping[str, Any] | None) -> Markup:
             pairs.append(
                 ("Why it failed", Markup("{} {}").format(marks.code(failure["task"] or "no task"), failure["why"] or "no reason is known"))
             )
+    if plan and len(plan["runs"]) > 1:
+        pairs.append(("Runs before", earlier(plan["runs"][1:])))
     if plan and plan["triggers"]:
         pairs.append(("Started by", marks.joined((marks.code(each) for each in plan["triggers"]), ", ")))
     return told + marks.facts(pairs)
+
+
+def earlier(runs: Sequence[Mapping[str, Any]]) -> Markup:
+    """How each went, the newest first."""
+    told = []
+    for each in runs:
+        word = marks.badge(each["state"] or "unknown", STATES.get(each["state"] or "", ""))
+        when = marks.when(each["ended"])
+        told.append(parts.unbroken(Markup("{} {}").format(word, marks.away(each["url"], when) if each["url"] else when)))
+    return marks.joined(told, " ")
 
 
 def needs(spec: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
