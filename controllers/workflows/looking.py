@@ -137,12 +137,12 @@ def note(resource: Resource[Any], ctx: Context) -> None:
     before = page.get(LAST) or {}
     if newest is not None and (before.get("id"), before.get("state"), before.get("ended")) != (newest.id, newest.state, newest.ended):
         page[LAST], page[SEEN] = told_of(newest, look), look.at
-        page[RUNS] = _with(page.get(RUNS) or (), newest)
+        page[RUNS] = remembered(page.get(RUNS) or (), newest)
     elif look.at - float(page.get(SEEN) or 0.0) > LONGEST:
         page[SEEN] = look.at
 
 
-def _with(before: Sequence[Mapping[str, JSON]], newest: RunInfo) -> list[JSON]:
+def remembered(before: Sequence[Mapping[str, JSON]], newest: RunInfo) -> list[dict[str, JSON]]:
     """The runs that a notebook remembers, the newest last; one that ended twice, having been cleared, is there once."""
     told = {name: getattr(newest, name) for name in ("id", "state", "type", "started", "queued", "ended")}
     return [*[dict(each) for each in before if each.get("id") != newest.id], told][-KEPT_RUNS:]
