@@ -67,7 +67,7 @@ def windows(
 
 
 def _noted(door: Door, refs: list[Ref]) -> list[tuple[Ref, Mapping[str, JSON]]]:
-    notes = door.house.store.memos() if refs else {}
+    notes = door.house.store.memos_of(refs)
     return [(ref, notes.get(ref, {})) for ref in refs]
 
 

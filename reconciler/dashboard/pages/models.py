@@ -10,7 +10,8 @@ from markupsafe import Markup
 from reconciler.dashboard import marks, parts
 from reconciler.dashboard.frame import View, heading
 
-PAGE = 20
+PAGE, TOP = 20, 200
+"""Models on a page; runs of each experiment that versions are looked for among."""
 EMPTY = (
     "No model is registered yet: commit a manifest of kind Model (`reconcile explain model`); its best run that passes becomes a version."
 )
@@ -27,7 +28,7 @@ async def draw(view: View) -> None:
     heading("Versions")
     await view.part(versions, path)
     heading("How versions compare")
-    await view.part(comparison, path, view.of_project("/leaderboards"), every=30.0)
+    await view.part(comparison, path, view.of_project("/leaderboards", top=TOP), every=30.0)
 
 
 def models(value: dict[str, Any]) -> Markup:

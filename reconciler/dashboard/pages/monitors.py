@@ -38,7 +38,7 @@ async def draw(view: View) -> None:
 
     await view.part(listed, path)
     heading("Window by window")
-    await view.part(detailed, path)
+    await view.part(detailed, view.of_project("/windows", q=asked, limit=PAGE) if asked else path)
 
 
 def monitors(value: dict[str, Any], project: str) -> Markup:
