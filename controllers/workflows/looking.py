@@ -22,6 +22,8 @@ KIND = "Workflow"
 SERVICES = ("airflow", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
 SEEN, LAST = "seen", "last"
 """In a workflow's notebook: until when its runs were looked through (Unix seconds), and the last that ended."""
+RUNS, KEPT_RUNS = "runs", 10
+"""In it: the runs that were seen to end, the newest last; how many of them."""
 OVERLAP, LONGEST = 60.0, 600.0
 """Seconds by which two looks overlap; and after which the notebook says so although nothing ended."""
 FAILURE = "failure"
@@ -135,8 +137,15 @@ def note(resource: Resource[Any], ctx: Context) -> None:
     before = page.get(LAST) or {}
     if newest is not None and (before.get("id"), before.get("state"), before.get("ended")) != (newest.id, newest.state, newest.ended):
         page[LAST], page[SEEN] = told_of(newest, look), look.at
+        page[RUNS] = remembered(page.get(RUNS) or (), newest)
     elif look.at - float(page.get(SEEN) or 0.0) > LONGEST:
         page[SEEN] = look.at
+
+
+def remembered(before: Sequence[Mapping[str, JSON]], newest: RunInfo) -> list[dict[str, JSON]]:
+    """The runs that a notebook remembers, the newest last; one that ended twice, having been cleared, is there once."""
+    told = {name: getattr(newest, name) for name in ("id", "state", "type", "started", "queued", "ended")}
+    return [*[dict(each) for each in before if each.get("id") != newest.id], told][-KEPT_RUNS:]
 
 
 def look_at(ref: Ref, ctx: Context) -> RunInfo | None:

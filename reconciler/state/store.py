@@ -236,6 +236,14 @@ class Store:
         """Every notebook that is not empty."""
         return dict(self._database.decoded(select(tables.memos), lambda row: (encode.ref_from(*row[:4]), encode.from_text(row[4]))))
 
+    def memos_of(self, refs: Collection[Ref]) -> dict[Ref, dict[str, JSON]]:
+        """Those of `memos` that are named; for a few of many."""
+        if not refs:
+            return {}
+        names = [tuple(encode.ref_row(ref).values()) for ref in refs]
+        statement = select(tables.memos).where(tuple_(*tables.ref_columns(tables.memos)).in_(names))
+        return dict(self._database.decoded(statement, lambda row: (encode.ref_from(*row[:4]), encode.from_text(row[4]))))
+
     def put_memos(self, changed: Mapping[Ref, Mapping[str, JSON] | None]) -> None:
         """Replace the notebooks of these Refs; None removes one."""
         kept = [{**encode.ref_row(ref), "memo": encode.to_text(dict(memo), ref)} for ref, memo in changed.items() if memo is not None]

@@ -26,7 +26,8 @@ LISTS = [
     "/lineage",
 ]
 STANDING = ["/status", "/queue", "/quotas", "/hardware", "/hardware/history", "/history", "/alerts", "/plan", "/approvals", "/report"]
-READS = [*OF_ONE, *LISTS, *STANDING, "/me"]
+TOOLS = ["/links", "/serving", "/windows", "/schedules"]
+READS = [*OF_ONE, *LISTS, *STANDING, *TOOLS, "/me"]
 OPERATE, APPROVE, ADMINISTER = ("operator", "admin"), ("approver", "admin"), ("admin",)
 WHY = {"reason": "a test"}
 ORDERS: dict[tuple[str, str], tuple[tuple[str, ...], Any, set[int]]] = {

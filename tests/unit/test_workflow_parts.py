@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.tools.airflow import PoolInfo
+from controllers.tools.airflow import PoolInfo, RunInfo
 from controllers.workflows.asking import key
 from controllers.workflows.comparing import gained, ranking
+from controllers.workflows.looking import KEPT_RUNS, remembered
 from controllers.workflows.pools import pool_of
 from controllers.workflows.telling import failed
 from reconciler import delivery
@@ -155,3 +156,18 @@ def test_a_pool_shrinks_at_once_and_grows_back_in_steps_once_it_is_calm() -> Non
     assert [step(calm, at) for at in (24.0, 44.0, 50.0, 64.0, 65.0)] == [0, 4, 4, 8, 8]
     assert step(Slots(4, 4), 66.0) == 4, "a smaller quota counts at once"
     assert step(calm, 67.0) == 8, "and so does a larger one: nothing was shrunk for heat"
+
+
+def test_the_runs_that_ended_last_are_remembered_each_once() -> None:
+    known: list[dict[str, object]] = []
+    for number in range(KEPT_RUNS + 3):
+        known = remembered(known, _ended(f"r{number}", "success"))
+    assert [each["id"] for each in known] == [f"r{number}" for number in range(3, KEPT_RUNS + 3)]
+    again = remembered(known, _ended("r5", "failed"))  # cleared, and run once more
+    assert len(again) == KEPT_RUNS
+    assert [each["state"] for each in again if each["id"] == "r5"] == ["failed"]
+    assert again[-1]["id"] == "r5"
+
+
+def _ended(run: str, state: str) -> RunInfo:
+    return RunInfo("p.flow", run, state, "manual", "", "2026-03-01T12:00:00Z", "2026-03-01T12:01:00Z", "", {}, "")

@@ -15,6 +15,7 @@ from reconciler.api.v1.asker import Asker
 from reconciler.api.v1.door import Asking, Door, TheDoor
 from reconciler.api.v1.filters import LIMIT, After, Filter, Filtered, Limit, chosen, page, totals
 from reconciler.api.v1.kept import Kept
+from reconciler.api.v1.links import base_urls, links_of
 from reconciler.api.v1.picture import Picture
 from reconciler.api.v1.problems import not_found
 from reconciler.model import Health, Owned, Ref, Status
@@ -53,9 +54,9 @@ def resources(request: Request, door: TheDoor, who: Asking, wanted: Filtered, li
 @router.get("/resources/{kind}/{project}/{name}", operation_id="getResource", response_model=shapes.OneResource)
 def resource(request: Request, door: TheDoor, who: Asking, kind: KindPart, project: ProjectPart, name: NamePart, key: Key = "") -> Response:
     """One resource: status with conditions, its manifest as it was applied last, what was applied, and its children."""
-    version, picture = seen(door)
+    (version, picture), bases = seen(door), base_urls(door)
     ref = visible(door, picture, who, kind, project, name, key)
-    return tagged(request, who, version, lambda: one_value(door, picture, ref))
+    return tagged(request, who, (version, bases), lambda: one_value(door, picture, ref))
 
 
 def seen(door: Door) -> tuple[int, Picture]:
@@ -91,6 +92,7 @@ def one_value(door: Door, picture: Picture, ref: Ref) -> dict[str, Any]:
         "references": [str(each) for each in owned.references] if owned is not None else [],
         "suspended": {"reason": suspension.reason, "actor": suspension.actor, "at": rfc3339(suspension.at)} if suspension else None,
         "children": [str(each) for each in children],
+        "links": links_of(door, ref, owned=owned),
     }
 
 
@@ -187,20 +189,25 @@ def _project(name: str, found: list[Status], picture: Picture, owned: Mapping[Re
 @router.get("/models", operation_id="listModels", response_model=shapes.Models)
 def models(request: Request, door: TheDoor, who: Asking, wanted: Filtered, limit: Limit = LIMIT, after: After = None) -> Response:
     """The registered models of all projects with every version, as the last pass saw them."""
-    version, picture = seen(door)
+    (version, picture), bases = seen(door), base_urls(door)
 
     def make() -> dict[str, Any]:
-        some, next_, total = _of_kind(door, picture, who, wanted, "Model", after, limit)
+        some, next_, total = of_kind(door, picture, who, wanted, "Model", after, limit)
         owned = door.pictures.owned(some)
-        values = [model_value(listed(ref, owned[ref].outputs, picture.by_ref.get(ref))) for ref in some if ref in owned]
+        values = [
+            {**model_value(listed(ref, owned[ref].outputs, picture.by_ref.get(ref))), "links": links_of(door, ref, bases, owned[ref])}
+            for ref in some
+            if ref in owned
+        ]
         return {"items": values, "next": next_, "total": total}
 
-    return tagged(request, who, version, make)
+    return tagged(request, who, (version, bases), make)
 
 
-def _of_kind(
+def of_kind(
     door: Door, picture: Picture, who: Asker, wanted: Filter, kind: str, after: str | None, limit: int
 ) -> tuple[list[Ref], str | None, int]:
+    """Those of a kind that are asked for and may be seen, children apart: a page of them, where the next begins, how many there are."""
     found = [each for each in chosen(door, picture, who, wanted) if each.ref.kind == kind and not each.ref.key]
     some, next_ = page(found, after, limit)
     return [each.ref for each in some], next_, len(found)
@@ -209,13 +216,13 @@ def _of_kind(
 def _route(kind: str, path: str, title: str) -> None:
     @router.get(f"/{path}", operation_id=f"list{path.capitalize()}", response_model=shapes.OfKindPage, description=title)
     def found(request: Request, door: TheDoor, who: Asking, wanted: Filtered, limit: Limit = LIMIT, after: After = None) -> Response:
-        version, picture = seen(door)
+        (version, picture), bases = seen(door), base_urls(door)
 
         def make() -> dict[str, Any]:
-            some, next_, total = _of_kind(door, picture, who, wanted, kind, after, limit)
+            some, next_, total = of_kind(door, picture, who, wanted, kind, after, limit)
             return {"items": [_with_below(door, picture, ref) for ref in some], "next": next_, "total": total}
 
-        return tagged(request, who, version, make)
+        return tagged(request, who, (version, bases), make)
 
 
 def _with_below(door: Door, picture: Picture, ref: Ref) -> Mapping[str, Any]:

@@ -106,6 +106,14 @@ class Suspended(Shape):
     at: datetime
 
 
+class Link(Shape):
+    """A page of a tool about one resource."""
+
+    tool: Literal["mlflow", "airflow", "ray", "evidently"]
+    title: str
+    url: str
+
+
 class OneResource(Resource):
     """With what its manifest said when it was applied last, what was applied, and what belongs to it."""
 
@@ -115,6 +123,7 @@ class OneResource(Resource):
     references: list[str]
     suspended: Suspended | None
     children: list[str]
+    links: list[Link]
 
 
 class Page(Shape):
@@ -230,7 +239,7 @@ class Lineage(Shape):
 
 
 class Model(Shape):
-    """As `reconcile models -o json`."""
+    """As `reconcile models -o json`, with its page in the tool."""
 
     ref: str
     alias: str
@@ -240,6 +249,7 @@ class Model(Shape):
     health: str | None
     message: str
     versions: list[dict[str, Any]]
+    links: list[Link]
 
 
 class Models(Page):
@@ -325,13 +335,14 @@ class Approvals(Shape):
 
 
 class Leaderboard(Shape):
-    """As `reconcile leaderboard -o json`."""
+    """As `reconcile leaderboard -o json`, with its page in the tool; each run has its `url` there, or null."""
 
     ref: str
     metric: str | None
     goal: str
     finished: int
     runs: list[dict[str, Any]]
+    links: list[Link]
 
 
 class Leaderboards(Shape):

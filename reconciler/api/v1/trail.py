@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -16,6 +17,7 @@ from reconciler.api.v1.answers import answer, tagged
 from reconciler.api.v1.asker import Asker
 from reconciler.api.v1.door import Asking, Door, TheDoor
 from reconciler.api.v1.filters import LIMIT, Limit
+from reconciler.api.v1.links import base_urls, links_of
 from reconciler.api.v1.problems import Problem
 from reconciler.api.v1.resources import Key, KindPart, NamePart, ProjectPart, visible
 from reconciler.board import Planned
@@ -184,4 +186,14 @@ def leaderboards(
     except ReconcilerError as error:  # a tool that is away costs what it knows, not the page
         boards, trouble = [], str(error)
     mine = [each for each in boards if who.sees(each.ref) and (not project or each.ref.owner in project)]
-    return answer({"items": [board_value(each, top) for each in mine], "trouble": trouble})
+    owned, bases = door.pictures.owned([each.ref for each in mine]), base_urls(door)
+    items = [_linked(board_value(each, top), links_of(door, each.ref, bases, owned.get(each.ref))) for each in mine]
+    return answer({"items": items, "trouble": trouble})
+
+
+def _linked(value: dict[str, Any], links: list[dict[str, Any]]) -> dict[str, Any]:
+    """With the pages of the experiment and of its runs."""
+    value["links"] = links
+    for each in value["runs"]:
+        each["url"] = f"{links[0]['url']}/runs/{quote(each['id'], safe='')}" if links and each["id"] else None
+    return value

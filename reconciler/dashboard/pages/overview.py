@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reconciler.dashboard import marks
+from reconciler.dashboard import marks, parts
 from reconciler.dashboard.frame import View, heading
 
 SOME = 12
@@ -15,14 +15,14 @@ SOME = 12
 
 async def draw(view: View) -> None:
     """Drawn of five answers, each of which changes for itself."""
-    await view.part(_head, view.of_project("/status"), every=10.0)
+    await view.part(_head, view.of_project("/status"), "/links", every=10.0)
     heading("What needs a person")
     await view.part(_needs, view.of_project("/resources", health="Degraded", limit=SOME), view.of_project("/alerts"), "/approvals")
     heading("Projects" if not view.project else "Kinds")
     await view.part(_kinds if view.project else _projects, view.of_project("/status") if view.project else "/projects")
 
 
-def _head(status: dict[str, Any]) -> Markup:
+def _head(status: dict[str, Any], links: dict[str, Any]) -> Markup:
     applied = Markup("Applied {} by {}").format(marks.when(status["appliedAt"]), status["appliedBy"] or "nobody yet")
     services = marks.joined(
         marks.badge(f"{name}: {word}", "good" if word == "ok" else "bad") for name, word in sorted(status["tools"].items())
@@ -42,9 +42,14 @@ def _head(status: dict[str, Any]) -> Markup:
             applied,
             class_="card",
         ),
-        marks.tag("div", marks.tag("h2", "Services"), services or "None is run here.", class_="card"),
+        marks.tag("div", marks.tag("h2", "Services"), services or "None is run here.", _tools(links["items"]), class_="card"),
     )
     return marks.tag("div", *cards, class_="cards")
+
+
+def _tools(items: list[dict[str, Any]]) -> Markup:
+    """Their own pages."""
+    return marks.tag("p", "Pages: ", parts.links(items)) if items else Markup("")
 
 
 def _needs(worst: dict[str, Any], alerts: dict[str, Any], approvals: Any) -> Markup:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 from nicegui import ui
 
-from reconciler.dashboard import marks
+from reconciler.dashboard import marks, parts
 from reconciler.dashboard.frame import View, button, heading
 
 TONES = {"True": "good", "False": "bad", "Unknown": "warn"}
@@ -40,6 +40,8 @@ def _head(one: dict[str, Any]) -> Markup:
     ]
     if one["location"]:
         pairs.append(("Manifest", marks.code(f"{one['location']['file']}:{one['location']['line']}")))
+    if one["links"]:
+        pairs.append(("In its tool", parts.links(one["links"])))
     if one["references"]:
         pairs.append(("Made of", marks.joined(marks.resource(each) for each in one["references"])))
     if one["children"]:
