@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup, escape
 
 BASE = "/dashboard"
-GLYPHS = {"Healthy": "●", "Suspended": "⏸", "Progressing": "◐", "Unknown": "?", "Missing": "○", "Degraded": "▲"}
+GLYPHS = {"Healthy": "●", "Suspended": "‖", "Progressing": "◐", "Unknown": "?", "Missing": "○", "Degraded": "▲"}
 """Colour never says it alone."""
 NOTHING = Markup('<span class="nothing">&mdash;</span>')
 Cell = str | Markup

@@ -48,7 +48,7 @@ def contest_table(contest: dict[str, Any]) -> Markup:
     """The best first, with a mark on what nothing beats in everything."""
     better = "higher" if contest["goal"] == "maximize" else "lower"
     data = f" on {', '.join(contest['datasets'])}" if contest["datasets"] else ", no dataset named"
-    heads = ("Techniques", contest["metric"], "", "Time", "Energy", "Memory", "Runs", "Best run")
+    heads = ("Techniques", contest["metric"], "Held against the others", "Time", "Energy", "Memory", "Runs", "Best run")
     rows = [
         (
             " + ".join(each["techniques"]) or "none declared",

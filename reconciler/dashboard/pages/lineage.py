@@ -166,7 +166,7 @@ def options(shown: Nodes, edges: Edges) -> dict[str, Any]:
                 "label": {"show": True, "position": "right", "color": "#7a8896", "fontSize": 12, "lineHeight": 14, "overflow": "truncate"},
                 "edgeSymbol": ["none", "arrow"],
                 "edgeSymbolSize": 7,
-                "lineStyle": {"color": "#7a8896", "opacity": 0.6, "width": 1.3},
+                "lineStyle": {"color": "#7a8896", "opacity": 0.4, "width": 1.2, "curveness": 0.08},
                 "emphasis": {"focus": "adjacency"},
                 "data": points,
                 "links": links,
@@ -239,8 +239,8 @@ def _branches(
         told.add(ref)
         inner = _branches(below.get(ref, ()), by_ref, below, told, deep - 1) if deep else []
         if inner:
-            mark = '<li><details open data-key="tree-{}"><summary>{}</summary><ul>{}</ul></details></li>'
-            found.append(Markup(mark).format(ref, line(each), Markup("").join(inner)))
+            # no part that folds: a link within what is pressed to fold cannot be reached by everybody
+            found.append(Markup("<li>{}<ul>{}</ul></li>").format(line(each), Markup("").join(inner)))
         else:
             found.append(marks.tag("li", line(each)))
     return found
