@@ -109,7 +109,8 @@ def _tables(found: Performance) -> Iterable[_Table]:
         rows = [_row(entry) for entry in each.entries]
         about = f"{MARK} no other is at least as good in value, time, energy and memory, and better in one." if len(rows) > 1 else ""
         yield _Table(f"{each.metric}{data} ({better})", about, ("Techniques", "Best", "Time", "Energy", "Memory", "Runs", "Run"), rows)
-    yield _Table("By project", "", ("Project", *COSTS), [(clean(name), *_costs(each)) for name, each in found.projects.items()])
+    if found.projects:
+        yield _Table("By project", "", ("Project", *COSTS), [(clean(name), *_costs(each)) for name, each in found.projects.items()])
     if found.techniques:
         rows = [(clean(name), *_costs(each)) for name, each in found.techniques.items()]
         yield _Table("By technique", "A run counts for each technique of its experiment: these overlap.", ("Technique", *COSTS), rows)

@@ -23,6 +23,7 @@ LISTS = [
     "/monitors",
     "/workflows",
     "/leaderboards",
+    "/performance",
     "/lineage",
 ]
 STANDING = ["/status", "/queue", "/quotas", "/hardware", "/hardware/history", "/history", "/alerts", "/plan", "/approvals", "/report"]

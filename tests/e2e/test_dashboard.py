@@ -148,10 +148,10 @@ def test_an_approver_says_yes_to_what_was_seen(tab: Tab, api: Api, name: str) ->
     login(tab, api, "ada", "--role", "approver", "--of", f"{name}-b")
     page = tab.open("/plan")
     expect(page.locator("#main")).to_contain_text(f"experiment/{name}-b/held")
-    page.get_by_role("button", name=re.compile("Approve")).first.click()
+    page.get_by_role("button", name="Approve…").click()
     dialog = page.get_by_role("dialog")
-    if dialog.count():
-        dialog.get_by_role("button", name=re.compile("Approve|Yes")).first.click()
+    expect(dialog).to_contain_text(f"experiment/{name}-b/held")
+    dialog.get_by_role("button", name="Yes, do this").click()
     until(lambda: api.client.get(f"/resources/experiment/{name}-b/held").json().get("ready") is True, 30)
     approved = [each for each in api.client.get("/history").json()["items"] if each["action"] == "approve"]
     assert approved[0]["actor"] == "ada"

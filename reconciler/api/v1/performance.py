@@ -77,7 +77,12 @@ class PerformanceShape(Shape):
     trouble: str
 
 
-@router.get("/performance", operation_id="getPerformance", response_model=PerformanceShape)
+@router.get(
+    "/performance",
+    operation_id="getPerformance",
+    response_model=PerformanceShape,
+    responses={200: {"content": {"text/html": {}, "text/markdown": {}}}},
+)
 def performance(
     door: TheDoor,
     who: Asking,
