@@ -78,12 +78,16 @@ def machine(value: Mapping[str, Any]) -> Markup:
     words = Markup("{} of {} in use; swap {}").format(marks.size(used), marks.size(memory["total"]), marks.size(memory["swapUsed"]))
     cards = (
         marks.tag(
-            "section", marks.tag("h2", "Memory"), marks.tag("div", marks.size(used), class_="figure"), marks.bar(used, memory["total"], words),
-            marks.tag("p", "Pressure: ", level(memory["level"])), class_="card",
+            "section",
+            marks.tag("h2", "Memory"),
+            marks.tag("div", marks.size(used), class_="figure"),
+            marks.bar(used, memory["total"], words),
+            marks.tag("p", "Pressure: ", level(memory["level"])),
+            class_="card",
         ),
         marks.tag("section", marks.tag("h2", "Heat"), _heat(heat), class_="card"),
         marks.tag("section", marks.tag("h2", "Power"), _power(value), class_="card"),
-    )  # fmt: skip
+    )
     known = [(name, _fact(name, each)) for name, each in value["machine"].items() if each not in (None, "", [], {})]
     note = marks.tag("p", value["note"], class_="small") if value["note"] else Markup("")
     folded = Markup('<details data-key="machine"><summary>What this machine is</summary>{}</details>').format(marks.facts(known))
