@@ -39,7 +39,7 @@ def main() -> None:
 
 def addresses(api: httpx.Client) -> list[str]:
     """Of every page; of the page of a resource one for each kind."""
-    items = api.get("/resources", params={"limit": 1000}).json()["items"]
+    items = api.get("/resources", params={"limit": 500}).json()["items"]
     one = {each["kind"]: f"/resource/{each['kind'].lower()}/{each['project'] or '-'}/{each['name']}" for each in items if not each["key"]}
     return [path for path, _, _ in PAGES if "{" not in path] + sorted(one.values())
 
@@ -66,7 +66,7 @@ def agreement(browser: Browser, base: str, api: httpx.Client) -> Iterator[str]:
     """Lists of the pages beside those of the API."""
     tab = Tab(browser, base)
     for path, of in {"/models": "models", "/deployments": "deployments", "/monitors": "monitors", "/workflows": "workflows"}.items():
-        told = {each["ref"] for each in api.get(f"/{of}", params={"limit": 1000}).json()["items"]}
+        told = {each["ref"] for each in api.get(f"/{of}", params={"limit": 500}).json()["items"]}
         shown = set(tab.open(path).locator("tbody th[scope=row] a").evaluate_all("all => all.map(each => each.getAttribute('href'))"))
         missing = {each for each in told if not any(link.endswith(each) for link in shown)}
         if missing:

@@ -16,8 +16,10 @@ LAYERS = ("Dataset", "Experiment", "Model", "Deployment", "Monitor", "Workflow")
 """From left to right; other kinds are no part of the drawing."""
 DRAWN = 150
 """Resources of one drawing: of more nothing could be read."""
-ROW, WIDTH, TOP = 46, 240, 40
-"""Of the drawing, in pixels."""
+ROW, WIDTH, TOP = 40, 260, 40
+"""Of the drawing, in pixels. Names stand above the lines that lead on."""
+LABEL = 32
+"""Characters of a name in it; its end tells more than its beginning."""
 COLORS = {
     "Healthy": "#2f8a57",
     "Progressing": "#b97a1a",
@@ -140,7 +142,7 @@ def options(shown: Nodes, edges: Edges) -> dict[str, Any]:
         x = WIDTH * column
         points.append({"name": kind, "x": x, "y": 0, "symbolSize": 0.1, "label": {"formatter": f"{kind}s", "fontWeight": "bold"}})
         for row, each in enumerate(some):
-            label = f"{marks.GLYPHS.get(each['health'], '')} {each['project'] or ''}\n{_short(each)}"
+            label = f"{marks.GLYPHS.get(each['health'], '')} {_short(each)}"
             points.append(
                 {
                     "name": each["ref"],
@@ -163,10 +165,10 @@ def options(shown: Nodes, edges: Edges) -> dict[str, Any]:
                 "top": 20,
                 "bottom": 24,
                 "preserveAspect": False,
-                "label": {"show": True, "position": "right", "color": "#7a8896", "fontSize": 12, "lineHeight": 14, "overflow": "truncate"},
+                "label": {"show": True, "position": [12, -13], "color": "#7a8896", "fontSize": 12},
                 "edgeSymbol": ["none", "arrow"],
                 "edgeSymbolSize": 7,
-                "lineStyle": {"color": "#7a8896", "opacity": 0.4, "width": 1.2, "curveness": 0.08},
+                "lineStyle": {"color": "#7a8896", "opacity": 0.4, "width": 1.2},
                 "emphasis": {"focus": "adjacency"},
                 "data": points,
                 "links": links,
@@ -176,9 +178,9 @@ def options(shown: Nodes, edges: Edges) -> dict[str, Any]:
 
 
 def _short(each: Mapping[str, Any]) -> str:
-    name = str(each["name"])
+    name = "/".join(filter(None, (each["project"], each["name"])))
     count = each["below"]["total"]
-    return (name if len(name) <= 24 else f"{name[:23]}…") + (f" ({count:,})" if count else "")
+    return (name if len(name) <= LABEL else f"…{name[-LABEL + 1 :]}") + (f" ({count:,})" if count else "")
 
 
 # --- the tree ------------------------------------------------------------------------------------------------------

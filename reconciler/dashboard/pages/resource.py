@@ -10,6 +10,7 @@ from nicegui import ui
 
 from reconciler.dashboard import marks, parts
 from reconciler.dashboard.frame import View, button, heading
+from reconciler.dashboard.pages.plan import actions
 
 TONES = {"True": "good", "False": "bad", "Unknown": "warn"}
 
@@ -27,6 +28,9 @@ async def draw(view: View) -> None:
     await view.part(acts, path + query)
     heading("Why")
     await view.part(_why, f"{path}/why{query}", every=10.0)
+    heading("What differs")
+    ref = "/".join(each for each in (kind, project, name) if each != "-") + (f"#{key}" if key else "")
+    await view.part(lambda value: difference(value, ref), "/plan")
     heading("Desired, applied and actual")
     await view.part(_sides, path + query)
     heading("What was done")
@@ -59,6 +63,14 @@ def _head(one: dict[str, Any]) -> Markup:
         marks.facts(pairs)
         + marks.tag("h2", "Conditions")
         + marks.table("Conditions", ("Condition", "Is", "Reason", "Message", "Since"), rows)
+    )
+
+
+def difference(plan: dict[str, Any], ref: str) -> Markup:
+    """What the loop's last whole pass was about to do with it."""
+    found = [each for each in plan["actions"] if each["ref"] == ref and each["action"] != "keep"]
+    return (
+        actions(found, "") if found else marks.nothing(Markup("Nothing: it was as its manifest says, {}.").format(marks.when(plan["at"])))
     )
 
 
@@ -122,7 +134,7 @@ def _sides(one: dict[str, Any]) -> Markup:
         marks.tag("section", marks.tag("h3", title), marks.document(value) if value else marks.nothing("Nothing is known."), class_="card")
         for title, value in sides
     ]
-    return marks.tag("div", *cards, class_="cards")
+    return marks.tag("div", *cards, class_="cards wide")
 
 
 def _history(value: dict[str, Any]) -> Markup:
