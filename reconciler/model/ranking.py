@@ -26,6 +26,21 @@ class Ranked:
     peak_memory: int | None = None
     """Bytes."""
     joules: float | None = None
+    """The machine's energy meter, shared by processor time (`reconciler.runs.system`); None = nothing metered it."""
+    hardware: str = ""
+    """The processor that it ran on; empty = not told."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each dataset that it read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fell:
+    """One run that ended in failure, and what it took all the same."""
+
+    id: str
+    seconds: float | None = None
+    joules: float | None = None
+    peak_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +53,6 @@ class Ranking:
     goal: Literal["maximize", "minimize"] = "maximize"
     runs: tuple[Ranked, ...] = ()
     """The best first; those without the metric last."""
+    techniques: tuple[str, ...] = ()
+    """Methods that its runs use, as declared."""
+    failed: tuple[Fell, ...] = ()
