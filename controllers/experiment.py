@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from controllers.run import RunController
-from controllers.runs import expanding
+from controllers.runs import comparisons, expanding
 from controllers.runs.ranking import ranking
 from controllers.runs.releasing import let_go_all, rename_all
 from controllers.runs.standing import Tag, superseded
@@ -44,6 +44,7 @@ from reconciler.model import (
     manifest,
     output,
 )
+from reconciler.model.performance import Entered
 from reconciler.model.ranking import Ranking
 from schemas.base import Immutable as ImmutableMarker
 from schemas.base import marked
@@ -186,12 +187,16 @@ class ExperimentController:
     def ranking(self, resources: Sequence[Resource[ExperimentSpec]], ctx: Context) -> Mapping[Ref, Ranking]:
         return ranking(resources, ctx)
 
+    def enter(self, entered: Entered, ctx: Context) -> tuple[str, bool]:
+        return comparisons.enter(entered, ctx)
+
     def needs(self, resource: Resource[ExperimentSpec]) -> tuple[str, ...]:
         return ("ray",) if resource.spec.runs is not None and resource.spec.runs.backend == "ray" else ()
 
     def found(self, ctx: Context) -> Sequence[str]:
-        """MLflow's own `Default`, which every server has and no manifest can name, is left out."""
-        return [each.name for each in _listed(ctx).values() if each.stage == "active" and each.id != DEFAULT]
+        """MLflow's own `Default`, which every server has and no manifest can name, and where comparisons are kept are left out."""
+        there = [each for each in _listed(ctx).values() if each.stage == "active" and each.id != DEFAULT]
+        return [each.name for each in there if comparisons.HOME not in each.tags]
 
     def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
         """What MLflow shows, with the runs and the model's size as its manifest gave them last."""

@@ -56,6 +56,7 @@ from reconciler.model import (
     Update,
 )
 from reconciler.model.demand import UNLIMITED, Slots
+from reconciler.model.performance import Entered
 from reconciler.model.ranking import Ranking
 from schemas.base import KindInfo, Spec
 from schemas.platform import PlatformSpec
@@ -293,6 +294,16 @@ class Ranks(Controller[Any], Protocol):
 
     def ranking(self, resources: Sequence[Resource[Any]], ctx: Context) -> Mapping[Ref, Ranking]:
         """The finished children of each, the best first. Reads only, one batch."""
+
+
+@runtime_checkable
+class Compares(Controller[Any], Protocol):
+    """Optional: the tool keeps comparisons beside the runs that are compared; for `reconcile compare --log`."""
+
+    def enter(self, entered: Entered, ctx: Context) -> tuple[str, bool]:
+        """Enter it, once for each digest: its id, and whether it is new. Safe to repeat, also after a crash half-way.
+
+        Raises Transient or Terminal."""
 
 
 @runtime_checkable

@@ -44,13 +44,14 @@ def _ranked(run: RunInfo, metric: str) -> Ranked:
         seconds=_number(run, "seconds"),
         peak_memory=_peak(run),
         joules=_number(run, "energy_joules"),
+        meter=run.tags.get("mlops.receipt.energy_source", ""),
         hardware=run.tags.get("mlops.context.chip", ""),
         data={name.removeprefix(Tag.DATASET): each for name, each in run.tags.items() if name.startswith(Tag.DATASET)},
     )
 
 
 def _fell(run: RunInfo) -> Fell:
-    return Fell(run.id, _number(run, "seconds"), _number(run, "energy_joules"), _peak(run))
+    return Fell(run.id, _number(run, "seconds"), _number(run, "energy_joules"), _peak(run), run.tags.get("mlops.receipt.energy_source", ""))
 
 
 def _peak(run: RunInfo) -> int | None:

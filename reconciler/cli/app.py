@@ -12,6 +12,7 @@ from reconciler.cli import (
     apply,
     approve,
     backup,
+    compare,
     day_two,
     environments,
     fits,
@@ -176,7 +177,7 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
             raise UsageError(f"{flag} before `{ctx.invoked_subcommand}` would do nothing", hint=hint)
 
 
-_LOOKING = (inspect, queue, fits, simulate, leaderboard, forecasts, models, serving, alerts, offline, environments)
+_LOOKING = (inspect, queue, fits, simulate, leaderboard, compare, forecasts, models, serving, alerts, offline, environments)
 for module in (*_LOOKING, day_two, import_, apply, undo, review, approve, rollback, run, watch, worker):
     module.register(app)
 backup.register(platform.app)

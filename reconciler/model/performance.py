@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, TypeAlias
@@ -36,6 +36,8 @@ class Spent:
     metered: int = 0
     """Runs whose energy was metered; `joules` is of them, and nothing is made up for the others."""
     joules: float | None = None
+    meters: tuple[str, ...] = ()
+    """What metered it: `sensors`, `simulated`; `not told` where a run does not say."""
     peak_memory: int | None = None
     """Bytes of the run that used the most."""
 
@@ -88,6 +90,21 @@ class Comparison:
         return entry.value / (cost / {"joules": JOULES_PER_WATT_HOUR, "memory": GIB, "seconds": 1.0}[measure])
 
 
+@dataclass(frozen=True)
+class Entered:
+    """A comparison as a run of a tracking server."""
+
+    name: str
+    digest: str
+    """Of all that it says: the same comparison is entered once."""
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    files: Mapping[str, bytes]
+    table: str
+    """Name of the one of `files` that holds `columns` and `data`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Performance:
     """The whole."""
@@ -127,8 +144,9 @@ def _spent(boards: Sequence[Ranking]) -> Iterable[Spent]:
         runs: list[Ranked | Fell] = [*finished, *failed]
         seconds = [each.seconds for each in runs if each.seconds is not None]
         joules = [each.joules for each in runs if each.joules is not None]
+        meters = tuple(sorted({each.meter or "not told" for each in runs if each.joules is not None}))
         peak = max((each.peak_memory for each in runs if each.peak_memory is not None), default=None)
-        yield Spent(project, len(finished), len(failed), len(seconds), _sum(seconds), len(joules), _sum(joules), peak)
+        yield Spent(project, len(finished), len(failed), len(seconds), _sum(seconds), len(joules), _sum(joules), meters, peak)
 
 
 def _sum(found: Sequence[float]) -> float | None:

@@ -27,6 +27,8 @@ class Ranked:
     """Bytes."""
     joules: float | None = None
     """The machine's energy meter, shared by processor time (`reconciler.runs.system`); None = nothing metered it."""
+    meter: str = ""
+    """What metered `joules`: `sensors`, or `simulated` (a trace that stands for them); empty = not told."""
     hardware: str = ""
     """The processor that it ran on; empty = not told."""
     data: Mapping[str, str] = field(default_factory=dict)
@@ -41,6 +43,7 @@ class Fell:
     seconds: float | None = None
     joules: float | None = None
     peak_memory: int | None = None
+    meter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
+    from reconciler.house import House
     from reconciler.model import Ref
     from reconciler.model.performance import Performance
     from reconciler.model.ranking import Ranking
@@ -31,3 +32,25 @@ def performance_of(boards: Iterable[Ranking], names: Collection[str] = ()) -> Pe
 
 def _means(name: str, ref: Ref) -> bool:
     return name in (ref.owner, ref.path, ref.name, str(ref))
+
+
+def installation_of(house: House) -> str:
+    """Its id as it was applied; empty before."""
+    return next((str(each.applied.get("installation", "")) for ref, each in house.store.inventory().items() if ref.kind == "Platform"), "")
+
+
+def enter(house: House, found: Performance) -> Iterator[tuple[str, str, bool]]:
+    """Enter the comparisons in the tool that keeps such: name, id, and whether it is new.
+
+    Raises UsageError before anything was applied, Transient when the tool does not answer."""
+    from reconciler.controller import Compares
+    from reconciler.house import context
+    from reconciler.report.performance import entered
+
+    ctx = context(house, {}, house.store.inventory())
+    if ctx is None:
+        raise UsageError("nothing was applied yet, so there is no MLflow to log to", hint="run `reconcile` first")
+    for controller in house.kinds.controllers.values():
+        if isinstance(controller, Compares):
+            for each in map(entered, found.comparisons):
+                yield each.name, *controller.enter(each, ctx)
