@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.model import digest_of
-from reconciler.model.performance import JOULES_PER_WATT_HOUR, Comparison, Entered, Entry, Performance, Spent, amount
+from reconciler.model.performance import JOULES_PER_WATT_HOUR, MEASURES, Comparison, Entered, Entry, Performance, Spent, amount
 from reconciler.report.json import FORMAT_VERSION
 from reconciler.report.markdown import escape
 from reconciler.report.show import clean, count, listed, paint, rfc3339, took
@@ -251,6 +251,6 @@ def _metrics(group: Comparison) -> Iterator[tuple[str, float]]:
         seen[name] = seen.get(name, 0) + 1
         name = name if seen[name] == 1 else f"{name} {seen[name]}"
         yield f"{name}/pareto", float(each.pareto)
-        for what, measure in (("value", "value"), ("seconds", "seconds"), ("joules", "joules"), ("memory_bytes", "memory")):
-            if (found := amount(each.best, measure)) is not None:  # type: ignore[arg-type]
-                yield f"{name}/{what}", found
+        for measure in MEASURES:
+            if (found := amount(each.best, measure)) is not None:
+                yield f"{name}/{'memory_bytes' if measure == 'memory' else measure}", found
