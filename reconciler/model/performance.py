@@ -169,7 +169,7 @@ def _comparison(*found: tuple[Ranking, Ranked]) -> Comparison:
     sign = 1.0 if board.goal == "minimize" else -1.0
     by_technique: dict[str, list[tuple[Ranking, Ranked]]] = defaultdict(list)
     for each in found:
-        by_technique[" + ".join(each[0].techniques)].append(each)
+        by_technique[" + ".join(sorted(set(each[0].techniques)))].append(each)
     entries = sorted(
         (_entry(name, some, sign) for name, some in by_technique.items()), key=lambda each: (sign * each.value, each.technique)
     )

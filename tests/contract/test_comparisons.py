@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,11 @@ from reconciler.testing import ServicesAt, make_context
 from tests.unit.test_performance import board, run
 
 pytestmark = pytest.mark.xdist_group("mlflow")
-HERE = "comparing-lab"
 
 
 @pytest.fixture
 def ctx(tmp_path: Path, mlflow_url: str) -> Context:
-    return make_context(tmp_path, services=ServicesAt({"mlflow": mlflow_url}), installation=f"{HERE}-{tmp_path.name}")
+    return make_context(tmp_path, services=ServicesAt({"mlflow": mlflow_url}), installation=f"comparing-{uuid.uuid4().hex[:8]}")
 
 
 def compared(value: float = 0.9) -> Entered:
@@ -47,7 +47,8 @@ def test_a_comparison_is_kept_once_and_a_changed_one_beside_it(ctx: Context, mlf
     assert new
     assert kind.enter(compared(), ctx) == (id, False)
     other, new = kind.enter(compared(0.8), ctx)
-    assert new and other != id
+    assert new
+    assert other != id
     told: Any = mlflow_runs.run(connect(ctx), id)
     assert told.status == "FINISHED"
     assert told.params["metric"] == "accuracy"
