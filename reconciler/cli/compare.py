@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.options import StatusFormat, given
+from reconciler.cli.options import StatusFormat, given, width
 
 if TYPE_CHECKING:
     from reconciler.house import House
@@ -56,7 +56,7 @@ def compare(
         case StatusFormat.HTML:
             say(performance_html(found, installation_of(house), at))
         case StatusFormat.TEXT:
-            say(performance_text(found, color=asked.color()))
+            say(performance_text(found, color=asked.color(), width=width()))
     if log:
         _log(house, found)
 

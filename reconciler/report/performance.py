@@ -12,7 +12,7 @@ from reconciler.model import digest_of
 from reconciler.model.performance import JOULES_PER_WATT_HOUR, MEASURES, Comparison, Entered, Entry, Performance, Spent, amount
 from reconciler.report.json import FORMAT_VERSION
 from reconciler.report.markdown import escape
-from reconciler.report.show import clean, count, listed, paint, rfc3339, took
+from reconciler.report.show import clean, count, listed, paint, rfc3339, took, wrap
 
 MIB = 1 << 20
 UNDECLARED = "no technique declared"
@@ -21,7 +21,7 @@ TECHNIQUES = ("", "technique", "best", "time", "energy", "memory", "per Wh", "pe
 LEGEND = (
     "* = no other technique is at least as good in all that every one of them has and better in something (Pareto). "
     "Compared are runs with the same metric, data (by digest) and processor; energy is the machine's meter shared by processor time, "
-    "`-` = not measured."
+    "a dash = not measured."
 )
 _TAG = 5000
 """Characters of a tag that every MLflow server takes."""
@@ -90,8 +90,8 @@ def remarks(found: Performance) -> Iterator[str]:
     yield LEGEND
 
 
-def performance_text(found: Performance, *, color: bool = False) -> str:
-    """For a terminal."""
+def performance_text(found: Performance, *, color: bool = False, width: int = 100) -> str:
+    """For a terminal of `width` columns; tables are as wide as they must be."""
     if not found.projects:
         return "No experiment is declared.\nNext: `reconcile explain experiment` shows how to declare one."
     lines = _aligned([PROJECTS, *map(project_cells, found.projects)])
@@ -100,7 +100,14 @@ def performance_text(found: Performance, *, color: bool = False) -> str:
         lines += ["", paint(clean(title(group)), "bold", color), *rows]
     if not found.comparisons:
         lines += ["", "No two techniques can be compared: none share metric, data and processor, or there are no finished runs."]
-    return "\n".join([*lines, "", *map(clean, remarks(found)), "Next: `reconcile compare -o html` writes the report as a page."])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            *(line for each in remarks(found) for line in wrap(clean(each), width, "")),
+            "Next: `reconcile compare -o html` writes the report as a page.",
+        ]
+    )
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
