@@ -63,7 +63,7 @@ class System:
         found = {
             "worst_heat": "" if self._worst is Level.UNKNOWN else str(self._worst),
             "worst_memory_pressure": "" if self._pressed is Level.UNKNOWN else str(self._pressed),
-            "energy_joules": "" if self._joules is None else f"{self._joules:.1f}",
+            "energy_joules": "" if self._joules is None else f"{self._joules:.3f}",
             "energy_source": "" if self._joules is None else "sensors" if self._sampler.playback is None else "simulated",
         }
         return {f"{RECEIPT}{name}": text for name, text in found.items() if text}

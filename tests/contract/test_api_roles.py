@@ -14,7 +14,19 @@ GONE = "404"
 """Stands for an answer that does not tell whether it is there."""
 OF_ONE = [f"/resources/widget/p/w{rest}" for rest in ("", "/history", "/why")]
 LISTS = ["/resources", "/projects", "/models", "/datasets", "/experiments", "/deployments", "/monitors", "/workflows", "/leaderboards"]
-STANDING = ["/status", "/queue", "/quotas", "/hardware", "/hardware/history", "/history", "/alerts", "/plan", "/approvals", "/report", "/performance"]
+STANDING = [
+    "/status",
+    "/queue",
+    "/quotas",
+    "/hardware",
+    "/hardware/history",
+    "/history",
+    "/alerts",
+    "/plan",
+    "/approvals",
+    "/report",
+    "/performance",
+]
 READS = [*OF_ONE, *LISTS, *STANDING, "/me"]
 OPERATE, APPROVE, ADMINISTER = ("operator", "admin"), ("approver", "admin"), ("admin",)
 WHY = {"reason": "a test"}
