@@ -115,9 +115,14 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(["", *(f"{clean(cell):<{size}}" for cell, size in zip(row, sizes, strict=True))]).rstrip() for row in rows]
 
 
-def performance_markdown(found: Performance, installation: str, at: datetime) -> str:
-    """For a wiki."""
-    parts = [f"## {escape(heading(installation))}", f"As of {rfc3339(at)}.", _table(PROJECTS, map(project_cells, found.projects))]
+def performance_markdown(found: Performance, installation: str, at: datetime, trouble: str = "") -> str:
+    """For a wiki. `trouble`: why nothing is known of runs now."""
+    parts = [
+        f"## {escape(heading(installation))}",
+        f"As of {rfc3339(at)}.",
+        *([escape(clean(trouble))] if trouble else []),
+        _table(PROJECTS, map(project_cells, found.projects)),
+    ]
     for group in found.comparisons:
         parts += [f"### {escape(title(group))}", _table(TECHNIQUES, (technique_cells(group, each) for each in group.entries))]
     return "\n\n".join([*parts, "\n".join(f"* {escape(each)}" for each in remarks(found))]) + "\n"

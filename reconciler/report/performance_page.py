@@ -21,9 +21,14 @@ tr.pareto td { font-weight: 600; }
 """
 
 
-def performance_html(found: Performance, installation: str, at: datetime) -> str:
-    """Without script, picture or address outside: it can be mailed, and read in light and dark."""
-    body = [f"<h1>{_text(heading(installation))}</h1>", f"<p>As of {rfc3339(at)}.</p>", "<h2>Projects</h2>"]
+def performance_html(found: Performance, installation: str, at: datetime, trouble: str = "") -> str:
+    """`trouble`: why nothing is known of runs now. Without script, picture or address outside: it can be mailed, and read in light and dark."""
+    body = [
+        f"<h1>{_text(heading(installation))}</h1>",
+        f"<p>As of {rfc3339(at)}.</p>",
+        f"<p>{_text(trouble)}</p>" if trouble else "",
+        "<h2>Projects</h2>",
+    ]
     body.append(_table(PROJECTS, [(project_cells(each), "") for each in found.projects]))
     for group in found.comparisons:
         rows = [(technique_cells(group, each), "pareto" if each.pareto else "") for each in group.entries]

@@ -16,7 +16,7 @@ from reconciler.api.v1.answers import answer, tagged
 from reconciler.api.v1.asker import Asker
 from reconciler.api.v1.door import Asking, Door, TheDoor
 from reconciler.api.v1.filters import LIMIT, Limit
-from reconciler.api.v1.problems import Problem, busy
+from reconciler.api.v1.problems import Problem
 from reconciler.api.v1.resources import Key, KindPart, NamePart, ProjectPart, visible
 from reconciler.board import Planned
 from reconciler.errors import ReconcilerError
@@ -215,9 +215,7 @@ def performance(
     found, at = performance_of(mine), door.house.now()
     if format_ == "json":
         return answer({"at": rfc3339(at), **performance_value(found), "trouble": trouble})
-    if trouble:
-        raise busy(trouble, RANKED)
     if format_ == "markdown":
-        return PlainTextResponse(performance_markdown(found, installation_of(door.house), at), media_type="text/markdown")
+        return PlainTextResponse(performance_markdown(found, installation_of(door.house), at, trouble), media_type="text/markdown")
     style = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
-    return HTMLResponse(performance_html(found, installation_of(door.house), at), headers=style)
+    return HTMLResponse(performance_html(found, installation_of(door.house), at, trouble), headers=style)
