@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.cli.complete import projects
 from reconciler.cli.options import StatusFormat, given, width
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def register(app: typer.Typer) -> None:
 def compare(
     ctx: typer.Context,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[PROJECT|EXPERIMENT]...", help="Only these. [default: all experiments]")
+        list[str] | None,
+        typer.Argument(metavar="[PROJECT|EXPERIMENT]...", help="Only these. [default: all experiments]", autocompletion=projects),
     ] = None,
     log: Annotated[bool, typer.Option("--log", help="Keep each comparison in MLflow as a run; the same one is kept once.")] = False,
     output: Annotated[StatusFormat, typer.Option("-o", "--output", help="How the report is written.")] = StatusFormat.TEXT,

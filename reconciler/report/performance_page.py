@@ -22,7 +22,7 @@ tr.pareto td { font-weight: 600; }
 
 
 def performance_html(found: Performance, installation: str, at: datetime, trouble: str = "") -> str:
-    """`trouble`: why nothing is known of runs now. Without script, picture or address outside: it can be mailed, and read in light and dark."""
+    """Without script, picture or address outside: it can be mailed, and read in light and dark. `trouble`: why nothing is known of runs."""
     body = [
         f"<h1>{_text(heading(installation))}</h1>",
         f"<p>As of {rfc3339(at)}.</p>",
