@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from reconciler.alerting.values import Silence
-from reconciler.api.v1 import shapes
+from reconciler.api.v1 import compared, shapes
 from reconciler.api.v1.admission import Of, kept
 from reconciler.api.v1.answers import answer, tagged
 from reconciler.api.v1.asker import Asker
@@ -198,7 +198,7 @@ def _boards(door: Door) -> tuple[list[Ranking], str]:
 @router.get(
     "/performance",
     operation_id="getPerformance",
-    response_model=shapes.PerformanceReport,
+    response_model=compared.PerformanceReport,
     responses={200: {"content": {"text/html": {}, "text/markdown": {}}, "description": "As `reconcile compare -o`."}},
     tags=["experiments"],
 )
