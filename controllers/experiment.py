@@ -10,14 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from controllers.run import RunController
-from controllers.runs import expanding
-from controllers.runs.comparisons import COMPARISONS, PURPOSE, keep
+from controllers.runs import comparisons, expanding
 from controllers.runs.ranking import ranking
 from controllers.runs.releasing import let_go_all, rename_all
 from controllers.runs.standing import Tag, superseded
 from controllers.tools.mlflow import FEW, ExperimentInfo, Mlflow, connect
 from controllers.tools.mlflow_runs import search
-from reconciler.controller import Comparison, Context
+from reconciler.controller import Context
 from reconciler.diff import compare
 from reconciler.errors import Conflict, Terminal, Transient
 from reconciler.model import (
@@ -45,6 +44,7 @@ from reconciler.model import (
     manifest,
     output,
 )
+from reconciler.model.performance import Entered
 from reconciler.model.ranking import Ranking
 from schemas.base import Immutable as ImmutableMarker
 from schemas.base import marked
@@ -187,16 +187,16 @@ class ExperimentController:
     def ranking(self, resources: Sequence[Resource[ExperimentSpec]], ctx: Context) -> Mapping[Ref, Ranking]:
         return ranking(resources, ctx)
 
-    def keep_comparison(self, comparison: Comparison, ctx: Context) -> str:
-        return keep(comparison, ctx)
+    def enter(self, entered: Entered, ctx: Context) -> tuple[str, bool]:
+        return comparisons.enter(entered, ctx)
 
     def needs(self, resource: Resource[ExperimentSpec]) -> tuple[str, ...]:
         return ("ray",) if resource.spec.runs is not None and resource.spec.runs.backend == "ray" else ()
 
     def found(self, ctx: Context) -> Sequence[str]:
-        """MLflow's own `Default`, which every server has and no manifest can name, is left out, and so are comparisons."""
-        active = (each for each in _listed(ctx).values() if each.stage == "active" and each.id != DEFAULT)
-        return [each.name for each in active if each.tags.get(PURPOSE) != COMPARISONS]
+        """MLflow's own `Default`, which every server has and no manifest can name, and where comparisons are kept are left out."""
+        there = [each for each in _listed(ctx).values() if each.stage == "active" and each.id != DEFAULT]
+        return [each.name for each in there if comparisons.HOME not in each.tags]
 
     def export(self, external_id: str, ctx: Context) -> Mapping[str, JSON]:
         """What MLflow shows, with the runs and the model's size as its manifest gave them last."""

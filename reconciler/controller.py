@@ -56,6 +56,7 @@ from reconciler.model import (
     Update,
 )
 from reconciler.model.demand import UNLIMITED, Slots
+from reconciler.model.performance import Entered
 from reconciler.model.ranking import Ranking
 from schemas.base import KindInfo, Spec
 from schemas.platform import PlatformSpec
@@ -295,27 +296,12 @@ class Ranks(Controller[Any], Protocol):
         """The finished children of each, the best first. Reads only, one batch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Of the results of many runs."""
-
-    digest: str
-    """The same for the same comparison."""
-    machine: str
-    """What it was measured on, in words."""
-    metrics: Mapping[str, float]
-    """By metric and technique."""
-    runs: Sequence[str]
-    """Ids of the runs that were the best, in the tracking server."""
-    files: Mapping[str, bytes]
-
-
 @runtime_checkable
-class KeepsComparisons(Protocol):
-    """Optional: comparisons are kept where this kind's runs are; for `reconcile compare --log`."""
+class Compares(Controller[Any], Protocol):
+    """Optional: the tool keeps comparisons beside the runs that are compared; for `reconcile compare --log`."""
 
-    def keep_comparison(self, comparison: Comparison, ctx: Context) -> str:
-        """Keep it, once. Returns where it is, in words."""
+    def enter(self, entered: Entered, ctx: Context) -> tuple[str, bool]:
+        """Enter it, once for each digest: its id, and whether it is new. Safe to repeat. Raises Transient or Terminal."""
 
 
 @runtime_checkable

@@ -34,7 +34,7 @@ class ExperimentSpec(Spec):
     datasets: tuple[Annotated[ResourceName, RefTo("Dataset")], ...] = ()
     """Datasets that its runs read; another project's as `project/name` if that project shares it."""
     techniques: tuple[str, ...] = ()
-    """Names of the methods used, for comparison across projects."""
+    """Names of the methods used, for comparison across projects; together they count as one technique (`reconcile compare`)."""
     artifact_location: Annotated[str, StringConstraints(pattern=r"^(s3|gs|wasbs|abfss)://[^/]+"), Immutable, ToolDefault] | None = None
     """Object storage for artifacts; the server's own when unset. Cannot change: MLflow has no call for it.
     Its bucket must be in the project's `allow.hosts` as `s3://bucket`. Paths on the server are refused: they could be another project's."""

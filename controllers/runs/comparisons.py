@@ -1,47 +1,58 @@
-"""Comparisons of runs, kept as runs: metrics for each technique, the whole as JSON and Markdown, and which runs it is made of."""
+"""Comparisons of techniques in MLflow: one run for each, in an experiment that the installation keeps for them."""
 
 from __future__ import annotations
 
+import json
+
+from controllers.runs.standing import Tag
 from controllers.tools import mlflow_runs
-from controllers.tools.artifacts import upload
-from controllers.tools.mlflow import connect
-from reconciler.controller import Comparison, Context
-from reconciler.errors import Conflict
+from controllers.tools.artifacts import location, upload
+from controllers.tools.mlflow import Mlflow, connect
+from reconciler.controller import Context
+from reconciler.errors import Conflict, Transient
+from reconciler.model.performance import Entered
 
-PURPOSE, COMPARISONS = "mlops.purpose", "comparisons"
-DIGEST = "mlops.digest"
-MOST_NAMED = 50
-"""Runs that the tag names: MLflow takes 8,000 characters, and an id has 32."""
+HOME = "mlops.comparisons"
+"""Tag of that experiment. It has no `mlops.ref`: no manifest stands for it, and it is no orphan."""
+DIGEST = "mlops.comparison"
+TABLES = "mlflow.loggedArtifacts"
+"""By this tag MLflow's pages find tables, as `mlflow.log_table` writes it (mlflow.utils.mlflow_tags, 3.x)."""
 
 
-def keep(comparison: Comparison, ctx: Context) -> str:
-    """One run for each comparison, in an experiment of the installation's own. Interrupted ones are completed."""
-    mlflow, name = connect(ctx), f"comparisons of {ctx.installation}"
-    tags = {PURPOSE: COMPARISONS, "mlops.installation": ctx.installation}
-    found = mlflow.experiment_named(name)
-    if found is not None and found.tags.get("mlops.installation") != ctx.installation:
-        raise Conflict(f"MLflow has an experiment `{name}` that is not ours", hint="rename it there")
-    if found is not None and found.stage != "active":
-        mlflow.restore_experiment(found.id)
-    experiment = found.id if found is not None else mlflow.create_experiment(name, tags, None)
-    before = next(mlflow_runs.search(mlflow, [experiment], {DIGEST: comparison.digest}, "ACTIVE_ONLY"), None)
-    if before is not None and before.status == "FINISHED":
-        return f"MLflow has this comparison already: run {before.id} of `{name}`"
-    now = ctx.now().timestamp()
-    marks = {**tags, DIGEST: comparison.digest, "mlops.machine": comparison.machine, "mlops.runs": ",".join(comparison.runs[:MOST_NAMED])}
-    run = before.id if before is not None else mlflow_runs.create(mlflow, experiment, f"comparison {comparison.digest[:8]}", marks, now)
-    metrics = {_key(each): value for each, value in comparison.metrics.items()}
-    if metrics:
-        mlflow_runs.measure(mlflow, run, metrics, now)
-    info = mlflow_runs.run(mlflow, run)
-    where = info.artifacts.partition("mlflow-artifacts:/")[2].lstrip("/") if info is not None else ""
-    for file, content in comparison.files.items():
-        if where:
-            upload(ctx, f"{where}/{file}", content)
+def enter(entered: Entered, ctx: Context) -> tuple[str, bool]:
+    """See `Compares`. A run that is not FINISHED was left half-written, and is written to its end."""
+    mlflow, now = connect(ctx), ctx.now().timestamp()
+    home = _home(mlflow, ctx)
+    mark = {Tag.INSTALLATION: ctx.installation, DIGEST: entered.digest}
+    there = next(iter(mlflow_runs.search(mlflow, [home], mark, "ACTIVE_ONLY")), None)
+    if there is not None and there.status == "FINISHED":
+        return there.id, False
+    tables = {TABLES: json.dumps([{"path": entered.table, "type": "table"}])}
+    run = there.id if there is not None else mlflow_runs.create(mlflow, home, entered.name, {**entered.tags, **mark, **tables}, now)
+    mlflow_runs.log(mlflow, run, params=entered.params)
+    mlflow_runs.measure(mlflow, run, entered.metrics, now)
+    made = mlflow_runs.run(mlflow, run)
+    if made is None:
+        raise Transient(f"the comparison's run {run} is gone from MLflow", hint="log it again")
+    for name, content in entered.files.items():
+        upload(ctx, location(made.artifacts, name), content)
     mlflow_runs.end(mlflow, run, "FINISHED", now)
-    return f"Kept in MLflow: run {run} of `{name}`"
+    return run, True
 
 
-def _key(name: str) -> str:
-    """What MLflow takes as a metric's name: letters, digits and some marks, 250 characters."""
-    return "".join(each if each.isalnum() or each in "_-. /" else "-" for each in name)[:250]
+def _home(mlflow: Mlflow, ctx: Context) -> str:
+    """Id of the experiment for comparisons; its name cannot be a manifest's, which have a `/`. Deleted in the UI, it is brought back."""
+    name = f"comparisons ({ctx.installation})"
+    found = mlflow.experiment_named(name)
+    if found is None:
+        tags = {HOME: "true", Tag.INSTALLATION: ctx.installation}
+        try:
+            return mlflow.create_experiment(name, tags, None)
+        except Conflict:  # somebody else made it between the two calls
+            if (found := mlflow.experiment_named(name)) is None:
+                raise
+    if found.tags.get(Tag.INSTALLATION) != ctx.installation or HOME not in found.tags:
+        raise Conflict(f"MLflow has an experiment '{name}' that is not this installation's", hint="rename it there, then log again")
+    if found.stage == "deleted":
+        mlflow.restore_experiment(found.id)
+    return found.id

@@ -11,7 +11,7 @@ from controllers.tools.mlflow import connect
 from controllers.tools.mlflow_runs import RunInfo
 from reconciler.controller import Context
 from reconciler.model import Ref, Resource
-from reconciler.model.ranking import Ranked, Ranking
+from reconciler.model.ranking import Fell, Ranked, Ranking
 from schemas.experiment import ExperimentSpec
 
 
@@ -29,8 +29,8 @@ def _ranking(resource: Resource[ExperimentSpec], runs: Sequence[RunInfo]) -> Ran
     ranked = [_ranked(each, name) for each in wanted]
     last = (True, 0.0)
     ordered = sorted(ranked, key=lambda each: ((False, sign * each.value) if each.value is not None else last, each.ref))
-    data = tuple(each if "/" in each else f"{resource.ref.owner}/{each}" for each in resource.spec.datasets)
-    return Ranking(resource.ref, name, goal, tuple(ordered), resource.spec.techniques, data)
+    fell = tuple(_fell(each) for each in runs if each.status == "FAILED" and not each.deleted)
+    return Ranking(resource.ref, name, goal, tuple(ordered), tuple(sorted(set(resource.spec.techniques))), fell)
 
 
 def _ranked(run: RunInfo, metric: str) -> Ranked:
@@ -42,13 +42,27 @@ def _ranked(run: RunInfo, metric: str) -> Ranked:
         params=run.params,
         metrics=run.metrics,
         seconds=_number(run, "seconds"),
-        peak_memory=round(peak) if (peak := _number(run, "peak_memory")) is not None else None,
+        peak_memory=_peak(run),
         joules=_number(run, "energy_joules"),
+        meter=run.tags.get("mlops.receipt.energy_source", ""),
+        hardware=run.tags.get("mlops.context.chip", ""),
+        data={name.removeprefix(Tag.DATASET): each for name, each in run.tags.items() if name.startswith(Tag.DATASET)},
     )
 
 
+def _fell(run: RunInfo) -> Fell:
+    return Fell(run.id, _number(run, "seconds"), _number(run, "energy_joules"), _peak(run), run.tags.get("mlops.receipt.energy_source", ""))
+
+
+def _peak(run: RunInfo) -> int | None:
+    peak = _number(run, "peak_memory")
+    return None if peak is None else round(peak)
+
+
 def _number(run: RunInfo, receipt: str) -> float | None:
+    """A receipt that is a finite number of something that can be spent; None otherwise."""
     try:
-        return float(run.tags[f"mlops.receipt.{receipt}"])
+        found = float(run.tags[f"mlops.receipt.{receipt}"])
     except (KeyError, ValueError):
         return None
+    return found if math.isfinite(found) and found >= 0 else None

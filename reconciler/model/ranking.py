@@ -26,6 +26,24 @@ class Ranked:
     peak_memory: int | None = None
     """Bytes."""
     joules: float | None = None
+    """The machine's energy meter, shared by processor time (`reconciler.runs.system`); None = nothing metered it."""
+    meter: str = ""
+    """What metered `joules`: `sensors`, or `simulated` (a trace that stands for them); empty = not told."""
+    hardware: str = ""
+    """The processor that it ran on; empty = not told."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each dataset that it read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fell:
+    """One run that ended in failure, and what it took all the same."""
+
+    id: str
+    seconds: float | None = None
+    joules: float | None = None
+    peak_memory: int | None = None
+    meter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +57,5 @@ class Ranking:
     runs: tuple[Ranked, ...] = ()
     """The best first; those without the metric last."""
     techniques: tuple[str, ...] = ()
-    """Names of the methods that its runs use."""
-    data: tuple[str, ...] = ()
-    """Datasets that its runs read, as `project/name`: values are comparable where these are the same."""
+    """Methods that its runs use, as declared."""
+    failed: tuple[Fell, ...] = ()

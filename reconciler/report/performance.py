@@ -1,183 +1,268 @@
-"""What techniques reached and what they cost, as text, JSON, Markdown and one HTML page. Pure."""
+"""What techniques give and take, and what projects spent: as text, JSON and Markdown, and as what a tracking server is told. Pure."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from html import escape as html_escape
 from typing import Any
 
-from reconciler.model.performance import Contest, Entry, Performance, Spent
-from reconciler.model.ranking import Ranked
+from reconciler.model import digest_of
+from reconciler.model.performance import JOULES_PER_WATT_HOUR, MEASURES, Comparison, Entered, Entry, Performance, Spent, amount
 from reconciler.report.json import FORMAT_VERSION
-from reconciler.report.markdown import code, escape
-from reconciler.report.page import STYLE
-from reconciler.report.show import clean, count, paint, rfc3339, took
+from reconciler.report.markdown import escape
+from reconciler.report.show import clean, count, listed, paint, rfc3339, took, wrap
 
-MIB, WATT_HOUR = 1 << 20, 3600.0
-UNKNOWN = "-"
-NONE = "(none declared)"
-COSTS = ("Runs", "Time", "Energy", "Most memory", "Time of one", "Energy of one")
-MARK = "*"
-"""On what no other entry beats in all of value, time, energy and memory."""
-
-
-@dataclass(frozen=True)
-class _Table:
-    title: str
-    about: str
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
+MIB = 1 << 20
+UNDECLARED = "no technique declared"
+PROJECTS = ("project", "finished", "failed", "time", "energy", "peak memory")
+TECHNIQUES = ("", "technique", "best", "time", "energy", "memory", "per Wh", "per s", "per GiB", "runs", "run")
+LEGEND = (
+    "* = no other technique is at least as good in all that every one of them has and better in something (Pareto). "
+    "Compared are runs with the same metric, data (by digest) and processor; energy is the machine's meter shared by processor time, "
+    "a dash = not measured."
+)
+_TAG = 5000
+"""Characters of a tag that every MLflow server takes."""
+_NAME = re.compile(r"[^A-Za-z0-9_\- ]")
 
 
-def performance_text(found: Performance, machine: str, *, color: bool = False) -> str:
-    """The outcome, then a table for each contest, project and technique."""
-    if not found.projects:
-        return "No run has finished yet.\nNext: `reconcile --wait` starts what the manifests want, `reconcile queue` tells what waits."
-    lines = [_outcome(found, machine)]
-    for table in _tables(found):
-        cells = [table.heads, *table.rows]
-        sizes = [max(len(row[at]) for row in cells) for at in range(len(table.heads))]
-        lines += ["", paint(table.title, "bold", color)]
-        lines += ["  " + "  ".join(f"{each:<{size}}" for each, size in zip(row, sizes, strict=True)).rstrip() for row in cells]
-        lines += [f"  {table.about}"] if table.about else []
-    return "\n".join([*lines, "", "Next: `reconcile compare --log` keeps this in MLflow; `-o html` makes a page of it."])
+def project_cells(each: Spent) -> tuple[str, ...]:
+    """As PROJECTS names them. How many runs a sum is of stands with it where it is not of all."""
+    runs = each.finished + each.failed
+    time = "-" if each.seconds is None else took(each.seconds) + _part(each.timed, runs)
+    energy = "-" if each.joules is None else energy_word(each.joules) + _part(each.metered, runs) + _meter(each)
+    return each.project, f"{each.finished:,}", f"{each.failed:,}", time, energy, _memory(each.peak_memory)
 
 
-def performance_value(found: Performance, machine: str) -> dict[str, Any]:
-    """As plain values; times in seconds, energy in joules, memory in bytes."""
-    return {
-        "machine": machine,
-        "projects": [{"project": name, **_spent(each)} for name, each in found.projects.items()],
-        "techniques": [{"technique": name, **_spent(each)} for name, each in found.techniques.items()],
-        "contests": [_contest(each) for each in found.contests],
-    }
+def _part(known: int, runs: int) -> str:
+    return "" if known == runs else f" ({known:,} of {count(runs, 'run')})"
 
 
-def performance_json(found: Performance, machine: str, at: datetime | None) -> str:
-    """The same for programs."""
-    body = {"formatVersion": FORMAT_VERSION, "kind": "performance", "at": rfc3339(at), **performance_value(found, machine)}
-    return json.dumps(body, indent=2, ensure_ascii=True)
+def _meter(each: Spent) -> str:
+    return f" [{', '.join(each.meters)}]" if each.meters != ("sensors",) else ""
 
 
-def performance_digest(found: Performance, machine: str) -> str:
-    """The same for the same comparison."""
-    return hashlib.sha256(json.dumps(performance_value(found, machine), sort_keys=True).encode()).hexdigest()
+def energy_word(joules: float) -> str:
+    """`320 J`, `1.25 Wh`, `2.1 kWh`."""
+    if joules < JOULES_PER_WATT_HOUR:
+        return f"{joules:.3g} J"
+    hours = joules / JOULES_PER_WATT_HOUR
+    return f"{hours:.3g} Wh" if hours < 1000 else f"{hours / 1000:.3g} kWh"
 
 
-def performance_markdown(found: Performance, machine: str, at: datetime) -> str:
-    """For a wiki or a pull request."""
-    parts = ["## What techniques reached, and what they cost", f"{escape(_outcome(found, machine))} As of {rfc3339(at)}."]
-    for table in _tables(found):
-        head = "| " + " | ".join(table.heads) + " |\n|" + "---|" * len(table.heads)
-        rows = "\n".join("| " + " | ".join([code(row[0]), *map(escape, row[1:])]) + " |" for row in table.rows)
-        parts += [f"### {escape(table.title)}", f"{head}\n{rows}", *([escape(table.about)] if table.about else [])]
-    return "\n\n".join(parts) + "\n"
+def _memory(size: int | None) -> str:
+    return "-" if size is None else f"{size / MIB:,.0f} MiB"
 
 
-def performance_html(found: Performance, machine: str, at: datetime) -> str:
-    """A page without script, picture or address outside."""
-
-    def cells(tag: str, row: Iterable[str]) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html_escape(clean(each))}</{tag}>" for each in row) + "</tr>"
-
-    body = ["<h1>What techniques reached, and what they cost</h1>", f"<p>{html_escape(_outcome(found, machine))} As of {rfc3339(at)}.</p>"]
-    for table in _tables(found):
-        rows = "".join(cells("td", row) for row in table.rows)
-        body += [
-            f"<h2>{html_escape(clean(table.title))}</h2>",
-            f"<table><thead>{cells('th', table.heads)}</thead><tbody>{rows}</tbody></table>",
-        ]
-        body += [f"<p>{html_escape(table.about)}</p>"] if table.about else []
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Performance of techniques</title>'
-    return f'<!doctype html>\n<html lang="en">\n<head>{head}<style>{STYLE}</style></head>\n<body>\n{chr(10).join(body)}\n</body>\n</html>\n'
-
-
-def _outcome(found: Performance, machine: str) -> str:
-    runs, metered = sum(each.runs for each in found.projects.values()), sum(each.metered for each in found.projects.values())
-    energy = "no sensor told the energy of any" if not metered else f"energy is of the {count(metered, 'run')} that a sensor measured"
-    return f"{count(runs, 'finished run')} of {count(len(found.projects), 'project')} on {clean(machine)}; {energy}."
-
-
-def _tables(found: Performance) -> Iterable[_Table]:
-    for each in found.contests:
-        better = {"maximize": "higher is better", "minimize": "lower is better"}[each.goal]
-        data = f" on {', '.join(each.data)}" if each.data else ", no dataset named"
-        rows = [_row(entry) for entry in each.entries]
-        about = f"{MARK} no other is at least as good in value, time, energy and memory, and better in one." if len(rows) > 1 else ""
-        yield _Table(f"{each.metric}{data} ({better})", about, ("Techniques", "Best", "Time", "Energy", "Memory", "Runs", "Run"), rows)
-    if found.projects:
-        yield _Table("By project", "", ("Project", *COSTS), [(clean(name), *_costs(each)) for name, each in found.projects.items()])
-    if found.techniques:
-        rows = [(clean(name), *_costs(each)) for name, each in found.techniques.items()]
-        yield _Table("By technique", "A run counts for each technique of its experiment: these overlap.", ("Technique", *COSTS), rows)
-
-
-def _row(entry: Entry) -> tuple[str, ...]:
-    name = " + ".join(entry.techniques) or NONE
-    best = entry.best
-    took_ = took(best.seconds) if best.seconds is not None else UNKNOWN
-    value = f"{best.value:.5g}{MARK if entry.undominated else ''}"
-    return clean(name), value, took_, energy(best.joules), memory(best.peak_memory), str(entry.runs), clean(str(best.ref))
-
-
-def _costs(spent: Spent) -> tuple[str, ...]:
+def technique_cells(group: Comparison, each: Entry) -> tuple[str, ...]:
+    """As TECHNIQUES names them; all of them but `runs` of the best run."""
+    best = each.best
+    ratios = (group.per(each, "joules"), group.per(each, "seconds"), group.per(each, "memory"))
     return (
-        str(spent.runs),
-        took(spent.seconds) if spent.seconds is not None else UNKNOWN,
-        energy(spent.joules) + (f" of {spent.metered}" if 0 < spent.metered < spent.runs else ""),
-        memory(spent.peak_memory),
-        took(spent.typical_seconds) if spent.typical_seconds is not None else UNKNOWN,
-        energy(spent.typical_joules),
+        "*" if each.pareto else "",
+        each.technique or UNDECLARED,
+        f"{each.value:.4g}",
+        "-" if best.seconds is None else took(best.seconds),
+        ("-" if best.joules is None else energy_word(best.joules)) + (" [simulated]" if best.meter == "simulated" else ""),
+        _memory(best.peak_memory),
+        *("-" if ratio is None else f"{ratio:.3g}" for ratio in ratios),
+        f"{each.runs:,}",
+        str(best.ref),
     )
 
 
-def energy(joules: float | None) -> str:
-    """In watt hours."""
-    return UNKNOWN if joules is None else f"{joules / WATT_HOUR:.3g} Wh"
+def title(group: Comparison) -> str:
+    """`accuracy (higher is better) on digits, Apple M4`."""
+    better = "higher is better" if group.goal == "maximize" else "lower is better"
+    data = listed(name for name, _ in group.data) or "data that is not declared"
+    return f"{group.metric} ({better}) on {data}, {group.hardware or 'processor not told'}"
 
 
-def memory(peak: int | None) -> str:
-    """In mebibytes."""
-    return UNKNOWN if peak is None else f"{peak / MIB:,.0f} MiB"
+def remarks(found: Performance) -> Iterator[str]:
+    """What was left out of the tables, and what they mean."""
+    for each in found.alone:
+        entry = each.entries[0]
+        yield f"{entry.technique or UNDECLARED}: nothing to compare with for {title(each)}."
+    if found.without:
+        yield f"Without a value to compare: {listed(found.without)}."
+    yield LEGEND
+
+
+def performance_text(found: Performance, *, color: bool = False, width: int = 100) -> str:
+    """For a terminal of `width` columns; tables are as wide as they must be."""
+    if not found.projects:
+        return "No experiment is declared.\nNext: `reconcile explain experiment` shows how to declare one."
+    lines = _aligned([PROJECTS, *map(project_cells, found.projects)])
+    for group in found.comparisons:
+        rows = _aligned([TECHNIQUES, *(technique_cells(group, each) for each in group.entries)])
+        lines += ["", paint(clean(title(group)), "bold", color), *rows]
+    if not found.comparisons:
+        lines += ["", "No two techniques can be compared: none share metric, data and processor, or there are no finished runs."]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            *(line for each in remarks(found) for line in wrap(clean(each), width, "")),
+            "Next: `reconcile compare -o html` writes the report as a page.",
+        ]
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    sizes = [max(len(clean(row[at])) for row in rows) for at in range(len(rows[0]))]
+    return ["  ".join(["", *(f"{clean(cell):<{size}}" for cell, size in zip(row, sizes, strict=True))]).rstrip() for row in rows]
+
+
+def performance_markdown(found: Performance, installation: str, at: datetime, trouble: str = "") -> str:
+    """For a wiki. `trouble`: why nothing is known of runs now."""
+    parts = [
+        f"## {escape(heading(installation))}",
+        f"As of {rfc3339(at)}.",
+        *([escape(clean(trouble))] if trouble else []),
+        _table(PROJECTS, map(project_cells, found.projects)),
+    ]
+    for group in found.comparisons:
+        parts += [f"### {escape(title(group))}", _table(TECHNIQUES, (technique_cells(group, each) for each in group.entries))]
+    return "\n\n".join([*parts, "\n".join(f"* {escape(each)}" for each in remarks(found))]) + "\n"
+
+
+def heading(installation: str) -> str:
+    """Of a page."""
+    return f"Performance of {installation or 'this installation'}"
+
+
+def _table(heads: Sequence[str], rows: Any) -> str:
+    lines = [heads, ["---"] * len(heads), *([escape(clean(cell)) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def performance_json(found: Performance, at: datetime) -> str:
+    """For programs."""
+    body = {"formatVersion": FORMAT_VERSION, "kind": "comparison", "at": rfc3339(at), **performance_value(found)}
+    return json.dumps(body, indent=2, ensure_ascii=True)
+
+
+def performance_value(found: Performance) -> dict[str, Any]:
+    """As plain values; amounts in seconds, joules and bytes, null = not known."""
+    return {
+        "projects": [_spent(each) for each in found.projects],
+        "comparisons": [comparison_value(each) for each in found.comparisons],
+        "alone": [comparison_value(each) for each in found.alone],
+        "withoutValue": [str(each) for each in found.without],
+    }
 
 
 def _spent(each: Spent) -> dict[str, Any]:
     return {
-        "runs": each.runs,
+        "project": each.project,
+        "finished": each.finished,
+        "failed": each.failed,
         "seconds": each.seconds,
         "timedRuns": each.timed,
         "joules": each.joules,
+        "wattHours": _hours(each.joules),
         "meteredRuns": each.metered,
+        "energySources": list(each.meters),
         "peakMemoryBytes": each.peak_memory,
-        "typicalSeconds": each.typical_seconds,
-        "typicalJoules": each.typical_joules,
     }
 
 
-def _contest(each: Contest) -> dict[str, Any]:
-    return {"metric": each.metric, "goal": each.goal, "datasets": list(each.data), "entries": [_entry(entry) for entry in each.entries]}
+def _hours(joules: float | None) -> float | None:
+    return None if joules is None else joules / JOULES_PER_WATT_HOUR
 
 
-def _entry(each: Entry) -> dict[str, Any]:
+def comparison_value(group: Comparison) -> dict[str, Any]:
+    """One comparison, the best technique first."""
+    entries = [{"place": number, **_entry(group, each)} for number, each in enumerate(group.entries, 1)]
     return {
-        "techniques": list(each.techniques),
-        "experiment": str(each.experiment),
+        "metric": group.metric,
+        "goal": group.goal,
+        "data": dict(group.data),
+        "hardware": group.hardware or None,
+        "judged": list(group.judged),
+        "techniques": entries,
+    }
+
+
+def _entry(group: Comparison, each: Entry) -> dict[str, Any]:
+    return {
+        "technique": each.technique or None,
+        "pareto": each.pareto,
+        "value": each.value,
+        "seconds": amount(each.best, "seconds"),
+        "joules": amount(each.best, "joules"),
+        "wattHours": _hours(amount(each.best, "joules")),
+        "energySource": each.best.meter or None,
+        "peakMemoryBytes": each.best.peak_memory,
+        "perWattHour": group.per(each, "joules"),
+        "perSecond": group.per(each, "seconds"),
+        "perGiB": group.per(each, "memory"),
+        "run": str(each.best.ref),
+        "id": each.best.id,
         "runs": each.runs,
-        "undominated": each.undominated,
-        **_best(each.best),
+        "medianSeconds": each.seconds,
+        "medianJoules": each.joules,
+        "experiments": [str(ref) for ref in each.experiments],
+        "ids": list(each.ids),
     }
 
 
-def _best(run: Ranked) -> Mapping[str, Any]:
-    return {
-        "ref": str(run.ref),
-        "id": run.id,
-        "value": run.value,
-        "seconds": run.seconds,
-        "joules": run.joules,
-        "peakMemoryBytes": run.peak_memory,
+def entered(group: Comparison) -> Entered:
+    """A comparison as MLflow is told it."""
+    value = comparison_value(group)
+    columns = [
+        "place",
+        "technique",
+        "pareto",
+        "value",
+        "seconds",
+        "joules",
+        "peakMemoryBytes",
+        "perWattHour",
+        "perSecond",
+        "perGiB",
+        "run",
+        "id",
+    ]
+    table = {"columns": columns, "data": [[each[name] for name in columns] for each in value["techniques"]]}
+    markdown = f"### {escape(title(group))}\n\n{_table(TECHNIQUES, (technique_cells(group, each) for each in group.entries))}\n\n{LEGEND}\n"
+    files = {
+        "comparison.json": json.dumps(table),
+        "comparison.md": markdown,
+        "sources.json": json.dumps(value, indent=2),
     }
+    ids = ",".join(sorted(id for each in group.entries for id in each.ids))
+    return Entered(
+        name=f"{group.metric} on {listed(name for name, _ in group.data) or 'data not declared'}",
+        digest=digest_of(value),
+        params={
+            "metric": group.metric,
+            "goal": group.goal,
+            "data": _cut(json.dumps(dict(group.data))),
+            "hardware": group.hardware or "not told",
+        },
+        metrics=dict(_metrics(group)),
+        tags={"mlops.best": _cut(group.entries[0].technique or UNDECLARED), "mlops.runs": ids if len(ids) <= _TAG else "see sources.json"},
+        files={name: text.encode() for name, text in files.items()},
+        table="comparison.json",
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 500 else f"{text[:499]}…"
+
+
+def _metrics(group: Comparison) -> Iterator[tuple[str, float]]:
+    """`TECHNIQUE/value` and so on; a character that MLflow does not take becomes `_`, and of two names that are then the same one gets a
+    number."""
+    seen: dict[str, int] = {}
+    for each in group.entries:
+        name = _NAME.sub("_", each.technique or UNDECLARED).strip()[:200]
+        seen[name] = seen.get(name, 0) + 1
+        name = name if seen[name] == 1 else f"{name} {seen[name]}"
+        yield f"{name}/pareto", float(each.pareto)
+        for measure in MEASURES:
+            if (found := amount(each.best, measure)) is not None:
+                yield f"{name}/{'memory_bytes' if measure == 'memory' else measure}", found

@@ -59,11 +59,12 @@ class System:
         return self._measure()
 
     def receipts(self) -> dict[str, str]:
-        """The worst heat and memory pressure, and the energy, as tags of the run."""
+        """The worst heat and memory pressure, and the energy with what metered it, as tags of the run."""
         found = {
             "worst_heat": "" if self._worst is Level.UNKNOWN else str(self._worst),
             "worst_memory_pressure": "" if self._pressed is Level.UNKNOWN else str(self._pressed),
-            "energy_joules": "" if self._joules is None else f"{self._joules:.1f}",
+            "energy_joules": "" if self._joules is None else f"{self._joules:.3f}",
+            "energy_source": "" if self._joules is None else "sensors" if self._sampler.playback is None else "simulated",
         }
         return {f"{RECEIPT}{name}": text for name, text in found.items() if text}
 

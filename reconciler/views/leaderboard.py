@@ -23,7 +23,7 @@ def ranked(house: House, resources: Mapping[Ref, Resource[Any]], chosen: Collect
         some = [each for each in chosen if each.ref.kind == kind]
         if ctx is None or not some or not isinstance(controller, Ranks):
             continue
-        if ctx.services.pristine(controller.services):
+        if controller.services and ctx.services.pristine(controller.services):
             found += [Ranking(each.ref) for each in some]
         else:
             found += controller.ranking(some, ctx).values()

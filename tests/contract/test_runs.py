@@ -26,6 +26,7 @@ from controllers.tools.mlflow import connect
 from controllers.tools.mlflow_runs import RunInfo
 from reconciler.controller import Call
 from reconciler.errors import Terminal, Transient
+from reconciler.hardware.detector import detect
 from reconciler.model import KNOWN_AFTER_APPLY, Absent, Create, Diff, Done, Health, Job, Owned, Started
 from reconciler.model.ranking import Ranking
 from reconciler.testing import ServicesAt
@@ -561,9 +562,11 @@ def test_the_ranking_holds_what_is_finished_and_wanted_the_best_first(lab: Lab) 
     assert best.params == {"rate": "3", "seed": "0"}
     assert best.metrics["score"] == 6.0
     assert (best.seconds or 0) > 0
-    down = lab.experiment({"params": {"rate": [1, 3]}}, metric={"name": "score", "goal": "minimize"})
+    assert best.hardware == detect().chip
+    down = lab.experiment({"params": {"rate": [1, 3]}}, metric={"name": "score", "goal": "minimize"}, techniques=["b", "a"])
     lab.until("let go", down, lambda told: not told.outcomes)
     assert [each.ref.key for each in _ranking(lab, down).runs] == ["rate1-s0", "rate3-s0"]
+    assert _ranking(lab, down).techniques == ("a", "b")
     other = lab.experiment({"params": {"rate": [1, 3]}}, metric={"name": "absent"})
     assert [(each.ref.key, each.value) for each in _ranking(lab, other).runs] == [("rate1-s0", None), ("rate3-s0", None)]
 

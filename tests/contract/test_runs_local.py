@@ -318,6 +318,7 @@ def test_what_the_sensors_saw_is_on_the_receipt(house: JobHouse) -> None:
     assert result is not None
     assert result.tags["mlops.receipt.worst_heat"] == "serious"
     assert 1 < float(result.tags["mlops.receipt.energy_joules"]) < 60
+    assert result.tags["mlops.receipt.energy_source"] == "simulated"
     assert found.watts is not None
     assert 1 < found.watts <= 12.5
 

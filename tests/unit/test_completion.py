@@ -70,6 +70,7 @@ def offered(words: str, cwd: Path) -> list[str]:
         ("reconcile watch --env pr", ["prod"]),
         ("reconcile envs ", ["base", "dev", "prod"]),
         ("reconcile envs dev p", ["prod"]),
+        ("reconcile compare h", ["hello"]),
         ("reconcile --selector ", ["team=nlp"]),
         ("reconcile --confirm data", ["dataset/hello/flowers"]),
         ("reconcile --base f", ["feature/x"]),

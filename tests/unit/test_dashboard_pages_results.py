@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.dashboard import parts, plots
-from reconciler.dashboard.pages import deployments, experiments, models, monitors, workflows
+from reconciler.dashboard.pages import compare, deployments, experiments, models, monitors, workflows
 from reconciler.model import Ref
 from reconciler.views.tools import page_of, public
 
@@ -329,3 +329,39 @@ def test_where_a_tool_has_something() -> None:
 
 def _tool(url: str, bases: dict[str, str]) -> str:
     return next(tool for tool, base in bases.items() if url.startswith(base))
+
+
+def test_techniques_side_by_side_hold_foreign_text_as_text() -> None:
+    entry = {
+        **{"place": 1, "technique": "<script>x</script>", "pareto": True, "value": 0.9, "seconds": 20.0, "joules": 360.0, "wattHours": 0.1},
+        **{"energySource": "sensors", "peakMemoryBytes": 2**30, "perWattHour": 9.0, "perSecond": 0.045, "perGiB": 0.9, "runs": 2},
+        **{
+            "run": "experiment/p/e#a",
+            "id": "1",
+            "medianSeconds": 20.0,
+            "medianJoules": 360.0,
+            "experiments": ["experiment/p/e"],
+            "ids": ["1"],
+        },
+    }
+    group = {"metric": "accuracy", "goal": "maximize", "data": {"p/<b>": "d"}, "hardware": None, "judged": [], "techniques": [entry]}
+    shown = compare.side_by_side(group)
+    assert "<script>" not in shown
+    assert "<b>" not in shown
+    assert "not dominated" in shown
+    assert "0.1 Wh" in shown
+    spent = {
+        "project": "p",
+        "finished": 3,
+        "failed": 1,
+        "seconds": 60.0,
+        "timedRuns": 4,
+        "wattHours": 0.25,
+        "meteredRuns": 1,
+        "peakMemoryBytes": None,
+    }
+    value = {"projects": [spent], "comparisons": [], "alone": [group], "trouble": "MLflow is away"}
+    assert "0.25 Wh (of 1 of 4 runs)" in compare.projects(value)
+    assert "MLflow is away" in compare.head(value)
+    assert "accuracy (higher is better)" in compare.alone(value)
+    assert compare.options("accuracy", [entry])["series"][0]["data"] == [{"name": "<script>x</script>", "value": [20.0, 0.9]}]

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
-from reconciler.api.v1 import admission, events, lineage, orders, performance, resources, tokens, tools, trail
+from reconciler.api.v1 import admission, events, lineage, orders, resources, tokens, tools, trail
 from reconciler.api.v1.answers import ALWAYS
 from reconciler.api.v1.door import Door
 from reconciler.api.v1.guard import Guard
@@ -27,7 +27,6 @@ ROUTERS = (
     admission.router,
     trail.router,
     events.router,
-    performance.router,
     orders.router,
     tokens.router,
     tools.router,

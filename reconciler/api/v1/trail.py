@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from reconciler.alerting.values import Silence
-from reconciler.api.v1 import shapes
+from reconciler.api.v1 import compared, shapes
 from reconciler.api.v1.admission import Of, kept
 from reconciler.api.v1.answers import answer, tagged
 from reconciler.api.v1.asker import Asker
@@ -23,13 +23,17 @@ from reconciler.api.v1.resources import Key, KindPart, NamePart, ProjectPart, vi
 from reconciler.board import Planned
 from reconciler.errors import ReconcilerError
 from reconciler.model import Ref
+from reconciler.model.ranking import Ranking
 from reconciler.report.alerts import Overview, Scheduled, alerts_value
 from reconciler.report.json import history_value, plan_value
 from reconciler.report.leaderboard import board_value
+from reconciler.report.performance import performance_markdown, performance_value
+from reconciler.report.performance_page import performance_html
 from reconciler.report.show import rfc3339
 from reconciler.state import AuditEntry
 from reconciler.views.alerts import scheduled, silences
 from reconciler.views.leaderboard import ranked
+from reconciler.views.performance import installation_of, performance_of
 
 router = APIRouter(tags=["history"])
 MONTH = timedelta(days=30)
@@ -178,13 +182,7 @@ def leaderboards(
     top: Annotated[int | None, Query(ge=1, le=1000, description="Only the best of each experiment.")] = None,
 ) -> Response:
     """The finished runs of every experiment, the best first; half a minute old at most."""
-    resources = last_plan(door).proposal.resources
-    whole = [each for ref, each in resources.items() if not ref.key]
-    trouble = ""
-    try:
-        boards = kept(door, "leaderboards", lambda: ranked(door.house, resources, whole, focused=False), RANKED)
-    except ReconcilerError as error:  # a tool that is away costs what it knows, not the page
-        boards, trouble = [], str(error)
+    boards, trouble = _boards(door)
     mine = [each for each in boards if who.sees(each.ref) and (not project or each.ref.owner in project)]
     owned, bases = door.pictures.owned([each.ref for each in mine]), base_urls(door)
     items = [_linked(board_value(each, top), links_of(door, each.ref, bases, owned.get(each.ref))) for each in mine]
@@ -197,3 +195,39 @@ def _linked(value: dict[str, Any], links: list[dict[str, Any]]) -> dict[str, Any
     for each in value["runs"]:
         each["url"] = f"{links[0]['url']}/runs/{quote(each['id'], safe='')}" if links and each["id"] else None
     return value
+
+
+def _boards(door: Door) -> tuple[list[Ranking], str]:
+    """All experiments with their runs, and why they are not known now."""
+    resources = last_plan(door).proposal.resources
+    whole = [each for ref, each in resources.items() if not ref.key]
+    try:
+        return kept(door, "leaderboards", lambda: ranked(door.house, resources, whole, focused=False), RANKED), ""
+    except ReconcilerError as error:  # a tool that is away costs what it knows, not the page
+        return [], str(error)
+
+
+@router.get(
+    "/performance",
+    operation_id="getPerformance",
+    response_model=compared.PerformanceReport,
+    responses={200: {"content": {"text/html": {}, "text/markdown": {}}, "description": "As `reconcile compare -o`."}},
+    tags=["experiments"],
+)
+def performance(
+    door: TheDoor,
+    who: Asking,
+    project: Of = [],  # noqa: B006 - FastAPI copies it
+    format_: Annotated[shapes.ReportFormat, Query(alias="format", description="How it is written.")] = "json",
+) -> Response:
+    """Techniques compared by result, time, energy and memory, and what each project spent; of the projects that may be seen. Half a minute
+    old at most."""
+    boards, trouble = _boards(door)
+    mine = [each for each in boards if who.sees(each.ref) and (not project or each.ref.owner in project)]
+    found, at = performance_of(mine), door.house.now()
+    if format_ == "json":
+        return answer({"at": rfc3339(at), **performance_value(found), "trouble": trouble})
+    if format_ == "markdown":
+        return PlainTextResponse(performance_markdown(found, installation_of(door.house), at, trouble), media_type="text/markdown")
+    style = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
+    return HTMLResponse(performance_html(found, installation_of(door.house), at, trouble), headers=style)
