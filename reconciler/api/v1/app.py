@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
-from reconciler.api.v1 import admission, events, orders, resources, tokens, trail
+from reconciler.api.v1 import admission, client, events, orders, resources, tokens, trail
 from reconciler.api.v1.answers import ALWAYS
 from reconciler.api.v1.door import Door
 from reconciler.api.v1.guard import Guard
@@ -21,7 +21,7 @@ Errors are RFC 9457 problem details. Times are RFC 3339, in UTC.
 See docs/api.md."""
 VERSION = "1.0"
 PREFIX = "/api/v1"
-ROUTERS = (resources.router, admission.router, trail.router, events.router, orders.router, tokens.router)
+ROUTERS = (resources.router, admission.router, client.router, trail.router, events.router, orders.router, tokens.router)
 
 
 def interface(door: Door) -> ASGIApp:
