@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from reconciler.api.v1 import standing
@@ -23,6 +23,7 @@ Quantity = Annotated[str | None, Query(max_length=32, description="A quantity, s
 
 @router.get("/fits", operation_id="getFits", response_model=standing.Fits)
 def fits(
+    request: Request,
     door: TheDoor,
     who: Asking,
     project: Annotated[str, Query(max_length=64, description="Whose work it would be.")],
@@ -34,6 +35,8 @@ def fits(
     priority: Annotated[int | None, Query(ge=1, le=10, description="The project's, where it is not said.")] = None,
 ) -> Response:
     """Whether work of this size would start now; if not, why and when. Reserves nothing."""
+    if len(request.query_params.getlist("project")) > 1:
+        raise Problem(422, "`project` is given more than once")
     if not who.may("read", project) or Ref("Project", None, project) not in door.house.store.owned_of_kind("Project"):
         raise Problem(404, "there is no project of that name here that you may see")
     try:
