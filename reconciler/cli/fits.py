@@ -11,10 +11,6 @@ from reconciler.cli.options import Format, Globals, Output, given, width
 if TYPE_CHECKING:
     from reconciler.admission.values import Item, Snapshot, Verdict
     from reconciler.house import House
-    from reconciler.model import Amounts
-
-ASKED = "asked"
-"""Name of the work that nobody has declared."""
 
 
 def register(app: typer.Typer) -> None:
@@ -43,37 +39,26 @@ def fits(
     """
     import json
 
-    from reconciler.admission.decide import decide
-    from reconciler.admission.forecast import explained
     from reconciler.admission.ledger import look
     from reconciler.cli.exit import Exit
     from reconciler.cli.output import say
     from reconciler.cli.pass_ import open_for
     from reconciler.report.json import FORMAT_VERSION
     from reconciler.report.queue import item_value
-    from reconciler.views.admission import learned_of, margin_of
+    from reconciler.views.fits import answered, sized
 
     asked = given(ctx)
     house = open_for(asked, read_only=True)
     taken = look(house)
-    amounts = _amounts({"memory": memory, "cpu": cpu, "gpu": gpu, "watts": watts})
-    item = _item(taken, _project(asked, house), amounts, margin_of(house), _seconds(duration), priority)
-    whole = with_one_more(taken, item)
-    decision = decide(whole)
-    verdict = explained(whole, decision, [item.ref], learned=learned_of(house))[item.ref]
+    size = sized({"memory": memory, "cpu": cpu, "gpu": gpu, "watts": watts}, duration, priority)
+    found = answered(house, taken, _project(asked, house), size)
+    item, verdict = found.item, found.verdict
     if output is Format.JSON:
-        body = {**item_value(item, verdict, taken.now), "now": verdict.admitted, "warnings": list(decision.warnings)}
+        body = {**item_value(item, verdict, taken.now), "now": verdict.admitted, "warnings": list(found.warnings)}
         say(json.dumps({"formatVersion": FORMAT_VERSION, "kind": "fits", **body}, indent=2))
     else:
         say(_text(item, verdict, taken))
     raise typer.Exit(Exit.OK if verdict.admitted else Exit.HELD)
-
-
-def with_one_more(taken: Snapshot, item: Item) -> Snapshot:
-    """The snapshot with one more item at the end of its queue."""
-    from dataclasses import replace
-
-    return replace(taken, queue=(*taken.queue, item))
 
 
 def _project(asked: Globals, house: House) -> str:
@@ -85,46 +70,6 @@ def _project(asked: Globals, house: House) -> str:
     if asked.project[0] not in known:
         raise UsageError(f"there is no project '{asked.project[0]}' here yet", hint=f"these are: {', '.join(known) or 'none'}")
     return asked.project[0]
-
-
-def _amounts(given: dict[str, str | None]) -> Amounts:
-    """Raises UsageError for what is not a quantity."""
-    from reconciler.errors import UsageError
-    from reconciler.model.demand import one_core
-
-    try:
-        return one_core(given)
-    except ValueError as error:
-        raise UsageError(str(error), hint="for example --memory 2Gi --cpu 500m") from None
-
-
-def _seconds(duration: str | None) -> float | None:
-    from reconciler.errors import UsageError
-    from schemas.base import duration_value
-
-    try:
-        return duration_value(duration).total_seconds() if duration else None
-    except ValueError as error:
-        raise UsageError(str(error), hint="for example --duration 10m") from None
-
-
-def _item(taken: Snapshot, project: str, amounts: Amounts, margin: float, seconds: float | None, priority: int | None) -> Item:
-    """The work as it would stand in the queue, charged as a run is that nobody has measured yet."""
-    from reconciler.admission.ledger import DEFAULT_PRIORITY
-    from reconciler.admission.memory import estimate, length
-    from reconciler.admission.values import Item
-    from reconciler.model import Demand, Ref
-
-    demand = Demand("batch", amounts, amounts, seconds, declared=bool(amounts.memory))
-    quota = taken.quotas.get(project)
-    return Item(
-        ref=Ref("Experiment", project, ASKED),
-        project=project,
-        amounts=estimate(demand, None, None, margin),
-        priority=priority or (quota.priority if quota is not None else DEFAULT_PRIORITY),
-        since=taken.now,
-        seconds=length(demand, None),
-    )
 
 
 def _text(item: Item, verdict: Verdict, taken: Snapshot) -> str:

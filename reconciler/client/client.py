@@ -224,7 +224,8 @@ class MLOpsClient:
     ) -> Fit:
         """Whether work that asks for this (`memory="2Gi"`, `duration="10m"`) would start now, by quota, memory and heat. Reserves nothing.
 
-        Where admission cannot be asked the answer is no, with the reason `Unknown` and a warning. Raises NotAsked for a wrong quantity."""
+        Where admission cannot be asked the answer is no, with the reason `Unknown` and a warning. Raises NotAsked for a wrong quantity,
+        Refused (or NotConfigured) where MLOPS_API is set and its token may not ask (or its address is none)."""
         from reconciler.client.answers import Fit, fit
 
         given = {"memory": memory, "cpu": cpu, "gpu": gpu, "watts": watts, "duration": duration, "priority": priority}
@@ -345,6 +346,10 @@ class MLOpsClient:
     def _answers(self) -> Answers:
         from reconciler.client.answers import Program
 
+        if self._given is None and (url := os.environ.get("MLOPS_API")):
+            from reconciler.client.remote import Api
+
+            return Api(self.place, url, Circuit(self._patience))
         return self._given or Program(self.place)
 
     @cached_property

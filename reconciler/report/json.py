@@ -5,6 +5,7 @@ The formats are described in docs/reference/plan-json.md; a field is added witho
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,17 @@ def error_json(message: str, hint: str = "") -> str:
 
 
 def _text(kind: str, body: Mapping[str, Any]) -> str:
-    return json.dumps({"formatVersion": FORMAT_VERSION, "kind": kind, **body}, indent=2, ensure_ascii=True, default=str)
+    told = {"formatVersion": FORMAT_VERSION, "kind": kind, **body}
+    return json.dumps(finite(told), indent=2, ensure_ascii=True, default=str)
+
+
+def finite(value: Any) -> Any:
+    """The value with null for numbers that JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(each) for key, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def plan_value(proposal: Proposal, *, all_: bool, at: datetime | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.api_lab import Lab, until
+from tests.contract.api_lab import Lab, problem, until
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +45,15 @@ def test_a_list_is_filtered_and_comes_in_pages(lab: Lab) -> None:
             "kind=nothing": 0,
         }
         assert {query: client.get(f"/resources?{query}").json()["total"] for query in asked} == asked
+
+
+def test_whether_work_would_start_now(lab: Lab) -> None:
+    with lab.client() as client:
+        told = client.get("/fits", params={"project": "p", "memory": "1Mi", "duration": "1m"}).json()
+        assert (told["project"], told["now"], told["reason"]) == ("p", True, "Admitted")
+        never = client.get("/fits", params={"project": "p", "memory": "9000Gi"}).json()
+        assert (never["now"], never["reason"]) == (False, "ExceedsMachine")
+        problem(client.get("/fits", params={"project": "p", "memory": "much"}), 422)
+        problem(client.get("/fits", params={"project": "nobody"}), 404)
+    with lab.client(lab.token("viewer", "q")) as client:
+        problem(client.get("/fits", params={"project": "p"}), 404)

@@ -242,6 +242,9 @@ def test_history_for_people_and_programs() -> None:
     assert "2026-03-01T12:00:00Z  ~ update    dataset/v/d   by ann @ 3f9c2e1\n      changes: tags.a" in said
     assert json.loads(history_json([entry]))["entries"][0]["at"] == "2026-03-01T12:00:00Z"
     assert history_text([], NOW).startswith("Nothing is recorded.")
+    odd = AuditEntry(NOW, "ann", None, "update", detail={"loss": float("nan"), "all": [float("inf"), 1.5]})
+    assert json.loads(history_json([odd]))["entries"][0]["detail"] == {"loss": None, "all": [None, 1.5]}
+    assert "NaN" not in history_json([odd])
 
 
 def test_services_table() -> None:

@@ -94,11 +94,12 @@ def _of(found: Decided, who: Asker, projects: list[str]) -> tuple[Snapshot, Mapp
     """What may be seen of it, and of others not even that they are in the way."""
     leases = tuple(each for each in found.taken.leases if _asked(who, projects, each.project))
     waiting = tuple(each for each in found.taken.queue if _asked(who, projects, each.project))
-    verdicts = found.verdicts if who.everywhere else {ref: _discreet(each, who) for ref, each in found.verdicts.items()}
+    verdicts = found.verdicts if who.everywhere else {ref: discreet(each, who) for ref, each in found.verdicts.items()}
     return replace(found.taken, leases=leases, queue=waiting), verdicts
 
 
-def _discreet(verdict: Verdict, who: Asker) -> Verdict:
+def discreet(verdict: Verdict, who: Asker) -> Verdict:
+    """The verdict without what the asker may not see."""
     blockers = tuple(each for each in verdict.blockers if who.sees(each))
     return verdict if blockers == verdict.blockers else replace(verdict, blockers=blockers, message=WORDS[verdict.reason])
 
@@ -137,7 +138,7 @@ def why(door: TheDoor, who: Asking, kind: KindPart, project: ProjectPart, name: 
     found = kept(door, f"why {ref}", lambda: reasons(door.house, ref, _needed(door)))
     if len(door.shared) > MOST_KEPT:
         door.shared.clear()
-    verdict = _discreet(found.verdict, who) if found.verdict is not None else None
+    verdict = discreet(found.verdict, who) if found.verdict is not None else None
     causes = tuple(each for each in found.causes if who.sees(each.status.ref))
     remedies = found.remedies if who.everywhere else ()  # they name whom they would stop
     return answer(why_value(replace(found, verdict=verdict, causes=causes, remedies=remedies), door.house.now()))

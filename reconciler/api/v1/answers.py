@@ -16,6 +16,7 @@ from starlette.responses import Response
 from reconciler.api.v1.asker import Asker
 from reconciler.api.v1.problems import MEDIA_TYPE
 from reconciler.api.v1.shapes import ProblemDetails
+from reconciler.report.json import finite
 from reconciler.secret import masked
 
 BOOT = uuid.uuid4().hex[:8]
@@ -94,13 +95,5 @@ def _text(value: Any) -> bytes:
     try:
         text = json.dumps(value, default=str, allow_nan=False, separators=(",", ":"))
     except ValueError:  # a number that JSON has no word for, from a tool
-        text = json.dumps(_finite(value), default=str, separators=(",", ":"))
+        text = json.dumps(finite(value), default=str, separators=(",", ":"))
     return masked(text).encode()
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value

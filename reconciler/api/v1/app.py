@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
-from reconciler.api.v1 import admission, events, lineage, orders, resources, tokens, tools, trail
+from reconciler.api.v1 import admission, client, events, lineage, orders, resources, tokens, tools, trail
 from reconciler.api.v1.answers import ALWAYS
 from reconciler.api.v1.door import Door
 from reconciler.api.v1.guard import Guard
@@ -25,6 +25,7 @@ ROUTERS = (
     resources.router,
     lineage.router,
     admission.router,
+    client.router,
     trail.router,
     events.router,
     orders.router,

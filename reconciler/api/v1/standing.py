@@ -91,3 +91,16 @@ class Points(Shape):
     """The oldest first; one each ten seconds, of an hour at most."""
 
     items: list[Point]
+
+
+class Fits(Shape):
+    """As `reconcile fits -o json`."""
+
+    ref: str
+    project: str
+    amounts: dict[str, Any]
+    now: bool
+    reason: str
+    message: str
+    expected: dict[str, Any] | None
+    warnings: list[str]
