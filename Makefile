@@ -9,7 +9,7 @@ export DVC_NO_ANALYTICS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full check docs bench campaign soak lock clean
+.PHONY: help setup demo test test-full check docs site bench campaign soak lock clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,15 +42,19 @@ test: $(STAMP) ## all tests, against the real tools
 test-full: $(STAMP) ## the long matrices too
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --full tests
 
-check: $(STAMP) ## lint, types, import rules, generated docs
+check: $(STAMP) ## lint, types, import rules, generated docs, the documentation's links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.generate --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 docs: $(STAMP) ## write docs/reference/ and schemas again from the code
 	$(BIN)/python -m docs.generate
+
+site: $(STAMP) ## build the documentation as pages into build/site, every link checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: $(STAMP) ## measure the budgets of the design, about 13 minutes; writes docs/performance.md
 	$(BIN)/python -m benchmarks

@@ -19,7 +19,7 @@ from tests.forked import reconcile
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
-TRAINING: tuple[str, ...] = ("training", "data-versioning")
+TRAINING: tuple[str, ...] = ("training", "tuning", "data-versioning")
 SERVING: tuple[str, ...] = ()
 """Those that bring Ray Serve: with the other tests of it."""
 PLAYED = tuple(
