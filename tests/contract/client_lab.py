@@ -94,6 +94,9 @@ class Line:
         return f"http://127.0.0.1:{self._port}"
 
     def mend(self) -> None:
+        """Safe to repeat."""
+        if self._server is not None:
+            return
         server = socket.socket()
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(("127.0.0.1", self._port))
