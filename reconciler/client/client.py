@@ -356,6 +356,7 @@ class MLOpsClient:
     def _datasets(self) -> Datasets:
         from reconciler.client.datasets import Datasets
 
+        self.place.need_checkout("a version of data")
         return Datasets(self.place)
 
     @cached_property

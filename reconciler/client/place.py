@@ -28,11 +28,19 @@ class Place:
     installation: str
     """Marks what is made in a tool."""
     platform: Mapping[str, Any] = field(default_factory=dict)
-    """`spec` of the Platform, as the manifest has it."""
+    """`spec` of the Platform, as the manifest has it; what the API tells of it, where there is no checkout."""
+    checkout: bool = True
+    """Whether the installation's manifests are here. Without them its API is asked, and nothing is declared or versioned."""
 
     @property
     def manifests(self) -> Path:
         return self.root / MANIFESTS
+
+    def need_checkout(self, what: str) -> None:
+        """Raise NotConfigured where `what` cannot be done without the installation's manifests."""
+        if not self.checkout:
+            hint = "do it in a clone of the installation's repository"
+            raise NotConfigured(f"{what} takes the installation's manifests, and they are not here", hint=hint)
 
     def service(self, name: str) -> Mapping[str, Any]:
         """What the Platform says of one tool: `mlflow`, `dvc`, `gateway`."""
@@ -45,6 +53,8 @@ class Place:
         Raises NotConfigured when it is ours and was never started here."""
         if told := self.service(name).get("endpoint"):
             return str(told).rstrip("/")
+        if not self.checkout:
+            raise NotConfigured(f"the API knows no address of {name}", hint="reconcile platform up, where the installation is")
         try:
             port = int((self.state / "services" / name / "port").read_text(encoding="ascii"))
         except (OSError, ValueError):
@@ -85,9 +95,13 @@ def secret(reference: Any) -> str:
 def find(name: str | None, root: str | Path | None) -> Place:
     """The project `name` of the installation at `root`.
 
-    Without a root: MLOPS_ROOT, else the nearest folder from here upwards that holds an installation. Without a name: MLOPS_PROJECT, else
-    the project whose folder this is. Raises NotConfigured."""
+    Without a root: MLOPS_ROOT, else the nearest folder from here upwards that holds an installation, else what the API at MLOPS_API tells.
+    Without a name: MLOPS_PROJECT, else the project whose folder this is. Raises NotConfigured."""
     top = Path(root).resolve() if root is not None else _installation()
+    if top is None:
+        from reconciler.client.remote import configured
+
+        return configured(name or os.environ.get("MLOPS_PROJECT") or "")
     found = list(documents(top / MANIFESTS, "Platform", "Project"))
     platform = next((each for each in found if each.kind == "Platform"), None)
     if platform is None:
@@ -112,7 +126,15 @@ def state_folder(root: Path) -> Path:
     return Path(told).resolve() if told else root / STATE
 
 
-def _installation() -> Path:
+def elsewhere(installation: str) -> Path:
+    """Where the client keeps what waits for delivery when there is no checkout: below the user's own state folder (XDG)."""
+    told = os.environ.get("MLOPS_STATE_DIR")
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(told).resolve() if told else Path(base) / "mlops-reconciler" / installation
+
+
+def _installation() -> Path | None:
+    """None = there is none here, and the API says more."""
     told = os.environ.get("MLOPS_ROOT")
     if told:
         return Path(told).resolve()
@@ -120,9 +142,11 @@ def _installation() -> Path:
     for each in (here, *here.parents):
         if (each / MANIFESTS).is_dir() and any(documents(each / MANIFESTS, "Platform")):
             return each.resolve()
+    if os.environ.get("MLOPS_API"):
+        return None
     raise NotConfigured(
         f"no installation at or above {here}: a folder `{MANIFESTS}` with a Platform",
-        hint="name its root: from_project(NAME, root=DIR), or set MLOPS_ROOT",
+        hint="name its root: from_project(NAME, root=DIR), or set MLOPS_ROOT, or MLOPS_API where it answers",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ from urllib.parse import urlsplit
 
 from reconciler.client.answers import Program
 from reconciler.client.errors import NotAsked, NotConfigured, Refused, Unavailable
-from reconciler.client.patience import Circuit
-from reconciler.client.place import Place
+from reconciler.client.marks import LABEL
+from reconciler.client.patience import Circuit, Patience
+from reconciler.client.place import Place, elsewhere
 
 if TYPE_CHECKING:
     import httpx
@@ -23,12 +25,26 @@ BUSY = (408, 429, 500, 502, 503, 504)
 PAGE = 500
 
 
+def configured(project: str) -> Place:
+    """The place of a project whose installation is not checked out here, as its API tells it. Raises NotConfigured, also where the API does
+    not answer: without it nothing is known."""
+    if not re.fullmatch(LABEL, project):
+        raise NotConfigured("which project is meant is not said", hint="from_project(NAME), or set MLOPS_PROJECT")
+    try:
+        told = Asked(os.environ.get(URL, ""), Circuit(Patience())).get(f"/projects/{project}/client", {})
+    except (Unavailable, Refused, NotAsked) as error:
+        raise NotConfigured(error.message, hint=error.hint or "a folder with the installation's manifests tells it as well") from None
+    services = {name: {"managed": False, "endpoint": told[name]} for name in ("mlflow", "gateway") if told.get(name)}
+    here, installation = Path.cwd(), str(told["installation"])
+    return Place(project, here, elsewhere(installation), here, installation, services, checkout=False)
+
+
 class Api:
     """Answers over HTTP, tried again while there are none. Raises Unavailable then, Refused when the token may not, and NotAsked for a
     question that makes no sense. What takes manifests is left to the program beside the checkout."""
 
     def __init__(self, place: Place, url: str, circuit: Circuit) -> None:
-        self._place, self._url, self._circuit = place, base(url), circuit
+        self._place, self._asked = place, Asked(url, circuit)
 
     def status(self, kinds: Sequence[str] = ()) -> Mapping[str, Any]:
         """Every resource of the project as the last pass left it."""
@@ -36,7 +52,7 @@ class Api:
         after: str | None = None
         while True:
             asked = {"project": self._place.project, "kind": list(kinds), "limit": PAGE, **({"after": after} if after else {})}
-            page = self._get("/resources", asked)
+            page = self._asked.get("/resources", asked)
             found += page["items"]
             after = page["next"]
             if after is None:
@@ -44,13 +60,21 @@ class Api:
 
     def fits(self, wanted: Mapping[str, str]) -> Mapping[str, Any]:
         """What admission would say of work that asks for this."""
-        return self._get("/fits", {"project": self._place.project, **wanted})
+        return self._asked.get("/fits", {"project": self._place.project, **wanted})
 
     def mistakes(self, root: Path) -> Sequence[Mapping[str, Any]]:
         """Errors in the manifests below another root, which is on this machine: the program reads it."""
         return Program(self._place).mistakes(root)
 
-    def _get(self, path: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+
+class Asked:
+    """One API over HTTP, as it was told who asks."""
+
+    def __init__(self, url: str, circuit: Circuit) -> None:
+        self._url, self._circuit = base(url), circuit
+
+    def get(self, path: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The answer, tried again while there is none. Raises Unavailable, Refused, NotAsked."""
         return self._circuit.call(lambda: self._once(path, asked))
 
     def _once(self, path: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:

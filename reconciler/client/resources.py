@@ -98,6 +98,7 @@ class Resources:
         the manifest would be wrong."""
         if not re.fullmatch(LABEL, name):
             raise NotAsked(f"'{name}' cannot be a name", hint="lower-case letters, digits and `-`")
+        self.place.need_checkout("a change")
         if (there := self._find(name)) is not None:
             raise NotAsked(f"{self._ref(name)} is declared in {self._shown(there.path)}", hint="update it")
         metadata = {"name": name, "project": self.place.project}
@@ -132,6 +133,7 @@ class Resources:
         return next((each for each in self._documents() if each.named("name") == name), None)
 
     def _needed(self, name: str) -> Document:
+        self.place.need_checkout("a change")
         found = self._find(name)
         if found is None:
             raise NotAsked(f"{self._ref(name)} has no manifest below {self.place.manifests}")

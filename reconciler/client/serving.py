@@ -42,6 +42,7 @@ class Serving:
         """The logged predictions, the oldest first; with `since` only those of that time and later. `instance` and `prediction` are as
         they were asked and answered. Empty where nothing was logged yet; raises NotAsked without pyarrow."""
         project, _, name = self._path(deployment).partition("/")
+        self._place.need_checkout("reading logged predictions")
         folder = self._place.state / "serving" / "predictions" / project / name
         rows = [row for part in sorted(folder.glob("date=*/part-*.parquet")) for row in _rows(part)]
         chosen = [each for each in rows if since is None or each["time"] >= since]

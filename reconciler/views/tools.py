@@ -18,21 +18,20 @@ TITLES = {"mlflow": "MLflow", "airflow": "Airflow", "ray": "Ray", "evidently": "
 
 def addresses(house: House, platform: PlatformSpec | None) -> dict[str, str]:
     """Tool -> base URL of its pages, without a slash at the end; those that were never started are left out."""
+    found = {tool: address(house, platform, service) for tool, service in SERVICES.items()}
+    return {tool: url for tool, url in found.items() if url}
+
+
+def address(house: House, platform: PlatformSpec | None, service: str) -> str:
+    """Base URL of one service, without a slash at the end; empty = there is none, or it was never started."""
     from reconciler.errors import ReconcilerError
     from reconciler.platform.shared import Shared
     from reconciler.secret import secret
 
-    if platform is None:
-        return {}
-    services, found = Shared(platform, house.settings.state, secret), dict[str, str]()
-    for tool, service in SERVICES.items():
-        try:
-            url = public(services.endpoint(service))
-        except (ReconcilerError, OSError):
-            continue
-        if url:
-            found[tool] = url
-    return found
+    try:
+        return public(Shared(platform, house.settings.state, secret).endpoint(service)) if platform is not None else ""
+    except (ReconcilerError, OSError):
+        return ""
 
 
 def public(url: str) -> str:

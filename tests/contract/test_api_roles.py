@@ -28,7 +28,7 @@ LISTS = [
 ]
 STANDING = ["/status", "/queue", "/quotas", "/hardware", "/hardware/history", "/history", "/alerts", "/plan", "/approvals", "/report"]
 TOOLS = ["/links", "/serving", "/windows", "/schedules"]
-READS = [*OF_ONE, *LISTS, *STANDING, *TOOLS, "/fits?project=p", "/me"]
+READS = [*OF_ONE, *LISTS, *STANDING, *TOOLS, "/fits?project=p", "/projects/p/client", "/me"]
 OPERATE, APPROVE, ADMINISTER = ("operator", "admin"), ("approver", "admin"), ("admin",)
 WHY = {"reason": "a test"}
 ORDERS: dict[tuple[str, str], tuple[tuple[str, ...], Any, set[int]]] = {

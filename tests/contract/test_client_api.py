@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +64,45 @@ def test_a_token_goes_to_no_unsafe_address(lab: Lab, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("MLOPS_API", url)
     with client_of(lab) as client, pytest.raises(NotConfigured, match="MLOPS_API"):
         client.should_run_task(memory="1Mi")
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that belongs to no installation, and the API's address."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLOPS_ROOT", "MLOPS_PROJECT", "MLOPS_STATE_DIR", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("MLOPS_API", lab.url)
+    monkeypatch.setenv("MLOPS_TOKEN", lab.token("viewer", "p"))
+    return tmp_path
+
+
+def test_without_a_checkout_the_api_configures(nowhere: Path) -> None:
+    with MLOpsClient.from_project("p", patience=QUICK) as client:
+        assert client.place.installation == "lab"
+        assert client.place.state == nowhere / "state" / "mlops-reconciler" / "lab"
+        assert client.should_run_task(memory="1Mi", duration="1m")
+        assert client.get_status().resources["widget/p/w"].startswith("Healthy")
+        for ask in (
+            lambda: client.deploy_model("m@champion"),
+            lambda: client.datasets.update("d", settle="1s"),
+            lambda: client.version_dataset("d"),
+            lambda: list(client.logged_predictions("d")),
+        ):
+            with pytest.raises(NotConfigured, match="clone of the installation"):
+                ask()
+    assert not (nowhere / "manifests").exists()
+
+
+def test_what_the_api_does_not_know_is_told(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NotConfigured, match="no project of that name here that you may see"):
+        MLOpsClient.from_project("q")
+    with pytest.raises(NotConfigured, match="which project is meant"):
+        MLOpsClient.from_project()
+    monkeypatch.setenv("MLOPS_API", "http://127.0.0.1:9")
+    with pytest.raises(NotConfigured, match="does not answer"):
+        MLOpsClient.from_project("p", patience=QUICK)
+    monkeypatch.setenv("MLOPS_API", "http://elsewhere.example")
+    with pytest.raises(NotConfigured, match="not an address that is asked"):
+        MLOpsClient.from_project("p")

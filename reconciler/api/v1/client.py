@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from reconciler.api.v1 import standing
+from reconciler.api.v1 import shapes, standing
 from reconciler.api.v1.admission import MOST_KEPT, decided, discreet, kept
 from reconciler.api.v1.answers import answer
 from reconciler.api.v1.door import Asking, TheDoor
@@ -16,9 +16,20 @@ from reconciler.errors import UsageError
 from reconciler.model import Ref
 from reconciler.report.queue import item_value
 from reconciler.views.fits import answered, sized
+from reconciler.views.tools import address
 
 router = APIRouter(tags=["admission"])
 Quantity = Annotated[str | None, Query(max_length=32, description="A quantity, such as `2Gi` or `500m`.")]
+
+
+@router.get("/projects/{project}/client", operation_id="configureClient", response_model=shapes.ClientPlace, tags=["resources"])
+def configure(door: TheDoor, who: Asking, project: Annotated[str, Path(max_length=64, examples=["vision"])]) -> Response:
+    """What a program of the project needs to find the tools, without the installation's manifests. Holds no secret."""
+    if not who.may("read", project) or Ref("Project", None, project) not in door.house.store.owned_of_kind("Project"):
+        raise Problem(404, "there is no project of that name here that you may see")
+    platform = door.pictures.platform()
+    places = {each: address(door.house, platform, each) or None for each in ("mlflow", "gateway")}
+    return answer({"project": project, "installation": platform.installation if platform is not None else "", **places})
 
 
 @router.get("/fits", operation_id="getFits", response_model=standing.Fits)

@@ -190,6 +190,15 @@ class Project(Shape):
     alerts: int
 
 
+class ClientPlace(Shape):
+    """Where a project's programs find the tools; null = there is none, or it is not known yet."""
+
+    project: str
+    installation: str
+    mlflow: str | None
+    gateway: str | None
+
+
 class Projects(Shape):
     items: list[Project]
 
