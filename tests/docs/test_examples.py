@@ -19,8 +19,8 @@ from tests.forked import reconcile
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
-TRAINING: tuple[str, ...] = ("training", "tuning", "data-versioning")
-SERVING: tuple[str, ...] = ()
+TRAINING: tuple[str, ...] = ("training", "tuning", "data-versioning", "monitoring")
+SERVING: tuple[str, ...] = ("deployment",)
 """Those that bring Ray Serve: with the other tests of it."""
 PLAYED = tuple(
     pytest.param(name, id=name, marks=pytest.mark.xdist_group("serving" if name in SERVING else "runs")) for name in (*TRAINING, *SERVING)
@@ -47,7 +47,7 @@ def walk(example: Path, tmp_path: Path, mlflow_url: str) -> Iterator[Walk]:
     env = environment(Path(sys.executable).parent) | {"BENTOML_DO_NOT_TRACK": "True"}
     _forget(root, mlflow_url)
     yield Walk(root, env, {"127.0.0.1:8008": f"127.0.0.1:{port}"})
-    if example.name in SERVING:
+    if example.name in (*SERVING, "monitoring"):
         done = reconcile("platform", "down", cwd=root, env=env, timeout=180)
         assert done.returncode == 0, done.stderr
     _forget(root, mlflow_url)
