@@ -108,6 +108,19 @@ def test_another_project_is_not_there(lab: Lab, role: Any) -> None:
         assert client.get("/history?project=q").json()["items"] == []
 
 
+def test_who_tries_what_he_may_not_is_noted(lab: Lab) -> None:
+    before = lab.house.store.lines.last()
+    with lab.client(lab.token("viewer", "p", name="vera")) as client:
+        problem(client.post("/resources/widget/p/w/suspend", json=WHY), 403)
+        problem(client.post("/approvals/p", json={"digest": "0" * 12}), 403)
+        problem(client.post("/resources/widget/q/w/suspend", json=WHY), 404)  # of what may not be seen not even that
+    lines = [entry for _, entry in lab.house.store.lines.after(before, 100) if entry.actor == "vera"]
+    assert [(each.action, str(each.ref), each.result) for each in lines] == [
+        ("suspend", "widget/p/w", "failed"),
+        ("approve", "project/p", "failed"),
+    ]
+
+
 def test_an_admin_of_one_project_gives_no_more_than_he_has(lab: Lab) -> None:
     with lab.client(lab.token("admin", "p")) as client:
         made = client.post("/tokens", json={"name": "mine", "role": "viewer", "projects": ["p"]})

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from reconciler.api.v1 import bodies, shapes
 from reconciler.api.v1.answers import answer, refusals
-from reconciler.api.v1.asker import Asker
+from reconciler.api.v1.asker import Act, Asker
 from reconciler.api.v1.door import Asking, Door, TheDoor, must, somewhere
 from reconciler.api.v1.problems import Problem, busy, not_found
 from reconciler.api.v1.resources import NONE, Key, KindPart, NamePart, ProjectPart, visible
@@ -80,20 +80,42 @@ def reconcile(request: Request, door: TheDoor, who: Operator, idempotency_key: I
     return once(door, request, who, idempotency_key, None, do)
 
 
+def whole(request: Request, door: TheDoor, who: Asking, kind: KindPart, project: ProjectPart, name: NamePart) -> Ref:
+    """The resource of a path about which the asker may order something. Raises Problem 404, 403."""
+    return any_one(request, door, who, kind, project, name)
+
+
+def any_one(request: Request, door: TheDoor, who: Asking, kind: KindPart, project: ProjectPart, name: NamePart, key: Key = "") -> Ref:
+    """The same, or a child of it. Raises Problem 404, 403."""
+    ref = visible(door, door.pictures.now(), who, kind, project, name, key)
+    permitted(door, who, "operate", ref, request.url.path.rpartition("/")[2])
+    return ref
+
+
+def permitted(door: Door, who: Asker, act: Act, ref: Ref | None, action: str) -> None:
+    """Raises Problem 403, after a line in the audit log: who tries what he may not is worth knowing."""
+    owner = ref.owner if ref is not None else ""
+    if not who.may(act, owner):
+        why = {"why": f"the role does not include it: {', '.join(sorted({each.role for each in who.grants}))}"}
+        line = AuditEntry(at=door.house.now(), actor=who.name, ref=ref, action=action, result="failed", detail=why)
+        door.house.store.audit([line])
+    must(who, act, owner)
+
+
+Whole = Annotated[Ref, Depends(whole)]
+AnyOne = Annotated[Ref, Depends(any_one)]
+
+
 @router.post("/resources/{kind}/{project}/{name}/suspend", operation_id="suspendResource", response_model=shapes.Done)
 def suspend_one(
     request: Request,
     door: TheDoor,
     who: Asking,
-    kind: KindPart,
-    project: ProjectPart,
-    name: NamePart,
+    ref: AnyOne,
     body: bodies.Reason,
-    key: Key = "",
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Leave a resource alone until it is resumed. A Project's suspension covers the whole project, the Platform's everything."""
-    ref = _ordered(door, who, kind, project, name, key)
 
     def do() -> Response:
         suspend(door.house, ref, body.reason, who.name)
@@ -107,14 +129,10 @@ def resume_one(
     request: Request,
     door: TheDoor,
     who: Asking,
-    kind: KindPart,
-    project: ProjectPart,
-    name: NamePart,
-    key: Key = "",
+    ref: AnyOne,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """End a suspension."""
-    ref = _ordered(door, who, kind, project, name, key)
 
     def do() -> Response:
         if not resume(door.house, ref, who.name):
@@ -129,14 +147,11 @@ def run(
     request: Request,
     door: TheDoor,
     who: Asking,
-    kind: KindPart,
-    project: ProjectPart,
-    name: NamePart,
+    ref: Whole,
     body: bodies.Conf,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Start a run of a workflow: the loop does, at the beginning of its next pass."""
-    ref = _ordered(door, who, kind, project, name)
     can_start(door.house, ref.kind)
     return once(door, request, who, idempotency_key, body, lambda: _order(door, ref, "run", who, dict(body.conf)))
 
@@ -148,23 +163,13 @@ def roll_back(
     request: Request,
     door: TheDoor,
     who: Asking,
-    kind: KindPart,
-    project: ProjectPart,
-    name: NamePart,
+    ref: Whole,
     body: bodies.Reason,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Back to the last good one, and keep the other out: the loop does, at the beginning of its next pass."""
-    ref = _ordered(door, who, kind, project, name)
     can_roll_back(door.house, ref.kind)
     return once(door, request, who, idempotency_key, body, lambda: _order(door, ref, "rollback", who, {"reason": body.reason}))
-
-
-def _ordered(door: Door, who: Asker, kind: str, project: str, name: str, key: str = "") -> Ref:
-    """The resource, and that the asker may order something about it. Raises Problem 404, 403."""
-    ref = visible(door, door.pictures.now(), who, kind, project, name, key)
-    must(who, "operate", ref.owner)
-    return ref
 
 
 def _order(door: Door, ref: Ref, action: Literal["run", "rollback"], who: Asker, detail: dict[str, Any]) -> Response:
@@ -201,7 +206,7 @@ def approve(
     owner = "" if project == NONE else project
     if not who.may("read", owner):
         raise not_found("project of that name")
-    must(who, "approve", owner)
+    permitted(door, who, "approve", Ref("Project", None, owner) if owner else None, "approve")
 
     def do() -> Response:
         proposal = last_plan(door).proposal
